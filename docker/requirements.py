@@ -5,5 +5,6 @@ import tomllib
 
 with open("pyproject.toml", "rb") as opened:
     project = tomllib.load(opened)
-for requirement in (*project["build-system"]["requires"], *project["project"]["dependencies"]):
+extras = project["project"]["optional-dependencies"]
+for requirement in (*project["build-system"]["requires"], *project["project"]["dependencies"], *extras["s3"]):
     sys.stdout.write(requirement + "\n")

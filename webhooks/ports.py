@@ -125,8 +125,9 @@ class AccessoriesPort(Protocol):
 class BackupsPort(Protocol):
     """Backups of volumes and accessories. Raises as ``ServicePort``."""
 
-    def overview(self) -> list[dict[str, Any]]:
-        """owner, kind, environment, name, every, keep, to, good, kept, failed, problem"""
+    def overview(self, of: str = "") -> list[dict[str, Any]]:
+        """owner, kind, environment, name, every, keep, to, good, kept, failed, problem; of one owner also copies and
+        copies_problem"""
 
     def make(self, owner: str, environment: str, name: str, by: Actor) -> dict[str, Any]:
         """file, at, size, messages"""

@@ -1,4 +1,4 @@
-"""Copies of backups: through a command of the maintainer's, or through the system's ssh."""
+"""Copies of backups: through a command of the maintainer's, the system's ssh, or a bucket."""
 
 from __future__ import annotations
 
@@ -7,22 +7,47 @@ import shlex
 import signal
 import subprocess
 import tempfile
+from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
 
 from pipeline.config.workload.backup import Destination
+from pipeline.domain.volumes import KeptBackup, VolumeRef
 from pipeline.errors import EngineFailed
 from pipeline.lib.text import one_line
 from pipeline.ports.clock import Watch
+from pipeline.ports.volumes import Copies, NoCopies
 
 _LAST = 16 << 10  # bytes of its output that are read
 _SSH = ("ssh", "-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20", "-o", "ServerAliveInterval=15")
 
 
-class CommandCopies:
-    """See ``ports.volumes.Copies``."""
+class AnyCopies:
+    """See ``ports.volumes.Copies``: a bucket, or what a program sends."""
 
-    def send(self, to: Destination, file: Path, watch: Watch) -> None:
+    def __init__(self, programs: Copies, buckets: Copies) -> None:
+        self._programs, self._buckets = programs, buckets
+
+    def _of(self, to: Destination) -> Copies:
+        return self._buckets if to.s3 else self._programs
+
+    def send(self, to: Destination, ref: VolumeRef, file: Path, watch: Watch) -> None:
+        self._of(to).send(to, ref, file, watch)
+
+    def kept(self, to: Destination, ref: VolumeRef) -> tuple[KeptBackup, ...]:
+        return self._of(to).kept(to, ref)
+
+    def read(self, to: Destination, ref: VolumeRef, file: str, watch: Watch) -> Generator[bytes]:
+        return self._of(to).read(to, ref, file, watch)
+
+    def prune(self, to: Destination, ref: VolumeRef, keep: int) -> None:
+        self._of(to).prune(to, ref, keep)
+
+
+class CommandCopies(NoCopies):
+    """See ``ports.volumes.Copies``: sends, and cannot list what is there."""
+
+    def send(self, to: Destination, ref: VolumeRef, file: Path, watch: Watch) -> None:  # noqa: ARG002
         argv = to.command or _over_ssh(to, file)
         own = {key: text for key, text in os.environ.items() if not key.startswith("PUSHLIVE_")}
         with file.open("rb") as source, tempfile.TemporaryFile() as output:

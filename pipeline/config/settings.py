@@ -151,6 +151,16 @@ class Settings(BaseSettings):
     """additional host names of the web page"""
     trusted_proxies: Texts = ()
     """addresses or networks of proxies in front of the web page whose X-Forwarded-For is trusted"""
+    s3_endpoint: str = ""
+    """the store of `backup: {to: s3://…}` as http(s)://host[:port]; default: AWS_ENDPOINT_URL_S3, else Amazon S3"""
+    s3_region: str = ""
+    """its region; default: AWS_REGION, else AWS_DEFAULT_REGION, else the store is asked"""
+    s3_addressing: str = ""
+    """where the bucket is in URLs: `path` or `virtual` (in the host name); default: virtual for Amazon S3, else path"""
+    s3_access_key: str = ""
+    """the id of the key for it; default: AWS_ACCESS_KEY_ID, AWS_PROFILE's file, on Amazon's machines their role"""
+    s3_secret_key: Hidden = NO_SECRET
+    """the secret part of that key"""
     github_secret: Hidden = NO_SECRET
     """the secret of the GitHub webhook"""
     github_secret_old: Hidden = NO_SECRET

@@ -19,6 +19,18 @@ def problems_of(settings: Settings) -> Iterator[str]:
     yield from _value_problems(settings)
     yield from _port_problems(settings)
     yield from _subnet_problems(settings)
+    yield from _s3_problems(settings)
+
+
+def _s3_problems(settings: Settings) -> Iterator[str]:
+    if settings.s3_endpoint and not re.fullmatch(
+        r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?", settings.s3_endpoint
+    ):
+        yield "PUSHLIVE_S3_ENDPOINT: write http(s)://HOST[:PORT] without a path, e.g. https://s3.example.com"
+    if settings.s3_addressing not in ("", "path", "virtual"):
+        yield f"PUSHLIVE_S3_ADDRESSING={settings.s3_addressing!r}: write path or virtual"
+    if bool(settings.s3_access_key) != bool(settings.s3_secret_key):
+        yield "PUSHLIVE_S3_ACCESS_KEY and PUSHLIVE_S3_SECRET_KEY: set both, or neither"
 
 
 def _endpoint(value: str) -> tuple[str, int] | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
 
 from pydantic import ValidationError
@@ -15,6 +18,7 @@ from pipeline.lib.units import show_age
 OwnerKind = Literal["pipeline", "accessory"]
 SHORTEST, LONGEST = 60.0, 3600.0  # seconds until a failed one is tried again
 LATE = 2.0  # times `every`: from then on the last good one is old
+_NAME = re.compile(r"[a-z0-9-]+-(\d{8}T\d{6}Z)(-\d+)?\.(dump|tar)")
 DATA = "data"  # the name of the volume of an accessory
 BEFORE_UPGRADE = "before-upgrade"  # of the copy that its last upgrade has made
 
@@ -112,3 +116,28 @@ def backup_state(text: str) -> BackupState:
         return codec.load(BackupState, text) if text else BackupState()
     except ValidationError:
         return BackupState()
+
+
+def folder_of(ref: VolumeRef) -> str:
+    """The folder of its backups in the data folder and in a bucket, relative to that of all."""
+    return f"{ref.owner}/{ref.environment}/{ref.name}"
+
+
+def stem_of(ref: VolumeRef, at: float) -> str:
+    """``at``: when it started, in seconds."""
+    stamp = datetime.fromtimestamp(at, UTC).strftime("%Y%m%dT%H%M%SZ")
+    return f"{ref.owner}-{ref.environment}-{ref.name}-{stamp}"
+
+
+def ending_of(ref: VolumeRef) -> str:
+    return "dump" if ref.kind == "accessory" else "tar"
+
+
+def time_of(name: str) -> float | None:
+    """When the backup with that name started; None for any other name."""
+    found = _NAME.fullmatch(name)
+    if not found:
+        return None
+    with suppress(ValueError):
+        return datetime.strptime(found[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
+    return None

@@ -8,8 +8,8 @@ from typing import Protocol
 
 from pipeline.config.workload.backup import Destination
 from pipeline.config.workload.kubernetes import ClaimOptions
-from pipeline.domain.volumes import StoredVolume, VolumeRef
-from pipeline.errors import EngineFailed
+from pipeline.domain.volumes import KeptBackup, StoredVolume, VolumeRef
+from pipeline.errors import EngineFailed, NotFound
 from pipeline.ports.clock import Watch
 
 ASKED = ClaimOptions()
@@ -58,15 +58,34 @@ class Volumes(Protocol):
 
 
 class Copies(Protocol):
-    """Sends backups away."""
+    """Sends backups away, and reads those back that are in a bucket."""
 
-    def send(self, to: Destination, file: Path, watch: Watch) -> None:
-        """Leaves a copy of the file there, under its name: a whole one, or none that has that name. Idempotent. Raises
-        EngineFailed."""
+    def send(self, to: Destination, ref: VolumeRef, file: Path, watch: Watch) -> None:
+        """Leaves a copy of the file there, under its name: a whole one, or none that has that name. Idempotent; one at
+        a time for each ``ref``. Raises EngineFailed."""
+
+    def kept(self, to: Destination, ref: VolumeRef) -> tuple[KeptBackup, ...]:
+        """Those that are there, newest first; () for a place that Pushlive cannot list. Raises EngineFailed."""
+
+    def read(self, to: Destination, ref: VolumeRef, file: str, watch: Watch) -> Generator[bytes]:
+        """One of those. Close it if it is not read to its end. Raises NotFound, and EngineFailed if it breaks off."""
+
+    def prune(self, to: Destination, ref: VolumeRef, keep: int) -> None:
+        """Removes all but the newest ``keep`` where Pushlive can and may, and nothing that it has not sent. Idempotent.
+        Raises EngineFailed."""
 
 
 class NoCopies:
     """Where nothing can be sent away."""
 
-    def send(self, to: Destination, file: Path, watch: Watch) -> None:  # noqa: ARG002
+    def send(self, to: Destination, ref: VolumeRef, file: Path, watch: Watch) -> None:  # noqa: ARG002
         raise EngineFailed(f"{file.name} cannot be copied to {to} from here.")
+
+    def kept(self, to: Destination, ref: VolumeRef) -> tuple[KeptBackup, ...]:  # noqa: ARG002
+        return ()
+
+    def read(self, to: Destination, ref: VolumeRef, file: str, watch: Watch) -> Generator[bytes]:  # noqa: ARG002
+        raise NotFound(f"There is no backup {file[:120]!r} of {ref} in {to}.")
+
+    def prune(self, to: Destination, ref: VolumeRef, keep: int) -> None:
+        pass

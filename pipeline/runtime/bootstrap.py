@@ -112,15 +112,16 @@ def proxy(settings: Settings) -> Any:
 @cache
 def adapters(settings: Settings) -> Adapters:
     """The real ones: git, the machine's Docker Engine with HAProxy, Kubernetes clusters."""
-    from pipeline.adapters.copies import CommandCopies
+    from pipeline.adapters.copies import AnyCopies, CommandCopies
     from pipeline.adapters.git.source import GitSource
+    from pipeline.adapters.s3.copies import S3Copies
 
     clock = SystemClock()
     source = GitSource(
         repositories(settings), settings.data / "mirrors", clock, settings.git_allow, settings.push_limit,
         settings.git_fsck_ignore,
     )  # fmt: skip
-    copies = CommandCopies()
+    copies = AnyCopies(CommandCopies(), S3Copies(settings))
     return Adapters(source, builder(settings), _engines(settings), clock, _queue(settings), copies)
 
 

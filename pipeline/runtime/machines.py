@@ -30,7 +30,7 @@ def unfit(
     """What the settings, this machine and the engines do not let start; and which engines were not asked, with the
     reason."""
     allowed = (*lint.devices(config, settings.devices), *machine_lint.folders(config, settings.binds))
-    found = [*allowed, *_here(config, settings)]
+    found = [*allowed, *machine_lint.object_store(config), *_here(config, settings)]
     engines = (p.environment(name).engine.key for p in config.pipelines.values() for name in p.environments)
     keys = sorted(set(engines))
     if not keys:

@@ -14,6 +14,7 @@ from pipeline.domain.volumes import VolumeRef
 from pipeline.errors import EngineFailed, NotFound, RequestError, TryAgain
 from pipeline.maintenance.doctor.backups import examine
 from pipeline.ports.clock import Watch
+from pipeline.ports.volumes import NoCopies
 from tests.story.conftest import World
 
 CONFIG = """\
@@ -37,12 +38,12 @@ TAR = b"x" * 257 + b"ustar" + b"y" * 250 + b"\0" * 1024
 HOUR, DAY = 3600.0, 86400.0
 
 
-class FakeCopies:
+class FakeCopies(NoCopies):
     def __init__(self) -> None:
         self.sent: list[str] = []
         self.away = False
 
-    def send(self, to: Destination, file: Path, watch: Watch) -> None:
+    def send(self, to: Destination, ref: VolumeRef, file: Path, watch: Watch) -> None:
         if self.away:
             raise EngineFailed(f"{file.name} was not copied to {to}: no route to host.")
         self.sent.append(file.name)

@@ -471,7 +471,7 @@ class FakeAccessories:
     def __init__(self, service: FakeService) -> None:
         self._service = service
 
-    def overview(self) -> list[dict[str, Any]]:
+    def overview(self, of: str = "") -> list[dict[str, Any]]:
         one = {"name": "shop-db", "environment": "live", "state": "ready", "why": "", "image": "postgres:15"}
         return [{**one, "volume": "/data", "used_by": ["shop"], "changes": []}]
 
@@ -516,7 +516,7 @@ class FakeBackups:
     def __init__(self, service: FakeService) -> None:
         self._service = service
 
-    def overview(self) -> list[dict[str, Any]]:
+    def overview(self, of: str = "") -> list[dict[str, Any]]:
         good = {"file": "shop-db-live-data-20270115T080000Z.dump", "at": 1_800_000_000.0, "size": 20 << 20}
         one = {
             "owner": "shop-db",

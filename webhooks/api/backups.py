@@ -15,7 +15,7 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
     @api.get("/api/backups")
     def backups() -> ResponseReturnValue:
         bearer(web, "viewer")
-        return {"backups": web.service.backups.overview()}
+        return {"backups": web.service.backups.overview(request.args.get("of", ""))}
 
     @api.post("/api/backups/<owner>/<environment>/<name>")
     def make_backup(owner: str, environment: str, name: str) -> ResponseReturnValue:

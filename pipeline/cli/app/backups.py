@@ -25,14 +25,19 @@ NAMED = (
 )
 SOURCE = (
     argument(
-        "--from", dest="source", action=Given, default="", metavar="FILE", help="default: standard input"
+        "--from",
+        dest="source",
+        action=Given,
+        default="",
+        metavar="FILE",
+        help="a file here, or s3://… in a bucket of `backup.to`; default: standard input",
     ),
     argument(
         "--kept",
         action=Given,
         default="",
         metavar="FILE",
-        help="one that the service keeps; latest: the newest",
+        help="one that the service keeps, or has in its bucket; latest: the newest",
     ),
 )
 
@@ -43,7 +48,8 @@ SOURCE = (
     JSON,
 )
 def backups(context: Context) -> int:
-    answer, wanted = context.ask("GET", "/api/backups"), context.args.owner
+    wanted = context.args.owner
+    answer = context.ask("GET", f"/api/backups?of={quote(wanted, safe='')}" if wanted else "/api/backups")
     rows = [one for one in answer["backups"] if wanted in ("", one["owner"])]
     if context.json:
         context.print_json({**answer, "backups": rows})
@@ -57,8 +63,14 @@ def backups(context: Context) -> int:
     head = ("of", "last good one", "size", "every", "kept", "")
     context.terminal.data(*table(head, [_row(one, now) for one in found], paint, indent=""))
     for one in found if wanted else ():
+        here = {kept["file"] for kept in one["kept"]}
         for kept in one["kept"]:
             context.terminal.data(f"  {kept['file']}  {show_size(kept['size'])}")
+        for copy in one.get("copies", ()):
+            if copy["file"] not in here:
+                context.terminal.data(f"  {copy['file']}  {show_size(copy['size'])}  in {one['to']}")
+        if trouble := one.get("copies_problem"):
+            context.terminal.say(paint(trouble, "red"))
     return DONE
 
 
@@ -143,6 +155,8 @@ def restore(context: Context, path: str) -> int:
     source, kept = context.args.source, context.args.kept
     if source and kept:
         raise UsageError("both `--from` and `--kept` are given.", advice="Give one of them.")
+    if source.startswith("s3://"):  # the service reads it, with its own key
+        source, kept = "", source
     if kept:
         join = "&" if "?" in path else "?"
         return context.tell(context.client.send("PUT", f"{path}{join}kept={quote(kept, safe='')}", iter(())))

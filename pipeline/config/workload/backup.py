@@ -16,19 +16,17 @@ _SSH = re.compile(
     r"ssh://((?P<user>[A-Za-z0-9_][A-Za-z0-9._-]*)@)?(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*)"
     r"(:(?P<port>[0-9]{1,5}))?(?P<folder>/[A-Za-z0-9._/~-]*)"
 )
-_TO = "a list of texts (a command that reads a backup), or ssh://user@host/folder"
+_S3 = re.compile(
+    r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(/(?P<folder>[A-Za-z0-9_-][A-Za-z0-9._/-]*)?)?"
+)
+_TO = "a list of texts (a command that reads a backup), ssh://user@host/folder, or s3://bucket/folder"
 
 
 def _url(text: str) -> str:
-    if text.startswith("s3://"):
-        bucket = re.sub(r"[^A-Za-z0-9._/-]", "", text.removeprefix("s3://")).rstrip("/") or "bucket/folder"
-        raise ValueError(
-            "s3:// needs a command of yours that knows the store and its credentials, such as "
-            f"[sh, -c, 'aws s3 cp - \"s3://{bucket}/$PUSHLIVE_BACKUP\"']"
-        )
-    found = _SSH.fullmatch(text)
-    parts = found["folder"].split("/") if found else []
-    if text and (not found or ".." in parts or int(found["port"] or 22) not in range(1, 65536)):
+    parts = text.partition("://")[2].rstrip("/").split("/")
+    ssh, bucket = _SSH.fullmatch(text), _S3.fullmatch(text)
+    fits = (ssh and int(ssh["port"] or 22) in range(1, 65536)) or (bucket and {"", "."}.isdisjoint(parts))
+    if text and (not fits or ".." in parts):
         raise ValueError(f"{text[:80]!r} is not a place for backups; write {_TO}")
     return text.rstrip("/")
 
@@ -44,8 +42,9 @@ class Destination(Model):
     """A command on the machine of the service, run as its user. It reads the backup from its standard input, and the
     variable `PUSHLIVE_BACKUP` has the name for it, such as `shop-db-live-data-20260131T020000Z.dump`. The copy counts
     only if the command exits with 0."""
-    url: Annotated[str, AfterValidator(_url), Words("ssh://user@host/folder")] = ""
-    """`ssh://user@host/folder`: a file in that folder, through the system's ssh and without a password."""
+    url: Annotated[str, AfterValidator(_url), Words("ssh://user@host/folder or s3://bucket/folder")] = ""
+    """`ssh://user@host/folder`: a file in that folder, through the system's ssh and without a password.
+    `s3://bucket/folder`: an object in that bucket of the store that the settings `PUSHLIVE_S3_…` name."""
 
     @model_validator(mode="before")
     @classmethod
@@ -73,6 +72,12 @@ class Destination(Model):
         user = f"{found['user']}@" if found["user"] else ""
         return f"{user}{found['host']}", found["port"] or "", found["folder"] or "/"
 
+    @property
+    def s3(self) -> tuple[str, str] | None:
+        """The bucket, and the folder or ""; None for another place."""
+        found = _S3.fullmatch(self.url)
+        return (found["bucket"], found["folder"] or "") if found else None
+
     def __bool__(self) -> bool:
         return bool(self.command or self.url)
 
@@ -86,7 +91,8 @@ class Backup(Model):
     every: Duration = 0.0
     """How often the service makes one by itself. 0: only when it is asked to."""
     keep: int = Field(default=7, ge=1, le=1000)
-    """How many are kept in the data folder; older ones are removed. What `to` has is left alone."""
+    """How many are kept in the data folder, and in the bucket if `to` is one; older ones are removed. What any other
+    place has is left alone."""
     to: Destination = Destination()
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ from pipeline.config.engines import Where, where_of
 from pipeline.config.lint import Warned
 from pipeline.config.models import Config
 from pipeline.config.workload import binds
+from pipeline.config.workload.object_store import INSTALL, is_installed
 
 MISSING = "does not exist"  # of a network that is to be joined
 OURS = "belongs to an environment of Pushlive, which only its own containers join"
@@ -37,6 +38,24 @@ def folders(config: Config, allowed: tuple[str, ...]) -> Iterator[Warned]:
                     f"pipelines.{name}.environments.{stage}.binds",
                     f"{folder}: {why}, so nothing starts there",
                 )
+
+
+def object_store(config: Config) -> Iterator[Warned]:
+    """Buckets, if the library for them is not installed here."""
+    if is_installed():
+        return
+    backups = [
+        (f"pipelines.{name}.service.volumes.{volume}.backup.to", one.backup.to)
+        for name, pipeline in config.pipelines.items()
+        for stage in pipeline.environments
+        for volume, one in pipeline.render(stage).service.volumes.items()
+    ]
+    backups += [(f"accessories.{name}.backup.to", one.backup.to) for name, one in config.accessories.items()]
+    for path, to in dict(backups).items():
+        if to.s3:
+            yield Warned(
+                path, f"the library for {to} is not installed here, so nothing is sent there. {INSTALL}"
+            )
 
 
 def _joining(config: Config, key: str) -> Iterator[tuple[str, tuple[str, ...]]]:

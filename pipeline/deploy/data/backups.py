@@ -6,10 +6,12 @@ taken for dead finds its lease lost before its file would count.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import closing
+import re
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from pipeline.config.models import Config
 from pipeline.config.workload.backup import AccessoryBackup, Backup, Destination
@@ -18,8 +20,8 @@ from pipeline.deploy.data.volumes import TRANSFER, VolumeWork
 from pipeline.deploy.heartbeat import HeldLease, holding
 from pipeline.deploy.services import Services
 from pipeline.domain.accessories import AccessoryRecord
-from pipeline.domain.volumes import DATA, BackupState, KeptBackup, VolumeRef, backup_state
-from pipeline.errors import NotFound, PushliveError, RequestError, StoreUnavailable, TryAgain
+from pipeline.domain.volumes import DATA, BackupState, KeptBackup, VolumeRef, backup_state, time_of
+from pipeline.errors import EngineFailed, NotFound, PushliveError, RequestError, StoreUnavailable, TryAgain
 from pipeline.lib import codec
 from pipeline.lib.retry import poll
 from pipeline.notify import messages
@@ -28,6 +30,8 @@ from pipeline.ports.clock import Deadline
 from pipeline.store import Store, Transaction
 
 LEASE = 10.0  # seconds that a person waits for a backup at work, which takes longer
+LATEST = "latest"
+_WORD = re.compile(r"[a-z][a-z0-9-]*")
 
 Change = Callable[[BackupState], BackupState]
 
@@ -103,7 +107,7 @@ class BackupWork:
         try:
             made = before.unsent(said, now) or self._written(ref, said, now, held)
             if said.to:
-                self._send(ref, made, said.to, held)
+                self._send(ref, made, said, held)
         except (StoreUnavailable, NotFound):
             raise
         except PushliveError as error:
@@ -136,10 +140,63 @@ class BackupWork:
         engine = held.fenced(self._adapters.engines.of(record.engine))
         return engine.accessories.dump_accessory(record.ref, run, watch)
 
-    def _send(self, ref: VolumeRef, made: KeptBackup, to: Destination, held: HeldLease) -> None:
+    def _send(self, ref: VolumeRef, made: KeptBackup, said: Backup, held: HeldLease) -> None:
         held.insist()
-        watch = Deadline(self._clock, TRANSFER, f"Sending {made.file}")
-        self._adapters.copies.send(to, self.kept.path(ref, made.file), watch)
+        watch, copies = Deadline(self._clock, TRANSFER, f"Sending {made.file}"), self._adapters.copies
+        copies.send(said.to, ref, self.kept.path(ref, made.file), watch)
+        held.insist()
+        with suppress(EngineFailed):  # it has arrived, and the next one tries again
+            copies.prune(said.to, ref, said.keep)
+
+    # ── elsewhere ────────────────────────────────────────────────────────────
+
+    def copies(self, ref: VolumeRef) -> tuple[KeptBackup, ...]:
+        """What is in the bucket that `to` names, newest first. Raises EngineFailed."""
+        return self._adapters.copies.kept(self.said(ref).to, ref)
+
+    @contextmanager
+    def at_hand(self, ref: VolumeRef, file: str) -> Iterator[tuple[Path, str]]:
+        """A backup as a file, and its name. ``file``: the name of one that is kept here or in the bucket that `to`
+        names, `latest` for the newest of both, or the ``s3://…`` of one in a bucket that pipelines.yaml names. Raises
+        NotFound, RequestError, EngineFailed."""
+        to, of, name = self._found(ref, file)
+        if to is None:
+            yield self.kept.path(of, name), name
+            return
+        watch = Deadline(self._clock, TRANSFER, f"Reading {name}")
+        with (
+            closing(self._adapters.copies.read(to, of, name, watch)) as pieces,
+            self.kept.spooled(ref, pieces) as (path, _),
+        ):
+            yield path, name
+
+    def _found(self, ref: VolumeRef, file: str) -> tuple[Destination | None, VolumeRef, str]:
+        """Where it is, None for here; whose it is there; and its name."""
+        if file.startswith("s3://"):
+            return self._in_a_bucket(file)
+        to, here = self.said(ref).to, self.kept.of(ref)
+        if file == LATEST:
+            there = self.copies(ref)
+            found = [*((None, one) for one in here), *((to, one) for one in there)]
+            if not found:
+                raise NotFound(
+                    f"There is no backup of {named(ref)}.", advice="`pushlive backups` lists them."
+                )
+            where, newest = max(found, key=lambda one: (one[1].at, one[0] is None))
+            return where, ref, newest.file
+        return (to if to.s3 and file not in {one.file for one in here} else None), ref, file
+
+    def _in_a_bucket(self, url: str) -> tuple[Destination, VolumeRef, str]:
+        """Only what pipelines.yaml names: the key of the service may read more than a maintainer should."""
+        for said in self.configured().values():
+            rest = url.removeprefix(f"{said.to.url}/") if said.to.s3 else url
+            parts = rest.split("/")
+            if rest != url and len(parts) == 4 and all(map(_WORD.fullmatch, parts[:3])) and time_of(parts[3]):
+                return said.to, VolumeRef(parts[0], parts[1], parts[2]), parts[3]
+        raise RequestError(
+            f"{url[:200]} is no backup in a bucket that pipelines.yaml names under `backup.to`.",
+            advice="Write s3://BUCKET/FOLDER/NAME/ENVIRONMENT/VOLUME/FILE; `pushlive backups NAME` lists the files.",
+        )
 
     def accessory(self, ref: VolumeRef) -> AccessoryRecord:
         """Raises NotFound if it was never made."""

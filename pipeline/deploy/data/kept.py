@@ -6,22 +6,19 @@ One that is being written has another name until all of it is on disk, so whatev
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import shutil
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from pipeline.domain.volumes import KeptBackup, VolumeRef
+from pipeline.domain.volumes import KeptBackup, VolumeRef, ending_of, stem_of, time_of
 from pipeline.errors import EngineFailed, NotFound
 from pipeline.lib.units import show_size
 
 FOLDER = "backups"
-_NAME = re.compile(r"[a-z0-9-]+-(\d{8}T\d{6}Z)(-\d+)?\.(dump|tar)")
 _PART, _SPOOLED = ".part", ".spooled"
 _DAY, _PIECE = 86400.0, 1 << 18
 _LOOK = 64 << 20  # bytes between two looks at the free space
@@ -38,7 +35,7 @@ class KeptBackups:
         found = []
         with suppress(FileNotFoundError):
             for path in self._folder(ref).iterdir():
-                at = _time_of(path.name)
+                at = time_of(path.name)
                 if at is not None:
                     with suppress(FileNotFoundError):
                         found.append(KeptBackup(path.name, at, path.stat().st_size))
@@ -57,11 +54,11 @@ class KeptBackups:
     ) -> KeptBackup:
         """Keeps the pieces, all or nothing. ``insist``: called before they count; what it raises leaves nothing. For
         one process at a time. Raises EngineFailed if they cannot be written."""
-        folder, ending = self._folder(ref), "dump" if ref.kind == "accessory" else "tar"
+        folder = self._folder(ref)
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._forget_left(folder)
-            path = self._free(folder, f"{ref.owner}-{ref.environment}-{ref.name}-{_stamp(at)}", ending)
+            path = self._free(folder, stem_of(ref, at), ending_of(ref))
             part = folder / f".{path.name}{_PART}"
             try:
                 size = self._write(part, pieces)
@@ -142,19 +139,6 @@ def chunks(file: IO[bytes]) -> Generator[bytes]:
     """A file in pieces."""
     while piece := file.read(_PIECE):
         yield piece
-
-
-def _stamp(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y%m%dT%H%M%SZ")
-
-
-def _time_of(name: str) -> float | None:
-    found = _NAME.fullmatch(name)
-    if not found:
-        return None
-    with suppress(ValueError):
-        return datetime.strptime(found[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
-    return None
 
 
 def _sync(folder: Path) -> None:

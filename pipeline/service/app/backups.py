@@ -11,12 +11,12 @@ from typing import Any
 from pipeline.config.workload.accessory_rules import pairs
 from pipeline.config.workload.backup import Backup
 from pipeline.deploy.data.accessory_restore import AccessoryRestore
-from pipeline.deploy.data.backups import BackupWork, named
+from pipeline.deploy.data.backups import LATEST, BackupWork, named
 from pipeline.deploy.data.kept import chunks
 from pipeline.deploy.services import Services
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.volumes import DATA, BackupState, KeptBackup, OwnerKind, VolumeRef
-from pipeline.errors import NotFound, RequestError
+from pipeline.errors import EngineFailed, NotFound, RequestError
 from pipeline.lib.units import show_size
 from pipeline.ports.adapters import Adapters
 from pipeline.ports.clock import Clock
@@ -25,7 +25,6 @@ from pipeline.service.audited import Audited
 from pipeline.service.operations import Operations
 
 _WORD = re.compile(r"[a-z][a-z0-9-]*")
-LATEST = "latest"
 
 
 class Backups(Audited):
@@ -42,13 +41,18 @@ class Backups(Audited):
         super().__init__(services, queue, clock, operations)
         self._services, self._make_adapters = services, adapters
 
-    def overview(self) -> list[dict[str, Any]]:
+    def overview(self, of: str = "") -> list[dict[str, Any]]:
         """Of everything with a `backup` key: ``owner``, ``kind`` (pipeline or accessory), ``environment``, ``name``,
         ``every`` in seconds (0: only when asked), ``keep``, ``to``, ``good`` and each of ``kept``, newest first:
-        ``{"file", "at", "size"}``, ``failed`` and ``problem``: what is wrong, "" if nothing is."""
+        ``{"file", "at", "size"}``, ``failed`` and ``problem``: what is wrong, "" if nothing is. ``of``: only of that
+        pipeline or accessory; then each has ``copies``, those that the bucket under `to` has, and ``copies_problem``:
+        why they could not be listed, "" if they were."""
         work, now = self._work(), self._clock.now()
-        rows = sorted(work.configured().items())
-        return [self._row(ref, said, work.state(ref), work.kept.of(ref), now) for ref, said in rows]
+        rows = sorted((ref, said) for ref, said in work.configured().items() if of in ("", ref.owner))
+        return [
+            self._row(ref, said, work.state(ref), work.kept.of(ref), now) | (_copies(work, ref) if of else {})
+            for ref, said in rows
+        ]
 
     def _row(
         self, ref: VolumeRef, said: Backup, state: BackupState, kept: tuple[KeptBackup, ...], now: float
@@ -90,16 +94,29 @@ class Backups(Audited):
         RequestError, EngineFailed."""
         self.insist_on_store()
         ref, work = self._ref(name, environment, DATA), self._work()
-        path = self._path(ref, kept) if kept else None
-        what = f"{name} {path.name if path else ''}".strip()
+        if not kept:
+            with closing(_given(pieces)) as data:
+                return self._restored(work, ref, by, data)
+        with work.at_hand(ref, kept) as (path, file), closing(_read(path)) as data:
+            return self._restored(work, ref, by, data, path.stat().st_size, file)
+
+    def _restored(
+        self,
+        work: BackupWork,
+        ref: VolumeRef,
+        by: Who,
+        data: Iterable[bytes],
+        size: int | None = None,
+        file: str = "",
+    ) -> tuple[str, ...]:
         restore = AccessoryRestore(self._services, self._make_adapters(), work.kept)
-        with closing(_read(path) if path else _given(pieces)) as data:
-            done = restore.restore(
-                ref,
-                data,
-                path.stat().st_size if path else None,
-                lambda: self._entry(by, "accessory restore", environment=environment, detail=what),
-            )
+        what = f"{ref.owner} {file}".strip()
+        done = restore.restore(
+            ref,
+            data,
+            size,
+            lambda: self._entry(by, "accessory restore", environment=ref.environment, detail=what),
+        )
         self._move_entries()
         return done
 
@@ -109,9 +126,8 @@ class Backups(Audited):
         """From one that is kept. Raises as ``VolumeCommands.restore_volume``."""
         self.insist_on_store()
         ref = self._ref(owner, environment, name)
-        path = self._path(ref, kept)
-        self._note("restore", ref, by, path.name)
-        with closing(_read(path)) as tar:
+        with self._work().at_hand(ref, kept) as (path, file), closing(_read(path)) as tar:
+            self._note("restore", ref, by, file)
             return self._operations.volumes().restore(ref, tar, stop=stop)
 
     def _path(self, ref: VolumeRef, file: str) -> Path:
@@ -161,6 +177,13 @@ class Backups(Audited):
 
 def _plain(one: KeptBackup) -> dict[str, Any]:
     return {"file": one.file, "at": one.at, "size": one.size}
+
+
+def _copies(work: BackupWork, ref: VolumeRef) -> dict[str, Any]:
+    try:
+        return {"copies": [_plain(one) for one in work.copies(ref)], "copies_problem": ""}
+    except EngineFailed as error:
+        return {"copies": [], "copies_problem": str(error)}
 
 
 def _read(path: Path) -> Generator[bytes]:

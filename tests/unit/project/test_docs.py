@@ -20,6 +20,7 @@ TOP = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 DOCS = [*TOP, *sorted((ROOT / "docs").rglob("*.md"))]
 SETTINGS = {f"PUSHLIVE_{name.upper()}": spec for name, spec in Settings.model_fields.items()}
 SENDING = {"PUSHLIVE_NOTIFY_SECRET"}
+BACKUPS = {"PUSHLIVE_S3_SECRET_KEY"}  # made by the keeper, and by the web process when a person asks
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -84,7 +85,7 @@ SAMPLES = [
 
 @pytest.mark.parametrize("path", [*DOCS, *SAMPLES], ids=names)
 def test_documents_name_only_settings_that_exist(path: Path) -> None:
-    found = set(re.findall(r"PUSHLIVE_[A-Z_]*[A-Z](?![A-Z_…])", path.read_text()))
+    found = set(re.findall(r"PUSHLIVE_[A-Z0-9_]*[A-Z0-9](?![A-Z0-9_…])", path.read_text()))
     plain = {name.removesuffix("_FILE") for name in found if not _FOREIGN.fullmatch(name)}
     assert plain <= set(SETTINGS)
 
@@ -96,7 +97,7 @@ def test_the_composition_hands_every_setting_on(compose: dict[str, Any]) -> None
         for one in ("web", "worker")
     )
     # Each side gets the secrets that it needs, and no others.
-    assert worker == set(SETTINGS) - (secrets - SENDING)
+    assert worker == set(SETTINGS) - (secrets - SENDING - BACKUPS)
     assert web == set(SETTINGS) - SENDING
 
 
@@ -149,7 +150,8 @@ def test_the_base_image_is_the_one_that_can_be_made() -> None:
 def test_every_dependency_is_explained() -> None:
     text = (ROOT / "docs" / "decisions" / "0006-dependencies.md").read_text()
     explained = set(re.findall(r"^\| ([a-z][a-z0-9-]*) \|", text, re.M)) - {"package"}
-    assert explained == {re.split(r"[<>=]", one)[0] for one in PROJECT["dependencies"]}
+    needed = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["s3"]]
+    assert explained == {re.split(r"[<>=]", one)[0] for one in needed}
 
 
 def test_files_and_tests_in_the_threat_model_exist() -> None:
