@@ -116,6 +116,8 @@ def _beside(environment: dict[str, Any], now: float, paint: Paint) -> list[str]:
         state = "at work" if one.get("running") else next(iter(last), "has not run yet")
         known.append(f"{one['process']} {state}")
     known += [str(one["text"]) for one in environment.get("volumes") or ()]
+    if (answers := environment.get("answers")) and answers["verdict"] != "worse":
+        known.append(str(answers["text"]))
     for one in environment.get("backups") or ():
         if good := one["good"]:
             ago = age(now - float(good["at"]))
@@ -161,7 +163,7 @@ def _below(entry: dict[str, Any], paint: Paint) -> list[str]:
         where = environment["name"]
         if environment.get("removed") and not entry.get("removed"):
             lines.append(paint(f"  ! {where} {environment['removed']}", "yellow"))
-        lines += _health(name, environment, paint)
+        lines += _health(name, environment, paint) + _worse(name, environment, paint)
         if environment.get("problem"):
             lines.append(paint(f"  ✗ {where}: {environment['problem']}", "red"))
         for one in environment.get("accessories") or ():
@@ -217,6 +219,15 @@ def _health(name: str, environment: dict[str, Any], paint: Paint) -> list[str]:
         return []
     down = health["state"] == "down"
     line = paint(f"  {'✗' if down else '!'} {where}: {health['text']}", "red" if down else "yellow")
+    return [line + "  → " + paint(f"`pushlive logs {name} --app --env {where}`", "bold")]
+
+
+def _worse(name: str, environment: dict[str, Any], paint: Paint) -> list[str]:
+    """That the release that serves answers with more errors than the one before it."""
+    answers, where = environment.get("answers") or {}, environment["name"]
+    if answers.get("verdict") != "worse":
+        return []
+    line = paint(f"  ! {where}: r{answers['release']}: {answers['text']}", "yellow")
     return [line + "  → " + paint(f"`pushlive logs {name} --app --env {where}`", "bold")]
 
 

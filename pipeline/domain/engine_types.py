@@ -190,6 +190,14 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Answered:
+    """How many requests were answered, and how many of the answers were errors: a status of 5xx, or broken off."""
+
+    requests: int = 0
+    errors: int = 0
+
+
+@dataclass(frozen=True)
 class Written:
     """A file that ends with its container. ``size``: bytes, None if it is not known; ``root``: the folder that ends
     with it, if only its first file is named (an anonymous volume)."""

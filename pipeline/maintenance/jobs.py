@@ -27,6 +27,7 @@ from pipeline.maintenance.recognition import Recognition
 from pipeline.maintenance.reconcile import Reconcile
 from pipeline.maintenance.requeue import Requeue
 from pipeline.maintenance.unrecorded_heads import UnrecordedHeads
+from pipeline.maintenance.watching.answers import CountAnswers
 from pipeline.maintenance.workload.accessories import KeepAccessories
 from pipeline.maintenance.workload.backups import MakeBackups
 from pipeline.maintenance.workload.processes import WatchProcesses
@@ -76,6 +77,7 @@ class Jobs:
         self.reconcile = Reconcile(services, adapters, self.requeue, self.damage)
         self.accessories = KeepAccessories(services, adapters, self.damage)
         self.health = WatchHealth(services, adapters, self.damage)
+        self.answers = CountAnswers(services, adapters, self.damage)
         self.processes = WatchProcesses(services, adapters, self.damage)
         self.backups = MakeBackups(services, adapters)
         self.volume_sizes = VolumeSizes(store, adapters.engines, clock.now)
@@ -102,5 +104,6 @@ class Jobs:
                     self.demands,
                 ),
             ),
+            Period(15.0, (self.answers,)),
             Period(300.0, (self.image_gc, self.build_cache, self.volume_sizes)),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from pipeline.domain.engine_types import ReplicaHealth, Route, SlotRef, SlotSpec
+from pipeline.domain.engine_types import Answered, ReplicaHealth, Route, SlotRef, SlotSpec
 from pipeline.domain.environment import Slot
 from pipeline.ports.clock import Watch
 
@@ -49,6 +49,10 @@ class Traffic(Protocol):
     def health(self, spec: SlotSpec) -> tuple[ReplicaHealth, ...]:
         """What the checks found of each replica that was exposed, in order; () if none was. An unhealthy one gets no
         requests, unless all are and it is ``tried``. Read-only."""
+
+    def answered(self, ref: SlotRef) -> Answered | None:
+        """What the slot has answered since its proxy started: counters that begin at zero again with the next one. None
+        if the engine does not count. Read-only."""
 
     def open_sessions(self, ref: SlotRef) -> int:
         """How many requests or connections the slot still serves."""

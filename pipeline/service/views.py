@@ -22,7 +22,7 @@ from pipeline.domain.release import Release
 from pipeline.domain.run import Run, State
 from pipeline.errors import ConfigError, DamagedRecord, NotFound
 from pipeline.lib import codec
-from pipeline.service import health
+from pipeline.service import answers, health
 from pipeline.service.app import backed_up, volume_sizes
 from pipeline.service.health import beside
 from pipeline.service.scheduled import scheduled
@@ -276,6 +276,7 @@ class Views:
             "revert": revert_readiness(self._store, record, missing) if configured else _NO_REVERT,
             "removed": "" if configured else REMOVED,
             "health": health.shown(record),
+            "answers": answers.shown(self._store, record),
             "engine": record.engine if record else "",
             "web": web,
             "autoscaled": self._is_autoscaled(name, release),

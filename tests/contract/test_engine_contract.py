@@ -14,7 +14,7 @@ from pipeline.adapters.http.probe import HttpProbe
 from pipeline.adapters.kubernetes.names import slot_name
 from pipeline.config.engines import kind_of
 from pipeline.domain.adoption import made_of, remembered
-from pipeline.domain.engine_types import Answer, CommandResult, SlotRef, SlotSpec
+from pipeline.domain.engine_types import Answer, Answered, CommandResult, SlotRef, SlotSpec
 from pipeline.domain.events import Event
 from pipeline.errors import (
     AppFailed,
@@ -247,6 +247,18 @@ SCRIPT
 chmod +x /tmp/www/cgi-bin/page
 exec httpd -f -p 8080 -h /tmp/www
 """
+
+
+def test_what_is_answered_is_counted_or_said_not_to_be(prepared: Kit) -> None:
+    spec = prepared.spec()
+    assert prepared.engine.answered(spec.ref) == (
+        None if prepared.key.startswith("kubernetes") else Answered()
+    )
+    prepared.deploy(spec)
+    for _ in range(3):
+        prepared.probe.get(prepared.engine.public(spec), "/", 5)
+    seen = prepared.engine.answered(spec.ref)
+    assert seen is None or seen.errors == 0
 
 
 def test_checks_come_with_the_host_name_of_the_environment(prepared: Kit) -> None:

@@ -128,6 +128,7 @@ LOOKS = {
     "processes",
     "missing_processes",
     "waited",
+    "answered",
     "preview",
     "public",
     "get",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.adapters.docker.base import EngineBase, name_of_environment
 from pipeline.adapters.haproxy.config import backend, server_name
-from pipeline.domain.engine_types import ReplicaHealth, Route, SlotRef, SlotSpec
+from pipeline.domain.engine_types import Answered, ReplicaHealth, Route, SlotRef, SlotSpec
 from pipeline.errors import RequestError
 from pipeline.ports.clock import Watch
 
@@ -72,6 +72,9 @@ class DockerTraffic(EngineBase):
             for number, name in enumerate(self._bodies(spec), 1)
             if (one := found.get(number))
         )
+
+    def answered(self, ref: SlotRef) -> Answered | None:
+        return self._proxy.answered(ref.index, ref.slot)
 
     def open_sessions(self, ref: SlotRef) -> int:
         return self._proxy.sessions(ref.index, ref.slot)

@@ -13,6 +13,7 @@ from pipeline.config.engines import kind_of
 from pipeline.domain.accessories import AccessoryRef
 from pipeline.domain.engine_types import (
     Answer,
+    Answered,
     CommandResult,
     Login,
     ProcessReplica,
@@ -77,6 +78,7 @@ class EngineState(Script):
         self.active: dict[EnvironmentKey, Slot | None] = {}
         self.paused: set[EnvironmentKey] = set()  # where requests wait
         self.contents: dict[SlotRef, SlotContent] = {}
+        self.counted: dict[SlotRef, Answered] = {}  # what people's requests got
         self.beside: dict[SlotRef, dict[str, ProcessReplica]] = {}  # processes by name
         self.scheduled: dict[EnvironmentKey, dict[Job, JobState]] = {}
         self.now: Callable[[], float] = time.time

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipeline.adapters.fake.engine_state import EngineState, environment_key, same_containers
 from pipeline.adapters.fake.script import require
 from pipeline.adapters.haproxy.config import backend
-from pipeline.domain.engine_types import ReplicaHealth, Route, SlotRef, SlotSpec
+from pipeline.domain.engine_types import Answered, ReplicaHealth, Route, SlotRef, SlotSpec
 from pipeline.domain.environment import Slot
 from pipeline.ports.clock import Watch
 
@@ -74,6 +74,10 @@ class FakeTraffic(EngineState):
                 name: current.sick.get(name, "") for name in (one.name for one in self._replicas(spec.ref))
             }
             return tuple(ReplicaHealth(name, not why, 0.0, why, tried=True) for name, why in said.items())
+
+    def answered(self, ref: SlotRef) -> Answered | None:
+        with self.call("answered", ref):
+            return self.counted.get(ref, Answered(0, 0))
 
     def open_sessions(self, ref: SlotRef) -> int:
         with self.call("open_sessions", ref):

@@ -10,11 +10,13 @@ from pathlib import Path
 from pipeline.adapters.haproxy.config import FOLDER, Server
 from pipeline.adapters.haproxy.health import map_value_of
 from pipeline.adapters.haproxy.last_resort import LAST
+from pipeline.domain.engine_types import Answered
 from pipeline.errors import EngineAway
 from pipeline.lib.sockets import DeadlineSocket, receive_all, within
 
 TIMEOUT = 2.0  # seconds for a whole answer; HAProxy needs less than a millisecond
 SOCKET = "admin.sock"
+_KINDS = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
 _ADVICE = "The service retries. If it stays so, `docker logs` of the proxy's container says why."
 
 
@@ -93,6 +95,13 @@ class Control:
             if fields[0] == backend and fields[1] == "BACKEND":
                 return int(fields[4])
         return 0
+
+    def answered(self, backend: str) -> Answered:
+        """What the backend has answered: ``srv_abrt`` are answers that the application broke off."""
+        rows = csv.DictReader(self.ask(f"show stat {backend} 2 -1").lstrip("# ").splitlines())
+        row = next((row for row in rows if (row["pxname"], row["svname"]) == (backend, "BACKEND")), {})
+        requests = sum(int(row.get(f"hrsp_{kind}") or 0) for kind in _KINDS)
+        return Answered(requests, int(row.get("hrsp_5xx") or 0) + int(row.get("srv_abrt") or 0))
 
     def server_stats(self, backend: str) -> dict[int, dict[str, str]]:
         """What HAProxy counts of a backend's servers, by number."""

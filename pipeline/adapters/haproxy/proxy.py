@@ -30,6 +30,7 @@ from pipeline.adapters.haproxy.https import Schemes
 from pipeline.adapters.haproxy.liveness import Liveness
 from pipeline.adapters.haproxy.timeouts import TIMEOUT
 from pipeline.config.settings import Settings
+from pipeline.domain.engine_types import Answered
 from pipeline.domain.environment import SLOTS, Slot
 from pipeline.errors import EngineAway, EngineFailed, PushliveError, TryAgain
 from pipeline.lib.retry import poll
@@ -273,6 +274,10 @@ class Proxy:
             return first.sessions(backend(index, slot)) if first else 0
         except EngineAway:
             return 0
+
+    def answered(self, index: int, slot: Slot) -> Answered:
+        """What the slot has answered since HAProxy started."""
+        return self._control.answered(backend(index, slot))
 
     def shutdown_sessions(self, index: int, slot: Slot) -> None:
         """Closes what the slot still serves.

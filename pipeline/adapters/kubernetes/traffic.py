@@ -21,7 +21,7 @@ from pipeline.adapters.kubernetes.names import (
 from pipeline.adapters.kubernetes.pods.events import last_probe_failure
 from pipeline.adapters.kubernetes.pods.state import is_ready, ready_since, waiting_reason
 from pipeline.adapters.kubernetes.probe import proxy_path, replica_set_of, serving_replica_sets
-from pipeline.domain.engine_types import ReplicaHealth, Route, SlotRef, SlotSpec
+from pipeline.domain.engine_types import Answered, ReplicaHealth, Route, SlotRef, SlotSpec
 from pipeline.domain.environment import SLOTS
 from pipeline.errors import RequestError, TryAgain
 from pipeline.lib.units import bracketed
@@ -144,6 +144,9 @@ class KubeTraffic(EngineBase):
 
     def waited(self, ref: SlotRef) -> int:  # noqa: ARG002
         return 0
+
+    def answered(self, ref: SlotRef) -> Answered | None:  # noqa: ARG002 - a Service counts nothing
+        return None
 
     def renew_checks(self, spec: SlotSpec) -> None:
         """The pods have their readiness probes from the start."""

@@ -272,6 +272,7 @@ def use_every_method(api: FakeApi) -> None:
     engine.stop(blue.ref)
     engine.pause(green.ref, 5)
     engine.waited(green.ref)
+    engine.answered(green.ref)
     engine.unroute(green.ref)
     assert list(engine.slots())
     assert list(engine.environments())

@@ -1,0 +1,107 @@
+"""How often an environment was asked and how often its answer was an error, by minute and release. Pure.
+
+The proxy counts each slot's answers since it started. Two looks at these counters give what lies between them; a
+counter that became smaller belongs to a proxy that has started again, and begins at zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from pipeline.domain.engine_types import Answered
+from pipeline.domain.judging.verdict import Verdict
+from pipeline.lib import codec
+
+MINUTE = 60.0
+JUDGED = (
+    60  # minutes for which a release is judged, and as many of the one before it that it is compared with
+)
+KEPT = 2 * JUDGED
+
+
+@dataclass(frozen=True)
+class Minute:
+    """``at``: its begin, seconds since the epoch."""
+
+    at: float
+    release: int
+    run: int
+    requests: int
+    errors: int
+
+
+@dataclass(frozen=True)
+class Judged:
+    """How the release that serves compares with the one before it, 0 if there was none. ``needed``: see
+    ``rule.Judgement``."""
+
+    verdict: Verdict
+    before: int
+    new: Answered
+    base: Answered
+    needed: int = 0
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What was counted in one environment. ``release``, ``run``: of the slot that was looked at last, since ``since``;
+    ``seen``: the proxy's counters then; ``minutes``: those with requests, oldest first."""
+
+    release: int = 0
+    run: int = 0
+    since: float = 0.0
+    seen: Answered = field(default_factory=Answered)
+    minutes: tuple[Minute, ...] = ()
+    judged: Judged | None = None
+
+
+def counted(before: Counted, release: int, run: int, seen: Answered, now: float) -> Counted:
+    """After one more look at the slot that serves. What it had answered at the first look were checks."""
+    if (before.release, before.run) != (release, run):
+        return Counted(release, run, now, seen, before.minutes)
+    new = since(before.seen, seen)
+    if not new.requests:
+        return replace(before, seen=seen)
+    at = now - now % MINUTE
+    one, earlier = Minute(at, release, run, new.requests, min(new.errors, new.requests)), before.minutes
+    if earlier and (earlier[-1].at, earlier[-1].release, earlier[-1].run) == (at, release, run):
+        last, earlier = earlier[-1], earlier[:-1]
+        one = replace(last, requests=last.requests + one.requests, errors=last.errors + one.errors)
+    return replace(before, seen=seen, minutes=(*earlier, one)[-KEPT:])
+
+
+def since(before: Answered, now: Answered) -> Answered:
+    """What was answered between two looks."""
+    if now.requests < before.requests or now.errors < before.errors:
+        return now
+    return Answered(now.requests - before.requests, now.errors - before.errors)
+
+
+def total(minutes: Iterable[Minute]) -> Answered:
+    found = tuple(minutes)
+    return Answered(sum(one.requests for one in found), sum(one.errors for one in found))
+
+
+def compared(found: Counted) -> tuple[tuple[Minute, ...], tuple[Minute, ...]]:
+    """The minutes of what serves, and those of the release that served before it: its last hour."""
+    mine = tuple(one for one in found.minutes if (one.release, one.run) == (found.release, found.run))
+    earlier = [one for one in found.minutes if (one.release, one.run) != (found.release, found.run)]
+    if not earlier:
+        return mine, ()
+    last = earlier[-1]
+    first = last.at - JUDGED * MINUTE
+    return mine, tuple(one for one in earlier if one.release == last.release and one.at > first)
+
+
+def fact_name(environment: str) -> str:
+    """Where the store has it. ``environment``: its id."""
+    return f"answers:{environment}"
+
+
+def read(text: str) -> Counted:
+    """What ``codec.dump`` wrote; nothing for any other text: these are figures, and are counted again."""
+    try:
+        return codec.load(Counted, text)
+    except ValueError:
+        return Counted()

@@ -1,0 +1,1 @@
+"""The keeper's jobs that look at what serves, beside its health."""
