@@ -82,3 +82,18 @@ def templates() -> Iterator[tuple[Text, str]]:
             for found in re.findall(r"<code>(pushlive [^<]*)</code>", line):
                 text = re.sub(r"{{.*?}}", HOLE, found)
                 yield Text(file, number, text), text
+
+
+# Not commands to type: usage, the words of a list, texts that are hashed.
+NO_COMMANDS = {"pipeline/cli/main.py", "pipeline/secrets/rules.py", "pipeline/secrets/encryption.py"}
+
+
+@cache
+def advised() -> tuple[tuple[str, str], ...]:
+    """Every command that a person is told to type, with where it is in the source."""
+    found = {
+        (text.where, command)
+        for text, command in [*commands(), *templates()]
+        if str(text.file.relative_to(text.root)) not in NO_COMMANDS
+    }
+    return tuple(sorted(found))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipeline.adapters.fake.engine_state import EngineState
-from pipeline.domain.engine_types import SlotRef, SlotSpec
+from pipeline.domain.engine_types import ProcessReplica, SlotRef, SlotSpec
 from pipeline.domain.events import Event
 from pipeline.ports.builder import Emit
 from pipeline.ports.clock import Watch
@@ -17,7 +17,9 @@ class FakeOutputs(EngineState):
 
     def sources(self, ref: SlotRef) -> tuple[Source, ...]:
         with self.call("sources", ref):
-            return tuple(Source(one.name, str(n)) for n, one in enumerate(self._replicas(ref), 1))
+            web = [Source(one.name, str(n)) for n, one in enumerate(self._replicas(ref), 1)]
+            beside = self.beside.get(ref, {}).values()
+            return (*web, *(Source(one.name, _label(one), one.process) for one in beside))
 
     def output_of(self, name: str, *, lines: int, since: float, follow: bool) -> FakeOutput:
         with self.call("output_of", name, lines, since, follow):
@@ -26,6 +28,10 @@ class FakeOutputs(EngineState):
     def usage(self, ref: SlotRef) -> tuple[Usage, ...]:
         with self.call("usage", ref):
             return tuple(Usage(one.name, 0.1, 1 << 20, 32 << 20) for one in self._replicas(ref))
+
+
+def _label(one: ProcessReplica) -> str:
+    return f"{one.process}.{one.name.rpartition('-')[2]}"
 
 
 class FakeOutput:

@@ -30,7 +30,8 @@ def cp(context: Context) -> int:
     if not found and _SOURCE.fullmatch(context.args.target):
         raise UsageError(
             "nothing is copied into a container: a file there ends with its release.",
-            advice="Put the file into the image, or into a volume: `pushlive volume restore VOLUME --from FILE`. "
+            advice="Put the file into the image, or replace all files of a volume: "
+            "`pushlive volume restore VOLUME --from FILE --stop`. "
             f"Out of a container: `pushlive cp {context.args.pipeline} {context.args.target} ./FILE`.",
         )
     if not found:

@@ -69,8 +69,9 @@ class VolumeMoves(VolumeWork):
         )
         raise RequestError(
             f"The volume {source} on {key} was not moved: {why}.",
-            advice=f"`pushlive volume backup {source} --to FILE`, then `pushlive volume restore {target} --from FILE`, "
-            f"and `pushlive volume rm {source}` once that is done.",
+            advice=f"`pushlive volume backup {source} --to FILE`, then "
+            f"`pushlive volume restore {target} --from FILE --stop`, and `pushlive volume rm {source}` once that is "
+            "done.",
         )
 
     def _refuse_used(self, engine: Engine, ref: VolumeRef) -> None:

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import re
 import shlex
-from functools import cache
 from pathlib import Path
 
 import pytest
 
 from pipeline.cli.main import COMMANDS, _parser
 from pipeline.errors import ConfigError, EngineFailed, RequestError
-from tests.support.advice import HOLE, commands, templates, texts
+from tests.support.advice import HOLE, NO_COMMANDS, advised, texts
 
 # They act on one pipeline or run; without its name they only work while there is a single pipeline.
 NAMED = {
     "deploy", "promote", "revert", "retry", "cancel", "show", "follow", "hold", "resume", "unquarantine", "logs",
 }  # fmt: skip
 WORDS = {"pipeline", "run", "words", "name"}  # the positional arguments that name it
-# Not commands to type: usage, the words of a list, texts that are hashed.
-NO_COMMANDS = {"pipeline/cli/main.py", "pipeline/secrets/rules.py", "pipeline/secrets/encryption.py"}
-
 # The program's name, a help page, and the first word of what a cipher binds.
 NOT_TYPED = ("pushlive", "pushlive --help", f"pushlive {HOLE}", "pushlive secret")
 
@@ -40,18 +36,8 @@ def parsed(command: str) -> dict[str, object]:
     return vars(_parser(chosen).parse_args(words[1:]))
 
 
-@cache
-def known() -> list[tuple[str, str]]:
-    found = {
-        (text.where, command)
-        for text, command in [*commands(), *templates()]
-        if str(text.file.relative_to(text.root)) not in NO_COMMANDS
-    }
-    return sorted(found)
-
-
 def test_the_search_finds_commands_in_sums_f_strings_and_templates() -> None:
-    found = dict.fromkeys(command for _, command in known())
+    found = dict.fromkeys(command for _, command in advised())
     assert f"pushlive retry '{HOLE}'" in found
     assert f"pushlive revert {HOLE} --env {HOLE} --to r{HOLE}" in found
     assert "pushlive token create NAME" in found
@@ -60,7 +46,7 @@ def test_the_search_finds_commands_in_sums_f_strings_and_templates() -> None:
 
 def test_every_command_that_we_advise_is_one_that_can_be_typed(capsys: pytest.CaptureFixture[str]) -> None:
     wrong = []
-    for where, command in known():
+    for where, command in advised():
         if command in NOT_TYPED:
             continue
         try:
@@ -72,7 +58,7 @@ def test_every_command_that_we_advise_is_one_that_can_be_typed(capsys: pytest.Ca
 
 def test_every_command_that_acts_on_a_pipeline_names_it() -> None:
     wrong = []
-    for where, command in known():
+    for where, command in advised():
         words = shlex.split(filled(command))
         if len(words) > 1 and words[1] in NAMED:
             given = {key: value for key, value in parsed(filled(command)).items() if key in WORDS}
@@ -83,7 +69,7 @@ def test_every_command_that_acts_on_a_pipeline_names_it() -> None:
 
 def test_what_an_application_wrote_is_asked_for_with_its_environment() -> None:
     wrong = [
-        f"{where}: {command}" for where, command in known() if "--app" in command and "--env" not in command
+        f"{where}: {command}" for where, command in advised() if "--app" in command and "--env" not in command
     ]
     assert wrong == []
 

@@ -116,8 +116,9 @@ class KubeVolumes(EngineBase):
     ) -> None:
         raise RequestError(
             f"Volumes on a cluster are not copied from claim to claim, so {source} stays as it is.",
-            advice=f"`pushlive volume backup {source} --to FILE`, then `pushlive volume restore {target} --from FILE`, "
-            f"and `pushlive volume rm {source}` once that is done.",
+            advice=f"`pushlive volume backup {source} --to FILE`, then "
+            f"`pushlive volume restore {target} --from FILE --stop`, and `pushlive volume rm {source}` once that is "
+            "done.",
         )
 
     # ── parts ────────────────────────────────────────────────────────────────
