@@ -26,7 +26,7 @@ from pipeline.config.fields import Words
 from pipeline.config.settings_rules import problems_of
 from pipeline.errors import ConfigError
 from pipeline.lib.secret import NO_SECRET, Secret
-from pipeline.lib.units import parse_duration, parse_size
+from pipeline.lib.units import parse_age, parse_duration, parse_size
 
 __all__ = ["NO_SECRET", "Secret", "Settings", "load"]
 
@@ -70,6 +70,7 @@ Whole = Annotated[int, BeforeValidator(_whole)]
 Number = Annotated[float, BeforeValidator(_number)]
 Bytes = Annotated[int, _parsed(parse_size), Words("a size", "size")]
 Seconds = Annotated[float, _parsed(parse_duration), Words("a duration", "duration")]
+Age = Annotated[float, _parsed(parse_age), Words("an age", "age")]
 Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parts)]
 Hidden = Annotated[Secret, _parsed(Secret)]
 
@@ -135,6 +136,9 @@ class Settings(BaseSettings):
     """how long a failed container is kept for inspection"""
     log_limit: Bytes = 16 << 20
     """size limit of the log of one run"""
+    evidence_keep: Age = 0.0
+    """how long the record of an ended run is kept, e.g. 2y; 0: for ever. Those of releases that serve
+    are kept in any case"""
     body_limit: Bytes = 25 << 20
     """size limit of the body of a webhook request"""
     push_limit: Bytes = 2 << 30

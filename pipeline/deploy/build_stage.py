@@ -116,6 +116,7 @@ class BuildStage:
             emit = self._context.emitter("build")
             image = self._adapters.builder.build(request, self._archive, emit, step.watch)
             step.detail = "reused" if image.reused else f"{image.steps} steps, {image.cached} cached"
+            step.data["bases"] = dict(image.bases)
             if image.reused:
                 self._context.note("reused the image of the same tree and settings", "build")
             for text in unwise(image.declared, self._pipeline):

@@ -6,7 +6,7 @@ import shlex
 from dataclasses import replace
 
 from pipeline.config.diff import differences
-from pipeline.deploy.evidence import advice_of
+from pipeline.deploy.last_lines import advice_of
 from pipeline.domain.going_back import release_commands
 from pipeline.domain.release import Release
 from pipeline.domain.run import Failure, Kind, Run

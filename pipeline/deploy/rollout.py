@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from pipeline.deploy import accessories, evidence
+from pipeline.deploy import accessories, last_lines
 from pipeline.deploy.accessories import AccessoryCare
 from pipeline.deploy.environment_record import EnvironmentRecord, MayEnter
 from pipeline.deploy.run_context import RunContext
@@ -363,7 +363,7 @@ class Rollout:
 
     def _last_lines(self) -> LastLines:
         try:
-            lines = self._engine.slots.logs(self._spec.ref, 10 * evidence.LINES)
+            lines = self._engine.slots.logs(self._spec.ref, 10 * last_lines.LINES)
         except (ConfigError, EngineFailed) as error:  # the failed check matters more
             return (f"(its last lines could not be read: {error.message})",), ()
-        return (), evidence.collapsed(lines)[-evidence.LINES :]
+        return (), last_lines.collapsed(lines)[-last_lines.LINES :]

@@ -221,3 +221,4 @@ class Image:
     steps: int = 0
     cached: int = 0
     declared: Declared = field(default_factory=Declared)
+    bases: tuple[tuple[str, str], ...] = ()  # the images that it was built from: name in the Dockerfile, id

@@ -34,6 +34,18 @@ def parse_duration(value: object) -> float:
     return sum(float(number) * _DURATION[unit] for number, unit in parts)
 
 
+def parse_age(value: object) -> float:
+    """As ``parse_duration``, or years of 365 days: ``2y``."""
+    text = str(value).strip()
+    years = re.fullmatch(rf"({_NUMBER})y", text)
+    if years:
+        return float(years[1]) * 365 * _DURATION["d"]
+    try:
+        return parse_duration(text)
+    except ValueError:
+        raise ValueError(f"{text[:40]!r} is not an age; write a number with a unit: 90d, 2y") from None
+
+
 def parse_size(value: object) -> int:
     """Bytes from ``128MiB`` or ``1GB``."""
     match = re.fullmatch(rf"({_NUMBER})\s*([A-Za-z]*)", str(value).strip())

@@ -11,17 +11,18 @@ from pipeline.deploy.tools.leftovers import LeftSessions
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.run import Push
 from pipeline.maintenance.audit import Audit
-from pipeline.maintenance.build_cache import BuildCache
 from pipeline.maintenance.clock_jumps import ClockJumps
 from pipeline.maintenance.configuration import Configuration
 from pipeline.maintenance.cron import Cron
 from pipeline.maintenance.damage import Damage
 from pipeline.maintenance.doctor.check import Check
 from pipeline.maintenance.doctor.demands import Demands
+from pipeline.maintenance.evidence import WriteEvidence
 from pipeline.maintenance.health import WatchHealth
-from pipeline.maintenance.image_gc import ImageGc
+from pipeline.maintenance.images.build_cache import BuildCache
+from pipeline.maintenance.images.image_gc import ImageGc
+from pipeline.maintenance.images.missing_images import MissingImages
 from pipeline.maintenance.job import Job
-from pipeline.maintenance.missing_images import MissingImages
 from pipeline.maintenance.proxy import Proxy
 from pipeline.maintenance.recognition import Recognition
 from pipeline.maintenance.reconcile import Reconcile
@@ -70,6 +71,7 @@ class Jobs:
         self.clock_jumps = ClockJumps(store, clock, self.damage)
         self.configuration = Configuration(configurations)
         self.audit = Audit(services.audit_head)
+        self.evidence = WriteEvidence(services, adapters, self.damage)
         self.heads = UnrecordedHeads(store, configurations, self.damage, accept, repositories, clock)
         self.proxy = Proxy(ensure_proxy, clock)
         self.demands = Demands(demands)
@@ -89,7 +91,7 @@ class Jobs:
     def schedule(self) -> tuple[Period, ...]:
         """In the order of a round. ``requeue`` and ``clock_jumps`` are not in it: they run in every process."""
         return (
-            Period(0.0, (self.configuration, self.audit, self.cron)),
+            Period(0.0, (self.configuration, self.audit, self.cron, self.evidence)),
             Period(3.0, (self.heads, self.left_sessions)),
             Period(
                 5.0,

@@ -47,6 +47,12 @@ class Source(Protocol):
         """Whether ``other`` is in the history of ``commit``, or is the same; both are whole ids. False if one was not
         fetched."""
 
+    def history(
+        self, key: str, source: SourceConfig, commit: str, since: str, limit: int
+    ) -> tuple[Commit, ...]:
+        """The commits that ``commit`` has in its history and ``since`` has not, newest first, ``limit`` at most; both
+        are whole ids. Raises EngineFailed if one was not fetched."""
+
     def keep(self, key: str, source: SourceConfig, commit: str, name: str) -> None:
         """Protects the commit from ``git gc`` by the ref ``refs/pushlive/<name>``. Idempotent."""
 

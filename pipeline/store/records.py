@@ -109,6 +109,15 @@ class Records:
     def fact(self, client: Any, name: str) -> str:
         return str(client.get(self.key("fact", name)) or "")
 
+    def evidence_due(self, client: Any) -> tuple[tuple[str, str, int], ...]:
+        """What ``Transaction.evidence`` noted: kind, pipeline, number."""
+        key = self.key("evidence-due")
+        found = [str(one).replace("#", " ").split(" ") for one in client.smembers(key)]
+        try:
+            return tuple(sorted((kind, pipeline, int(number)) for kind, pipeline, number in found))
+        except ValueError:
+            raise damaged(key, "", "a member does not name a run") from None
+
     # ─────────────────────────────────────────────────────────────────────────
 
     def _all(self, client: Any, kind: type[T], key: str) -> dict[str, T]:

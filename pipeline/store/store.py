@@ -228,6 +228,15 @@ class Store:
         with translate():
             return tuple(sorted(str(name) for name in self.client.smembers(self.key("pipelines"))))
 
+    def evidence_due(self) -> tuple[tuple[str, str, int], ...]:
+        """The records that are to be written: kind, pipeline, number of the run."""
+        with translate():
+            return self._records.evidence_due(self.client)
+
+    def evidence_written(self, kind: str, pipeline: str, number: int) -> None:
+        with translate():
+            self.client.srem(self.key("evidence-due"), f"{kind} {pipeline}#{number}")
+
     # ── configurations and counters ──────────────────────────────────────────
 
     def put_config(self, text: str) -> str:

@@ -123,8 +123,14 @@ class Transaction:
             if run.number not in self._counted and not self._ended_before(run.number):
                 self._counted.add(run.number)
                 self._write(lambda p: self._metrics.count_end(p, run))
+                self.evidence("run", run.number)
         else:
             self._write(lambda p: p.sadd(open_runs, run.number))
+
+    def evidence(self, kind: str, number: int) -> None:
+        """The keeper writes a record of that kind for this run (``pipeline.evidence``)."""
+        key, what = self._records.key("evidence-due"), f"{kind} {self.pipeline}#{number}"
+        self._write(lambda p: p.sadd(key, what))
 
     def put_environment(self, environment: Environment) -> None:
         key = self._key("environments")

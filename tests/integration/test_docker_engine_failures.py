@@ -15,7 +15,7 @@ from pipeline.adapters.docker_api.api import DockerApi
 from pipeline.adapters.http.probe import HttpProbe
 from pipeline.config.loading import LONGEST_TEXT
 from pipeline.config.settings import Settings
-from pipeline.deploy.evidence import advice_of
+from pipeline.deploy.last_lines import advice_of
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.errors import AppFailed, EngineFailed, OutcomeUnknown, TimedOut
 from pipeline.ports.clock import SystemClock

@@ -709,3 +709,18 @@ def test_a_commit_contains_its_history_and_nothing_else(world, which):
     assert not contains(first, third)
     assert not contains(third, "f" * 40)
     assert not contains("f" * 40, third)
+
+
+@pytest.mark.parametrize("which", ["here", "away"])
+def test_the_history_between_two_commits_is_newest_first_and_bounded(world, which):
+    source, ids = getattr(world, which), [world.commit(f"number {n}\n\nmore") for n in range(4)]
+    world.fetch(source)
+
+    def history(commit, since, limit=10):
+        return [one.message for one in world.source.history("hello", source, commit, since, limit)]
+
+    assert history(ids[3], ids[1]) == ["number 3", "number 2"]
+    assert history(ids[3], ids[0], 2) == ["number 3", "number 2"]
+    assert history(ids[1], ids[3]) == []
+    with pytest.raises(EngineFailed):
+        history(ids[3], "f" * 40)

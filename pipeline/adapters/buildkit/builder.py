@@ -94,7 +94,8 @@ class DockerBuilder:
         else:
             limits.check_disk(self._docker_root(), self._disk_free)
             image = self._retried(request, key, context, emit, watch)
-        return replace(image, declared=declared_by(self._api.image(image.digest)))
+        declared = declared_by(self._api.image(image.digest))
+        return replace(image, declared=declared, bases=tuple(sorted(bases.items())))
 
     def _bases(self, file: Dockerfile, request: BuildRequest, emit: Emit, watch: Watch) -> dict[str, str]:
         """The ids of the images that the build starts from. A rebuild starts from what their registries have now."""

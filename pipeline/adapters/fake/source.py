@@ -77,6 +77,20 @@ class FakeSource(Script):
                 commit = parents.get(commit, "")
             return bool(commit) and commit in parents
 
+    def history(
+        self, key: str, source: SourceConfig, commit: str, since: str, limit: int
+    ) -> tuple[Commit, ...]:
+        with self.call("history", key, source, commit, since):
+            parents, found = self.repositories[key].parents, list[Commit]()
+            there = set[str]()
+            while since:
+                there.add(since)
+                since = parents[since]
+            while commit and commit not in there:
+                found.append(self._find(key, commit)[0])
+                commit = parents[commit]
+            return tuple(found[:limit])
+
     def keep(self, key: str, source: SourceConfig, commit: str, name: str) -> None:
         with self.call("keep", key, source, commit, name):
             self._find(key, commit)

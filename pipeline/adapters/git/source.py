@@ -133,6 +133,21 @@ class GitSource:
             return False
         return True
 
+    def history(
+        self, key: str, source: SourceConfig, commit: str, since: str, limit: int
+    ) -> tuple[Commit, ...]:
+        """See ``ports.Source``."""
+        ids = [commit_ids.whole(commit), f"^{commit_ids.whole(since)}"]
+        form = "--format=%H%x00%an%x00%s"
+        found = self._git(
+            self._path(key, source), "log", f"--max-count={limit}", form, "--end-of-options", *ids, "--"
+        )
+        lines = (line.split("\0") for line in found.split("\n") if line.count("\0") == 2)
+        return tuple(
+            Commit(id_, summary(subject, _MESSAGE_LIMIT), summary(author, _MESSAGE_LIMIT))
+            for id_, author, subject in lines
+        )
+
     def keep(self, key: str, source: SourceConfig, commit: str, name: str) -> None:
         """See ``ports.Source``."""
         path = self._path(key, source)

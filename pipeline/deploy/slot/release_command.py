@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 from pipeline.config.workload.release import ReleaseCommand
-from pipeline.deploy import accessories, evidence
+from pipeline.deploy import accessories, last_lines
 from pipeline.deploy.environment_record import EnvironmentRecord
 from pipeline.deploy.run_context import RunContext, Step
 from pipeline.domain import slots
@@ -147,7 +147,7 @@ class CommandSteps:
             raise (BackFailed if one.step == "back" else AppFailed)(
                 f"{self._name}: {one.what} exited with {result.exit_code}.",
                 advice=self._after_failure(one),
-                evidence=tuple(result.output.splitlines()[-evidence.LINES :]),
+                evidence=tuple(result.output.splitlines()[-last_lines.LINES :]),
             )
         return f"exit {result.exit_code}"
 

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.deploy.evidence import advice_of, collapsed
+from pipeline.deploy.last_lines import advice_of, collapsed
 
 
 def test_a_hundred_health_checks_are_one_line_of_evidence():

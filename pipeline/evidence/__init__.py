@@ -1,0 +1,1 @@
+"""What a run leaves behind for good, and the bundles that are made of it: see docs/guides/evidence.md."""

@@ -1,0 +1,61 @@
+"""Writes the records of runs that have ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+
+from pipeline.deploy.services import Services
+from pipeline.domain.run import Run, State
+from pipeline.errors import NotFound
+from pipeline.evidence import record
+from pipeline.evidence.records import RUN, Records
+from pipeline.ports.clock import Clock
+from pipeline.ports.source import Source
+from pipeline.runlog import file
+
+KINDS: dict[str, Callable[[record.Subject], dict[str, object]]] = {RUN: record.made}
+"""What makes each kind of record, by its name in ``Transaction.evidence``."""
+
+
+def own_version() -> str:
+    try:
+        return version("pushlive")
+    except PackageNotFoundError:
+        return ""
+
+
+class Recorder:
+    """What is due is noted together with a run's end, so that no crash loses its record. Idempotent: a record that is
+    there stays as it is."""
+
+    def __init__(self, services: Services, source: Source, clock: Clock) -> None:
+        self._services, self._source, self._clock = services, source, clock
+        self.records = Records(services.settings.data)
+
+    def due(self) -> tuple[tuple[str, str, int], ...]:
+        """Kind, pipeline and number. Raises DamagedRecord."""
+        return self._services.store.evidence_due()
+
+    def write_due(self, kind: str, pipeline: str, number: int) -> None:
+        """Not before the run's worker has written the last of its log. Raises EngineFailed and DamagedRecord."""
+        store = self._services.store
+        if not store.leases.free(f"run:{pipeline}#{number}"):
+            return
+        try:
+            run = store.run(pipeline, number)
+        except NotFound:
+            store.evidence_written(kind, pipeline, number)
+            return
+        if run.state == State.ENDED:
+            self.write(run, kind)
+            store.evidence_written(kind, pipeline, number)
+
+    def write(self, run: Run, kind: str = RUN) -> None:
+        """The record of a run that has ended, if it has none. Raises EngineFailed and DamagedRecord."""
+        if self.records.of_run(run, kind):
+            return
+        now = self._clock.now()
+        subject = record.Subject(self._services, self._source, run, now, own_version())
+        log = file.path(self._services.settings.data, run.pipeline, run.number)
+        self.records.write(run, KINDS[kind](subject), log, kind)

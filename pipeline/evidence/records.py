@@ -1,0 +1,212 @@
+"""The records on disk: a folder for each, with ``record.json`` and the log, written once and never changed.
+
+``<data>/evidence/<pipeline>/<kind>-<run>-r<release>-<time>/``, with ``r0`` for a run without a release, and the
+milliseconds at which the run was accepted: after a store was lost, runs have the numbers of earlier ones again.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from secrets import token_hex
+from typing import IO, Any, NamedTuple, cast
+
+from pipeline.domain.run import Run
+from pipeline.errors import EngineFailed, NotFound
+from pipeline.lib.key_file import sync_folder
+
+FOLDER = "evidence"
+RECORD, LOG = "record.json", "log.txt.gz"
+RUN = "run"  # the kind of record that each end of a run writes
+_NAME = re.compile(
+    r"(?P<kind>[a-z]{1,20})-(?P<run>[1-9][0-9]{0,8})-r(?P<release>[0-9]{1,9})-(?P<at>[0-9]{1,16})"
+)
+_PIECE = 1 << 20
+DRAFT_KEPT = 600.0  # seconds, far longer than a record is written
+
+
+class Kept(NamedTuple):
+    """One record. ``at``: when its run was accepted, in milliseconds since the epoch."""
+
+    folder: Path
+    kind: str
+    run: int
+    release: int  # 0: none
+    at: int
+
+    @property
+    def name(self) -> str:
+        """``run-42``: unique among the records of one store."""
+        return f"{self.kind}-{self.run}"
+
+    def text(self) -> bytes:
+        """record.json as it was written. Raises EngineFailed."""
+        try:
+            return (self.folder / RECORD).read_bytes()
+        except OSError as error:
+            raise _unreadable(self.folder / RECORD, error.strerror or str(error)) from error
+
+    def record(self) -> dict[str, Any]:
+        """Raises EngineFailed."""
+        try:
+            found = json.loads(self.text())
+        except (ValueError, RecursionError) as error:
+            raise _unreadable(self.folder / RECORD, "it is not JSON") from error
+        if not isinstance(found, dict):
+            raise _unreadable(self.folder / RECORD, "it is not a record")
+        return found
+
+    def log(self) -> IO[bytes] | None:
+        """The run's log as it was at its end; None if it had none. Close it."""
+        try:
+            return cast(IO[bytes], gzip.open(self.folder / LOG, "rb"))
+        except FileNotFoundError:
+            return None
+
+
+class Records:
+    """``data``: the data folder."""
+
+    def __init__(self, data: Path) -> None:
+        self._folder = data / FOLDER
+
+    def of_run(self, run: Run, kind: str = RUN) -> Kept | None:
+        wanted = (kind, run.number, _at(run))
+        return next((one for one in self.of(run.pipeline) if (one.kind, one.run, one.at) == wanted), None)
+
+    def of(self, pipeline: str) -> tuple[Kept, ...]:
+        """All of a pipeline, oldest first."""
+        return tuple(sorted(_kept(self._folder / pipeline), key=lambda one: (one.at, one.run)))
+
+    def pipelines(self) -> tuple[str, ...]:
+        with suppress(FileNotFoundError):
+            return tuple(sorted(path.name for path in self._folder.iterdir() if path.is_dir()))
+        return ()
+
+    def write(self, run: Run, record: dict[str, Any], log: Path, kind: str = RUN) -> None:
+        """Writes the record once, whole or not at all, with what is in that log. Idempotent: one that is there stays as
+        it is. Raises EngineFailed."""
+        folder = self._folder / run.pipeline
+        draft = folder / f".{token_hex(6)}"
+        final = folder / f"{kind}-{run.number}-r{run.release or 0}-{_at(run)}"
+        if final.exists():
+            return
+        try:
+            _remove_drafts(folder)
+            draft.mkdir(parents=True, mode=0o700)
+            record = {**record, "log": _copied(log, draft / LOG)}
+            text = json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+            with _new(draft / RECORD) as opened:
+                opened.write(text.encode("utf-8", "replace"))
+                _sync(opened)
+            sync_folder(draft)
+            with suppress(
+                FileExistsError
+            ):  # another process was first; a folder that has files is not replaced
+                _moved(draft, final)
+            sync_folder(folder)
+        except OSError as error:
+            raise EngineFailed(
+                f"the record of {run.id} cannot be written to {folder}: {error.strerror or error}.",
+                advice="Check the folder and the free space on its disk; the service tries again.",
+            ) from error
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    def remove_before(self, at: float, serving: frozenset[tuple[str, int]]) -> int:
+        """Removes the records of runs that were accepted before then (seconds since the epoch), but those of releases
+        that serve (pipeline and number); how many."""
+        removed = 0
+        for pipeline in self.pipelines():
+            for one in self.of(pipeline):
+                if one.at < at * 1000 and (pipeline, one.release) not in serving:
+                    shutil.rmtree(one.folder, ignore_errors=True)
+                    removed += 1
+        return removed
+
+    def size(self) -> tuple[int, int]:
+        """How many there are, and their bytes."""
+        count, size = 0, 0
+        for pipeline in self.pipelines():
+            for one in self.of(pipeline):
+                count += 1
+                with suppress(OSError):
+                    size += sum(entry.stat().st_size for entry in os.scandir(one.folder))
+        return count, size
+
+
+def _at(run: Run) -> int:
+    return int(run.accepted * 1000)
+
+
+def _kept(folder: Path) -> Iterator[Kept]:
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return
+    for name in names:
+        if match := _NAME.fullmatch(name):
+            yield Kept(
+                folder / name, match["kind"], int(match["run"]), int(match["release"]), int(match["at"])
+            )
+
+
+def _copied(log: Path, target: Path) -> dict[str, Any] | None:
+    """Its hash and size, None if there is no log."""
+    digest, size = hashlib.sha256(), 0
+    try:
+        with log.open("rb") as source, _new(target) as opened:
+            with gzip.GzipFile("", "wb", 6, opened, mtime=0) as packed:
+                while piece := source.read(_PIECE):
+                    digest.update(piece)
+                    size += len(piece)
+                    packed.write(piece)
+            _sync(opened)
+    except FileNotFoundError:
+        return None
+    return {"sha256": digest.hexdigest(), "size": size}
+
+
+def _new(path: Path) -> IO[bytes]:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+
+
+def _sync(opened: IO[bytes]) -> None:
+    opened.flush()
+    os.fsync(opened.fileno())
+
+
+def _moved(draft: Path, final: Path) -> None:
+    """Raises FileExistsError if there is one."""
+    try:
+        draft.rename(final)
+    except OSError as error:
+        if final.exists():
+            raise FileExistsError from error
+        raise
+
+
+def _remove_drafts(folder: Path) -> None:
+    """What processes that were killed have left."""
+    for draft in folder.glob(".*"):
+        with suppress(FileNotFoundError):
+            if time.time() - draft.stat().st_mtime > DRAFT_KEPT:
+                shutil.rmtree(draft, ignore_errors=True)
+
+
+def _unreadable(file: Path, why: str) -> EngineFailed:
+    return EngineFailed(f"{file} cannot be read: {why}.", advice="Restore it from a backup.")
+
+
+def missing(what: str) -> NotFound:
+    return NotFound(
+        f"nothing is recorded of {what}.", advice="`pushlive runs` lists the runs that have ended."
+    )

@@ -1,0 +1,125 @@
+"""Signed statements: DSSE envelopes with Ed25519 signatures.
+
+The envelope and what is signed (the pre-authentication encoding) follow DSSE 1.0.0
+(https://github.com/secure-systems-lab/dsse, protocol.md and envelope.md), the payload's type in-toto's envelope layer
+(https://github.com/in-toto/attestation, spec/v1/envelope.md). Public keys are PEM, ``SubjectPublicKeyInfo``.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+
+from pipeline.lib.key_file import KeyFile
+
+FILE = "evidence.key"  # in the data folder
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+
+
+class Refused(Exception):
+    """The envelope is not one, or no signature of it is by that key. The text is a clause."""
+
+
+class PublicKey:
+    """``id``: the SHA-256 of its DER form, in hex; no more than a hint which key signed."""
+
+    def __init__(self, key: Ed25519PublicKey) -> None:
+        self._key = key
+        self.pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+        der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        self.id = hashlib.sha256(der).hexdigest()
+
+    def opened(self, envelope: bytes) -> dict[str, Any]:
+        """The statement that this key has signed. Raises Refused."""
+        payload_type, payload, signatures = _parts(envelope)
+        for signature in signatures:
+            try:
+                self._key.verify(signature, encoded(payload_type, payload))
+            except InvalidSignature:
+                continue
+            return _statement(payload_type, payload)
+        raise Refused("it is not signed by this key")
+
+
+class SigningKey:
+    def __init__(self, raw: bytes) -> None:
+        self._key = Ed25519PrivateKey.from_private_bytes(raw)
+        self.public = PublicKey(self._key.public_key())
+
+    def sign(self, statement: dict[str, Any]) -> str:
+        """An envelope as one line of JSON."""
+        payload = json.dumps(statement, sort_keys=True, separators=(",", ":")).encode()
+        signature = self._key.sign(encoded(PAYLOAD_TYPE, payload))
+        envelope = {
+            "payload": base64.b64encode(payload).decode(),
+            "payloadType": PAYLOAD_TYPE,
+            "signatures": [{"keyid": self.public.id, "sig": base64.b64encode(signature).decode()}],
+        }
+        return json.dumps(envelope) + "\n"
+
+
+def signing_key(data: Path) -> SigningKey:
+    """The installation's, made if it has none. ``data``: the data folder. Raises EngineFailed."""
+    leaked = "remove it: the next bundle is signed with a new key"
+    file = KeyFile(data / FILE, "evidence key", leaked)
+    return SigningKey(file.read() or file.make())
+
+
+def public_key(pem: bytes) -> PublicKey:
+    """Raises ValueError if it is no Ed25519 key in PEM."""
+    try:
+        key = load_pem_public_key(pem)
+    except UnsupportedAlgorithm as error:
+        raise ValueError(str(error)) from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise ValueError("it is a key of another kind than Ed25519")
+    return PublicKey(key)
+
+
+def encoded(payload_type: str, payload: bytes) -> bytes:
+    """DSSE's pre-authentication encoding (PAE)."""
+    kind = payload_type.encode()
+    return b" ".join((b"DSSEv1", b"%d" % len(kind), kind, b"%d" % len(payload), payload))
+
+
+def unchecked(envelope: bytes) -> dict[str, Any]:
+    """The statement, with no look at its signatures. Raises Refused."""
+    payload_type, payload, _ = _parts(envelope)
+    return _statement(payload_type, payload)
+
+
+def _parts(envelope: bytes) -> tuple[str, bytes, list[bytes]]:
+    try:
+        found = json.loads(envelope)
+        signatures = [_decoded(one["sig"]) for one in found["signatures"]][:16]
+        return str(found["payloadType"]), _decoded(found["payload"]), signatures
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise Refused("it is not a DSSE envelope") from error
+
+
+def _decoded(text: str) -> bytes:
+    """Standard and URL-safe base64, as DSSE asks of verifiers."""
+    try:
+        return base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
+    except binascii.Error as error:
+        raise ValueError("not base64") from error
+
+
+def _statement(payload_type: str, payload: bytes) -> dict[str, Any]:
+    if payload_type != PAYLOAD_TYPE:
+        raise Refused("its payload is not an in-toto statement")
+    try:
+        found = json.loads(payload)
+    except (ValueError, RecursionError) as error:
+        raise Refused("its payload is not JSON") from error
+    if not isinstance(found, dict):
+        raise Refused("its payload is not an in-toto statement")
+    return found

@@ -1,0 +1,56 @@
+"""Writes the records of runs that have ended, and removes old ones."""
+
+from __future__ import annotations
+
+from pipeline.deploy.services import Services
+from pipeline.errors import DamagedRecord, PushliveError, StoreUnavailable
+from pipeline.evidence.recorder import Recorder
+from pipeline.maintenance.damage import Damage
+from pipeline.maintenance.job import Changes, Job
+from pipeline.ports.adapters import Adapters
+
+ONCE = 20  # records that one round writes at most
+REMOVE_EVERY = 3600.0  # seconds
+
+
+class WriteEvidence(Job):
+    def __init__(self, services: Services, adapters: Adapters, damage: Damage) -> None:
+        self._store, self._keep, self._clock = services.store, services.settings.evidence_keep, adapters.clock
+        self._recorder = Recorder(services, adapters.source, adapters.clock)
+        self._damage, self._problems = damage, Changes()
+        self._removed = -REMOVE_EVERY
+
+    def run(self) -> list[str]:
+        return [*self._problems.report(self._write_due()), *self._remove()]
+
+    def _write_due(self) -> str:
+        """What could not be written, in words; "" if nothing."""
+        problem = ""
+        for one in self._due():
+            try:
+                self._recorder.write_due(*one)
+            except DamagedRecord as error:
+                self._damage.add(error)
+            except StoreUnavailable:
+                raise
+            except PushliveError as error:
+                problem = problem or str(error)
+        return problem
+
+    def _due(self) -> tuple[tuple[str, str, int], ...]:
+        try:
+            return self._recorder.due()[:ONCE]
+        except DamagedRecord as error:
+            self._damage.add(error)
+            return ()
+
+    def _remove(self) -> list[str]:
+        """Once an hour. What serves keeps its records."""
+        now = self._clock.monotonic()
+        if not self._keep or now - self._removed < REMOVE_EVERY:
+            return []
+        self._removed = now
+        found = self._damage.each(lambda name: self._store.environments(name).values())
+        serving = frozenset((one.pipeline, one.serving) for one in found if one.serving is not None)
+        removed = self._recorder.records.remove_before(self._clock.now() - self._keep, serving)
+        return [f"removed {removed} records of runs (PUSHLIVE_EVIDENCE_KEEP)"] if removed else []

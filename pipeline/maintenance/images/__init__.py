@@ -1,0 +1,1 @@
+"""The keeper's jobs for images and what builds leave."""

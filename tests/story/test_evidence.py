@@ -1,0 +1,187 @@
+"""What a run leaves behind for good. On fakes and a real store."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipeline.adapters.fake import Killed
+from pipeline.domain.audit_chain import Actor
+from pipeline.domain.run import Outcome
+from pipeline.errors import EngineFailed
+from pipeline.evidence.records import Records
+
+ANN = Actor("ann", "developer", "10.0.0.9", "cli")
+GATED = "pipelines: {hello: {environments: {dev: , live: {promote: manual}}}}"
+
+
+def killed(*_: object, **__: object) -> None:
+    raise Killed("SIGKILL")
+
+
+def records(world) -> list[dict]:
+    return [one.record() for one in Records(world.settings.data).of("hello")]
+
+
+def names(world) -> list[str]:
+    return [one.name for one in Records(world.settings.data).of("hello")]
+
+
+def files(world) -> dict[str, bytes]:
+    folder = world.settings.data / "evidence"
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_each_end_of_a_run_writes_one_record_of_all_that_was_known(world):
+    world.push("one")
+    run = world.push("two")
+    world.keeper.tick()
+
+    first, record = records(world)
+
+    assert run.outcome == Outcome.LIVE
+    assert (record["id"], record["run"]["outcome"], record["run"]["pusher"]) == ("hello#2", "live", "ann")
+    assert record["release"]["image"] == world.store.release("hello", 2).image
+    assert [step["step"] for step in record["steps"] if step["stage"] == "live"] == [
+        "start",
+        "smoke",
+        "switch",
+        "verify",
+    ]
+    assert {check["asked"] for check in record["checks"]["live"]} == {"GET /", "GET /healthz"}
+    assert (record["commits"]["release"], [one["message"] for one in record["commits"]["list"]]) == (
+        1,
+        ["two"],
+    )
+    assert first["commits"]["list"] == []
+    assert record["environments"]["live"]["configuration"]["service"]["replicas"] == 2
+    assert record["environments"]["live"]["before"] == 1
+    assert [act["act"] for act in record["acts"]] == ["push"]
+    assert record["log"]["size"] > 0
+
+
+def test_the_reason_of_each_act_is_in_the_record_and_no_address(make_world):
+    world = make_world(GATED)
+    world.push("one")
+    world.commands.hold("hello", ANN, environment="live", reason="lunch")
+    world.commands.resume("hello", ANN, environment="live")
+    world.commands.promote("hello", ANN, run=1)
+    world.work()
+    world.keeper.tick()
+
+    (record,) = records(world)
+
+    assert [(act["act"], act["who"]) for act in record["acts"]] == [("push", "ann"), ("promote", "ann")]
+    assert "10.0.0.9" not in json.dumps(record)
+
+
+def test_a_run_that_no_worker_had_is_recorded_as_well(world):
+    world.accept(world.commit("one"))
+    world.accept(world.commit("two"))  # supersedes it
+    world.keeper.tick()
+
+    assert [(one["id"], one["run"]["outcome"]) for one in records(world)] == [("hello#1", "superseded")]
+
+
+def test_a_failed_run_has_its_card_and_the_release_that_went_on_serving(world):
+    world.push("one")
+    world.break_app(2)
+    world.push("two")
+    world.keeper.tick()
+
+    record = records(world)[-1]
+
+    assert (record["run"]["outcome"], record["run"]["failure"]["stage"]) == ("failed", "dev")
+    assert record["checks"]["dev"][-1]["answer"].startswith("status 500")
+    assert record["environments"]["live"]["before"] == 1
+
+
+def test_a_record_is_written_once_and_nothing_changes_it(world):
+    world.push("one")
+    world.keeper.tick()
+    before = files(world)
+
+    world.configure("pipelines: {hello: {environments: {live: }}}")
+    (world.settings.data / "logs" / "hello" / "1.log").write_text("cleaned up")
+    with world.store.client.pipeline() as pipe:
+        pipe.sadd(world.store.key("evidence-due"), "run hello#1").execute()
+    world.clock.sleep(10)
+    world.keeper.tick()
+    world.another_keeper().tick()
+
+    assert files(world) == before
+    assert world.store.evidence_due() == ()
+
+
+def test_a_keeper_that_dies_before_it_wrote_leaves_the_record_to_the_next(world, monkeypatch):
+    world.push("one")
+    folder = world.settings.data / "evidence" / "hello"
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", killed)
+        patched.setattr(shutil, "rmtree", killed)
+        with pytest.raises(Killed):
+            world.jobs.evidence.run()
+    assert (names(world), len(os.listdir(folder))) == ([], 1)
+    os.utime(next(folder.iterdir()), (1.0, 1.0))
+
+    world.jobs.evidence.run()
+
+    assert (names(world), len(os.listdir(folder))) == (["run-1"], 1)
+
+
+def test_a_disk_that_is_full_is_reported_once_and_tried_again(world, monkeypatch):
+    world.push("one")
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            Path, "mkdir", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+        )
+        said = world.jobs.evidence.run() + world.jobs.evidence.run()
+    assert [line.split(":")[0] for line in said] == [
+        f"the record of hello#1 cannot be written to {world.settings.data}/evidence/hello"
+    ]
+
+    assert world.jobs.evidence.run() == []
+    assert names(world) == ["run-1"]
+
+
+def test_what_the_repository_cannot_tell_is_named_in_the_record(world):
+    world.push("one")
+    world.source.fail("history", EngineFailed("git is gone."))
+    world.push("two")
+    world.keeper.tick()
+
+    assert records(world)[-1]["commits"]["problem"] == "git is gone."
+
+
+def test_a_secret_is_in_no_record(make_world):
+    world = make_world(
+        "pipelines: {hello: {service: {secrets: [PASSWORD], env: {COPY: hunter22}}, environments: {live: }}}"
+    )
+    from pipeline.lib.secret import Secret
+
+    world.commands.set_secret("hello", ANN, "PASSWORD", Secret("hunter22"))
+    world.push("the password is hunter22")
+    world.keeper.tick()
+
+    (record,) = records(world)
+    assert "hunter22" not in json.dumps(record)
+    assert record["environments"]["live"]["configuration"]["service"]["env"]["COPY"] == "•••"
+    assert record["release"]["secrets"] == {"live": {"PASSWORD": 1}}
+
+
+def test_records_are_kept_as_long_as_the_setting_says_and_those_of_what_serves_for_ever(world):
+    for text in ("one", "two"):
+        world.push(text)
+    world.keeper.tick()
+    settings = world.settings.model_copy(update={"evidence_keep": 3600.0})
+    jobs = world.another_process(settings)
+    assert jobs.evidence.run() == []
+
+    world.clock.sleep(7200)
+
+    assert jobs.evidence.run() == ["removed 1 records of runs (PUSHLIVE_EVIDENCE_KEEP)"]
+    assert names(world) == ["run-2"]
