@@ -214,6 +214,22 @@ class ServicePort(Protocol):
         self, pipeline: str, by: Actor, *, environment: str = "", held_by: str = ""
     ) -> tuple[str, ...]: ...
 
+    def freeze(
+        self,
+        by: Actor,
+        *,
+        pipeline: str = "",
+        environment: str = "",
+        reason: str = "",
+        until: str = "",
+        lasting: str = "",
+        zone: str = "UTC",
+    ) -> tuple[str, ...]: ...
+
+    def thaw(
+        self, by: Actor, *, pipeline: str = "", environment: str = "", reason: str = ""
+    ) -> tuple[str, ...]: ...
+
     def unquarantine(
         self, pipeline: str, by: Actor, release: int, *, environment: str = ""
     ) -> tuple[str, ...]: ...

@@ -248,5 +248,5 @@ def styled(line: str, kind: str, event: dict[str, Any], paint: Paint) -> str:
 def _summary(name: str, end: End, paint: Paint) -> list[str]:
     if end.state == "waiting":
         # A promotion, the end of a hold, a reason: not everyone may give it, and the run knows which it is.
-        return [paint(f"{name} waits for a person; `pushlive show '{name}'` says for what", "yellow")]
+        return [paint(f"{name} waits; `pushlive show '{name}'` says for what", "yellow")]
     return [paint(f"{name} {end.outcome}", "green bold" if end.code == DONE else "red bold")]

@@ -54,6 +54,8 @@ GROUPS: dict[str, dict[str, str]] = {
     "maintaining": {
         "hold": "policy",
         "resume": "policy",
+        "freeze": "policy",
+        "thaw": "policy",
         "unquarantine": "policy",
         "doctor": "doctor",
         "secret": "secret",

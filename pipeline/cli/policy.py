@@ -1,4 +1,4 @@
-"""``pushlive hold``, ``resume``, ``unquarantine``: what may enter an environment."""
+"""``pushlive hold``, ``resume``, ``freeze``, ``thaw``, ``unquarantine``: what may enter an environment."""
 
 from __future__ import annotations
 
@@ -22,6 +22,44 @@ def hold(context: Context) -> int:
 def resume(context: Context) -> int:
     name = context.pipeline(pipeline_name(context.args.pipeline))
     return _post(context, f"/api/pipelines/{name}/resume", _body(context))
+
+
+NAME = argument("pipeline", nargs="?", default="", metavar="NAME", help="default: every pipeline")
+WHERE = argument("where", nargs="?", default="", metavar="ENV", help="default: every environment")
+EVERYWHERE = argument(
+    "--env", action=Given, default="", metavar="NAME", help="the same as ENV, without naming a pipeline"
+)
+WHY = argument("--reason", action=Given, required=True, metavar="TEXT", help="why; shown to those who wait")
+
+
+@command(
+    "keep pushes and deploys out of environments until a thaw or a time",
+    NAME,
+    WHERE,
+    EVERYWHERE,
+    WHY,
+    argument("--until", action=Given, default="", metavar="TIME", help='"2026-12-01 08:00", or 08:00'),
+    argument("--for", dest="lasting", action=Given, default="", metavar="2h", help="how long"),
+    argument("--zone", action=Given, default="", metavar="ZONE", help="of --until (default: UTC)"),
+    JSON,
+)
+def freeze(context: Context) -> int:
+    args = context.args
+    more = {"until": args.until, "for": args.lasting, "zone": args.zone}
+    return _post(context, "/api/freeze", _places(context) | {key: text for key, text in more.items() if text})
+
+
+@command("lift freezes by hand, and windows that are open now", NAME, WHERE, EVERYWHERE, WHY, JSON)
+def thaw(context: Context) -> int:
+    return _post(context, "/api/thaw", _places(context))
+
+
+def _places(context: Context) -> dict[str, Any]:
+    args = context.args
+    if args.where and args.env and args.where != args.env:
+        raise UsageError("ENV and --env name two environments.", advice="Leave out one of them.")
+    body = {"pipeline": pipeline_name(args.pipeline), "environment": args.where or args.env}
+    return {"reason": args.reason} | {key: text for key, text in body.items() if text}
 
 
 def _body(context: Context, **more: str) -> dict[str, Any]:

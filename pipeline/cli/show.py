@@ -170,6 +170,8 @@ def next_lines(run: dict[str, Any], paint: Paint) -> list[str]:
     if state == "waiting" and run.get("held"):
         resume = f"`pushlive resume {name} --env {run.get('gate')}`"
         return [f"{paint(resume, 'bold')} lifts the hold"]
+    if freeze := run.get("freeze"):
+        return [str(freeze["text"]), f"{paint('`' + freeze['command'] + '`', 'bold')} lets it in now"]
     if back := run.get("taken_back"):
         return [
             str(back["text"]),

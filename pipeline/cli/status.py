@@ -83,6 +83,8 @@ def environment_row(environment: dict[str, Any], now: float) -> tuple[Cell, ...]
         state = (f"{health['serving']}/{health['replicas']} serve", "yellow")
     elif environment.get("hold"):
         state = ("hold", "yellow")
+    elif environment.get("freeze"):
+        state = ("frozen", "yellow")
     since = environment.get("since")
     return (
         (str(environment["name"]), "bold"),
@@ -179,6 +181,7 @@ def _below(entry: dict[str, Any], paint: Paint) -> list[str]:
             by = f" ({hold['by']})" if hold.get("by") else ""
             resume = paint(f"`pushlive resume {name} --env {where}`", "bold")
             lines.append(paint(f"  ! {where} is held: {hold['reason']}{by}", "yellow") + "  → " + resume)
+        lines += _freezes(environment, paint)
         for item in environment.get("quarantine") or []:
             release = f"`pushlive unquarantine {name} r{item['release']} --env {where}`"
             lines.append(
@@ -203,6 +206,8 @@ def _waiting(name: str, waiting: dict[str, Any], paint: Paint) -> list[str]:
     )
     text = f"  ▷ {waiting['id']} ({release}{waiting['short']}) waits before {waiting['gate']}"
     more = [paint(f"    ! {one}", "yellow") for one in waiting.get("returning") or ()]
+    if freeze := waiting.get("freeze"):
+        return [paint(f"{text}: {freeze['text']}", "yellow"), *more]
     if back := waiting.get("taken_back"):
         return [
             paint(f"{text}: {back['text']}", "yellow") + "  → " + paint(f"`{back['again']}`", "bold"),
@@ -210,6 +215,13 @@ def _waiting(name: str, waiting: dict[str, Any], paint: Paint) -> list[str]:
             *more,
         ]
     return [paint(text, "yellow") + "  → " + paint(f"`pushlive {command}`", "bold"), *more]
+
+
+def _freezes(environment: dict[str, Any], paint: Paint) -> list[str]:
+    if freeze := environment.get("freeze"):
+        return [paint(f"  ! {freeze['text']}", "yellow") + "  → " + paint(f"`{freeze['command']}`", "bold")]
+    following = environment.get("next_freeze")
+    return [paint(f"  · {following['text']}", "dim")] if following else []
 
 
 def _health(name: str, environment: dict[str, Any], paint: Paint) -> list[str]:

@@ -29,8 +29,8 @@ REMOVED: Lines = ("removed: its containers go with `pushlive gc`",)
 def plan(old: Config, new: Config) -> dict[str, dict[str, Lines]]:
     """The differences by pipeline and environment; what is equal has no entry.
 
-    Beside the environments stand the keys source, build, registry, environments (their order), budget and notify,
-    for what belongs to the whole pipeline.
+    Beside the environments stand the keys source, build, registry, environments (their order), budget, notify and
+    freeze, for what belongs to the whole pipeline.
     """
     result = {}
     for name in dict.fromkeys([*new.pipelines, *old.pipelines]):
@@ -83,6 +83,7 @@ def _pipeline(name: str, old: Config, new: Config) -> dict[str, Lines]:
     budget = tuple(_fields(old.budget_of(name), new.budget_of(name)))
     found["budget"] = (*found.get("budget", ()), *budget)
     found["notify"] = (*found.get("notify", ()), *_receivers(name, old, new))
+    found["freeze"] = (*found.get("freeze", ()), *_windows(name, old, new))
     return {key: lines for key, lines in found.items() if lines}
 
 
@@ -100,6 +101,14 @@ def _receivers(name: str, old: Config, new: Config) -> Lines:
     return (
         *(f"+ {without_path(one.url)}: {', '.join(one.when)}" for one in after if one not in before),
         *(f"− {without_path(one.url)}: {', '.join(one.when)}" for one in before if one not in after),
+    )
+
+
+def _windows(name: str, old: Config, new: Config) -> Lines:
+    before, after = old.freeze_of(name), new.freeze_of(name)
+    return (
+        *(f"+ {brief(str(one))}" for one in after if one not in before),
+        *(f"− {brief(str(one))}" for one in before if one not in after),
     )
 
 

@@ -26,6 +26,7 @@ from pipeline.config.models import (
     Service,
 )
 from pipeline.config.ownership import owner
+from pipeline.config.promotion.freezes import Days, Environments, Window
 from pipeline.config.settings import Secret, Settings
 from pipeline.config.workload.accessory import Accessory, AccessoryHealth, Use
 from pipeline.config.workload.backup import AccessoryBackup, Backup, Destination
@@ -54,6 +55,9 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`pipelines.<name>`", Pipeline),
     ("`budget`", keys_of(Config)["budget"].base),
     ("`notify`", Notify),
+    ("`freeze`: each", Window),
+    ("`freeze`: each: `env`", Environments),
+    ("`freeze`: each: `days`", Days),
     ("`source`", keys_of(Pipeline)["source"].base),
     ("`build`", keys_of(Pipeline)["build"].base),
     ("`registry`", Registry),

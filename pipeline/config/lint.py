@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pipeline.config.dockerfile import builder_settings
 from pipeline.config.engines import Where
 from pipeline.config.models import Config, Pipeline, Rendered, Service
+from pipeline.config.promotion.freezes import Window, never_opens
 from pipeline.config.workload.container import USUAL_SHM, refused_devices
 from pipeline.config.workload.kubernetes import USUAL_REQUEST
 from pipeline.config.workload.references import unread
@@ -83,7 +84,26 @@ def found(config: Config) -> tuple[Warned, ...]:
                 )
             )
         lines += _pipeline(path, pipeline, config.budget_of(name).whole)
+        if pipeline.freeze is not None:
+            lines += _windows(f"{path}.freeze", pipeline.freeze, {name: pipeline})
+    others = {name: one for name, one in config.pipelines.items() if one.freeze is None}
+    lines += _windows("freeze", config.freeze, others)
     return tuple(lines)
+
+
+def _windows(path: str, windows: tuple[Window, ...], pipelines: dict[str, Pipeline]) -> Iterator[Warned]:
+    """``pipelines``: those that the windows are for."""
+    known = list(dict.fromkeys(name for one in pipelines.values() for name in one.environments))
+    for number, window in enumerate(windows):
+        for name in window.env.names:
+            if name not in known:
+                text = f"no pipeline that this window is for has an environment {name}"
+                yield Warned(f"{path}[{number}].env", f"{text}; they have {', '.join(known) or 'none'}")
+    for name in known:
+        if never_opens(windows, name):
+            yield Warned(
+                path, f"{name} is never open; runs wait before it until `pushlive thaw --reason TEXT`"
+            )
 
 
 def _budget(path: str, deploy: float, whole: float) -> Iterator[Warned]:

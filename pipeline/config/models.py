@@ -39,6 +39,7 @@ from pipeline.config.fields import (
     Words,
     hashed,
 )
+from pipeline.config.promotion.freezes import Window, Windows
 from pipeline.config.workload.accessory import Accessory, Uses
 from pipeline.config.workload.container import ContainerOptions
 from pipeline.config.workload.kubernetes import AUTO, ClusterOptions, Replicas
@@ -62,6 +63,7 @@ Occasion = Literal[
     "superseded",
     "cancelled",
     "waiting",
+    "opened",
     "reverted",
     "held",
     "serious",
@@ -84,6 +86,7 @@ class Notify(Model):
         default=(
             "failed",
             "waiting",
+            "opened",
             "reverted",
             "held",
             "serious",
@@ -95,7 +98,8 @@ class Notify(Model):
         ),
         min_length=1,
     )
-    """The events to send: how a run ended, that it waits for a person, that an environment is held; `serious`: a run
+    """The events to send: how a run ended, that it waits for a person or the end of a freeze, that the freeze
+    is over (`opened`), that an environment is held; `serious`: a run
     took longer than `budget.whole`; `down`, `degraded`, `up`: the release that serves stopped working, or works
     with only some of its replicas or processes, and works again; `cron`: a run by a schedule failed or was missed;
     `backup`: a backup failed, or the last good one is old."""
@@ -297,6 +301,9 @@ class Pipeline(Model):
     """The budget of this pipeline, instead of the budget for all."""
     notify: Receivers | None = None
     """The receivers of this pipeline, instead of those for all; `[]` for none."""
+    freeze: Windows | None = None
+    """When no push and no deploy enters environments of this pipeline, instead of the windows for all; `[]` for
+    none."""
     accept: dict[WarningPath, Reason] = {}
     """Warnings of `pushlive check` that are intended: the path as it is shown, and the reason."""
 
@@ -341,6 +348,8 @@ class Config(Model):
     budget: Budget = Budget()
     notify: Receivers = ()
     """Receivers of notifications about runs, at most 20."""
+    freeze: Windows = ()
+    """When no push and no deploy enters environments, at most 50 windows."""
     accessories: dict[Name, Accessory] = {}
     """Databases, caches and brokers by their names. A pipeline names those that it uses under `uses`."""
     pipelines: dict[Name, Pipeline] = {}
@@ -353,6 +362,11 @@ class Config(Model):
         """The receivers; () for a pipeline that does not exist."""
         own = self.pipelines[pipeline].notify if pipeline in self.pipelines else ()
         return self.notify if own is None else own
+
+    def freeze_of(self, pipeline: str) -> tuple[Window, ...]:
+        """The windows; those for all for a pipeline that does not exist."""
+        own = self.pipelines[pipeline].freeze if pipeline in self.pipelines else None
+        return self.freeze if own is None else own
 
     def owner_of(self, host: str) -> tuple[str, str] | None:
         """The pipeline and the environment that have that host name, None if none has."""

@@ -33,6 +33,7 @@ from pipeline.config.models import (
     Service,
     Source,
 )
+from pipeline.config.promotion.freezes import Days, Environments, Window
 from pipeline.config.workload.accessory import Accessory, AccessoryHealth, Use
 from pipeline.config.workload.backup import AccessoryBackup, Backup, Destination
 from pipeline.config.workload.kubernetes import (
@@ -94,7 +95,7 @@ _SERVICE = {
 }
 
 OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {
-    Config: {"budget": _M, "notify": _M, "accessories": _M, "pipelines": _M},
+    Config: {"budget": _M, "notify": _M, "freeze": _M, "accessories": _M, "pipelines": _M},
     Accessory: {
         "image": _M, "volume": _M, "port": _M, "health": _M, "ready": _M, "env": _M, "secrets": _M, "command": _M,
         "memory": _M, "cpu": _M, "stop": _M, "backup": _M, "kubernetes": _M,
@@ -115,8 +116,12 @@ OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {
         "environments": _M,
         "budget": _M,
         "notify": _M,
+        "freeze": _M,
         "accept": _M,
     },
+    Window: {"env": _M, "days": _M, "from": _M, "to": _M, "zone": _M, "reason": _M},
+    Environments: {"names": _M},
+    Days: {"names": _M},
     Budget: {"deploy": _M, "whole": _M},
     Notify: {"url": _M, "when": _M},
     Source: {"repository": _M, "url": _M, "branch": _M},
@@ -208,6 +213,7 @@ def _in_force(config: Config, name: str) -> Pipeline:
         "environments": {each: _environment(pipeline, each) for each in pipeline.environments},
         "budget": config.budget_of(name),
         "notify": config.notify_of(name),
+        "freeze": config.freeze_of(name),
     }
     return pipeline.model_copy(update=whole)
 

@@ -7,24 +7,26 @@ from collections.abc import Iterable
 from pipeline.config.models import Pipeline
 from pipeline.deploy.admission import supersede
 from pipeline.deploy.run_context import RunContext
+from pipeline.deploy.services import Services
 from pipeline.domain import gates, taken_back, transitions
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
 from pipeline.domain.gates import Gate
+from pipeline.domain.promotion.freezing import THAW
 from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Run, State
 from pipeline.errors import Cancelled, ConfigError, single_stops
 from pipeline.lib.retry import poll
 from pipeline.notify import messages
 from pipeline.store import Lease, Transaction
-from pipeline.store.configurations import Configurations
 
 REVERT_WAITS = 30.0  # seconds that a revert waits until the run in its environment has given up
 OTHERS_WAIT = 1.0
 
 
 class Parked(Exception):
-    """A signal, no error: the run waits for another run's lease or for a person, and stays as it is recorded."""
+    """A signal, no error: the run waits for another run's lease, for a person or for the end of a freeze, and stays as
+    it is recorded."""
 
 
 def parked(context: RunContext) -> Parked:
@@ -66,11 +68,9 @@ def take_environment(context: RunContext, environment: Environment) -> Lease:
 class Entry:
     """One run with its release before an environment."""
 
-    def __init__(
-        self, context: RunContext, pipeline: Pipeline, release: Release, configurations: Configurations
-    ) -> None:
+    def __init__(self, context: RunContext, pipeline: Pipeline, release: Release, services: Services) -> None:
         self._context, self._pipeline, self._release = context, pipeline, release
-        self._configurations = configurations
+        self._configurations, self._freezes = services.configurations, services.freezes
 
     def may_enter(
         self,
@@ -80,8 +80,17 @@ class Entry:
         environments: Iterable[Environment],
     ) -> Gate | None:
         """``domain.gates.may_enter`` for this release."""
+        now = self._context.clock.now()
         return gates.may_enter(
-            self._pipeline, environment, self._release, run, open_runs, environments, self._in_force()
+            self._pipeline,
+            environment,
+            self._release,
+            run,
+            open_runs,
+            environments,
+            self._in_force(),
+            self._freezes.frozen(environment.pipeline, environment.name, now),
+            now,
         )
 
     def _in_force(self) -> Pipeline | None:
@@ -124,7 +133,12 @@ def _waiting(transaction: Transaction, run: Run, name: str, gate: Gate, now: flo
     transaction.not_due(run.number)
     resume, promote = f"`pushlive resume {run.pipeline} --env {name}`", f"`pushlive promote '{run.id}'`"
     command = gate.how or (resume if gate.command == "resume" else promote)
-    text = f"waits before {name}: {gate.why}. To continue with r{run.release}: {command}"
+    what = f"To continue with r{run.release}"
+    if gate.by_itself:
+        what = f"Then r{run.release} continues by itself; to let it in before"
+    text = f"waits before {name}: {gate.why}. {what}: {command}"
     transaction.event(run.number, Event("gate", now, single_stops(text), name))
-    waiting = transitions.move(run, State.WAITING, gate=name, gate_since=now, attempts=0)
-    return messages.waits(transaction, waiting, gate.why, command)
+    waiting = transitions.move(
+        run, State.WAITING, gate=name, gate_since=now, attempts=0, frozen=gate.command == THAW
+    )
+    return messages.waits(transaction, waiting, gate.why, text)

@@ -9,6 +9,7 @@ from pipeline.secrets.vault import Vault
 from pipeline.store import Store
 from pipeline.store.audit_head import AuditHead
 from pipeline.store.configurations import Configurations
+from pipeline.store.freezes import Freezes
 
 
 @dataclass(frozen=True)
@@ -20,14 +21,17 @@ class Services:
     configurations: Configurations
     vault: Vault
     audit_head: AuditHead
+    freezes: Freezes
 
 
 def services_on(store: Store, settings: Settings) -> Services:
     """The services of one installation on that store."""
+    configurations = Configurations(store, settings.config)
     return Services(
         settings,
         store,
-        Configurations(store, settings.config),
+        configurations,
         Vault(store, settings.secrets_key),
         AuditHead(store, settings.data),
+        Freezes(store, configurations),
     )

@@ -247,7 +247,7 @@ class Story:
         if context.run.stage != name:
             context.update(stage=name)
             self._tell_returning(environment, release)
-        entry = Entry(context, pipeline, release, self._services.configurations)
+        entry = Entry(context, pipeline, release, self._services)
         entry.enter(environment, ())
         lease = take_environment(context, environment)
         with context.holding(lease, name):

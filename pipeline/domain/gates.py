@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.config.models import Pipeline
 from pipeline.domain.environment import SLOTS, Environment, Hold, Quarantined
+from pipeline.domain.promotion.freezing import THAW, Frozen, thaw_command
 from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Run, State
 from pipeline.domain.slots import pair_of, switched
@@ -19,11 +20,13 @@ from pipeline.errors import AppFailed, Superseded
 
 @dataclass(frozen=True)
 class Gate:
-    """Why a run has to wait, and what lets it go on: "resume", "promote", or a promotion that is forced."""
+    """Why a run has to wait, and what lets it go on: "resume", "promote", a promotion that is forced ("force"), or a
+    time (THAW)."""
 
     why: str
     command: str
     how: str = ""  # commands as they are typed, if one is not enough
+    by_itself: bool = False  # the run goes on without anyone's command
 
 
 def may_enter(
@@ -34,14 +37,16 @@ def may_enter(
     open_runs: Iterable[Run],
     environments: Iterable[Environment] = (),
     in_force: Pipeline | None = None,
+    frozen: Frozen | None = None,
+    now: float = 0.0,
 ) -> Gate | None:
-    """None if the run may enter now, else the gate at which it waits for a person.
+    """None if the run may enter now, else the gate at which it waits, for a person or for the end of a freeze.
 
     ``open_runs``: the pipeline's, once this run has the environment's lease. Before that, (): a newer run that has
     switched may still be at work there, and may go back. ``environments``: the pipeline's, of which those before this
     one may have taken the release back. ``pipeline``: by the run's configuration; ``in_force``: by the current one,
-    whose gates hold as well. Raises Superseded if a newer run serves there, and AppFailed if the release is in
-    quarantine."""
+    whose gates hold as well. ``frozen``: what freezes the environment ``now``. Raises Superseded if a newer run serves
+    there, and AppFailed if the release is in quarantine."""
     if any(switched(environment, run, slot) for slot in SLOTS):
         return None  # this run is in already: it was taken up again after a crash, and only has to verify
     _refuse_overtaken(environment, run, open_runs)
@@ -57,6 +62,7 @@ def may_enter(
         _held(environment, run)
         or _taken_back(environment, release, run, environments)
         or _gate((pipeline, in_force), environment, run)
+        or _frozen(environment, run, frozen, now)
     )
 
 
@@ -102,6 +108,13 @@ def _gate(pipelines: Iterable[Pipeline | None], environment: Environment, run: R
     if not any(manual(pipeline, environment.name) for pipeline in pipelines):
         return None
     return Gate(f"promotion to {environment.name} is manual", "promote")
+
+
+def _frozen(environment: Environment, run: Run, found: Frozen | None, now: float) -> Gate | None:
+    if run.kind == Kind.REVERT or found is None:
+        return None
+    how = f"`{thaw_command(run.pipeline, environment.name)}`"
+    return Gate(found.text(environment.name, now), THAW, how, by_itself=found.until > 0)
 
 
 def quarantined(environment: Environment, release: Release) -> Quarantined | None:

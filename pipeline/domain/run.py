@@ -39,7 +39,7 @@ class Kind(StrEnum):
 class State(StrEnum):
     QUEUED = "queued"
     RUNNING = "running"
-    WAITING = "waiting"  # for a person, at a gate or a hold
+    WAITING = "waiting"  # for a person, at a gate or a hold, or for the end of a freeze
     ENDED = "ended"
 
 
@@ -127,6 +127,7 @@ class Run:
         default_factory=dict
     )  # environments it was forced into although an earlier one took it back, and by which revert (its number)
     gate: str = ""  # the environment it waits before, when state is waiting
+    frozen: bool = False  # it waits there for the end of a freeze, and then goes on by itself
     gate_since: float = 0.0
     human: float = 0.0  # seconds spent waiting for a person, not counted in the budget
     queued: float = 0.0  # seconds spent waiting for another run to leave an environment, not counted either

@@ -23,6 +23,7 @@ from pipeline.maintenance.images.build_cache import BuildCache
 from pipeline.maintenance.images.image_gc import ImageGc
 from pipeline.maintenance.images.missing_images import MissingImages
 from pipeline.maintenance.job import Job
+from pipeline.maintenance.promotion.opening import Opening
 from pipeline.maintenance.proxy import Proxy
 from pipeline.maintenance.recognition import Recognition
 from pipeline.maintenance.reconcile import Reconcile
@@ -76,6 +77,7 @@ class Jobs:
         self.proxy = Proxy(ensure_proxy, clock)
         self.demands = Demands(demands)
         self.cron = Cron(services, adapters, self.damage)
+        self.opening = Opening(services, adapters, self.damage)
         self.reconcile = Reconcile(services, adapters, self.requeue, self.damage)
         self.accessories = KeepAccessories(services, adapters, self.damage)
         self.health = WatchHealth(services, adapters, self.damage)
@@ -92,6 +94,7 @@ class Jobs:
         """In the order of a round. ``requeue`` and ``clock_jumps`` are not in it: they run in every process."""
         return (
             Period(0.0, (self.configuration, self.audit, self.cron, self.evidence)),
+            Period(2.0, (self.opening,)),
             Period(3.0, (self.heads, self.left_sessions)),
             Period(
                 5.0,

@@ -43,6 +43,7 @@ class Keeper:
         self._jobs, self._store, self._clock = jobs, store, clock
         self._lease: Lease | None = None
         jobs.cron.leads = self._leads
+        jobs.opening.fence = lambda: self._lease
         self._timers = tuple(_Timer(period, clock) for period in jobs.schedule())
         self._unknown = _Timer(Period(RECOGNISE_EVERY, (jobs.recognition,)), clock)
 

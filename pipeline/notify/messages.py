@@ -66,12 +66,22 @@ def ended(tx: Transaction, run: Run) -> Run:
     return run
 
 
-def waits(tx: Transaction, run: Run, why: str, command: str) -> Run:
-    """Queues the notification that the run waits for a person before ``run.gate``; returns the run."""
-    text = f"{run.id} waits before {run.gate}: {why}. To continue with r{run.release}: {command}"
+def waits(tx: Transaction, run: Run, why: str, text: str) -> Run:
+    """Queues the notification that the run waits before ``run.gate``; returns the run. ``text``: as its event says it,
+    with what lets the run go on."""
+    text = f"{run.id} {text}"
     name = f"{run.id}/waiting/{run.gate}/{_stamp(run.gate_since)}"
     notice = _with(_of_run(run, name, "waiting", run.gate_since, text), environment=run.gate, reason=why)
     _queue(tx, _config(tx, run), notice)
+    return run
+
+
+def opened(tx: Transaction, run: Run, environment: str, since: float, now: float) -> Run:
+    """Queues the notification that the run, which has waited for the end of a freeze since then, goes on; returns the
+    run."""
+    text = f"{environment} of {run.pipeline} is no longer frozen: {run.id} continues with r{run.release}"
+    name = f"{run.id}/opened/{environment}/{_stamp(since)}"
+    _queue(tx, _config(tx, run), _with(_of_run(run, name, "opened", now, text), environment=environment))
     return run
 
 

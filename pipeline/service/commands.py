@@ -20,6 +20,7 @@ from pipeline.service import permissions, reverting, transactions
 from pipeline.service.accessories import Accessories
 from pipeline.service.app.backups import Backups
 from pipeline.service.app.volumes import VolumeCommands
+from pipeline.service.freezes import FreezeCommands
 from pipeline.service.refusals import Refusals
 from pipeline.service.tools import Tools
 from pipeline.store import Transaction
@@ -33,7 +34,7 @@ class Again:
     over: int | None
 
 
-class Commands(Refusals, VolumeCommands):
+class Commands(Refusals, VolumeCommands, FreezeCommands):
     """The acts on pipelines; ``by`` says who acts, and where the request came from."""
 
     tools: Tools  # made together with it in ``pipeline.runtime.bootstrap``
@@ -183,6 +184,10 @@ class Commands(Refusals, VolumeCommands):
             self._known(self._config(), pipeline)
         now, who = self._clock.now(), audit_chain.actor(by).name
 
+        def frozen(name: str) -> str:
+            found = self._freezes.frozen(pipeline, name, now)
+            return found.text(name, now) if found else ""
+
         def act(tx: Transaction) -> Run:
             found = transactions.promote(
                 tx,
@@ -193,6 +198,7 @@ class Commands(Refusals, VolumeCommands):
                 force=force,
                 reason=reason,
                 now=now,
+                frozen=frozen,
             )
             forced = "although it was taken back before" if found.promoted[-1] in found.forced else ""
             entry = self._entry(

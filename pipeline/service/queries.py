@@ -37,6 +37,7 @@ class Queries:
     def __init__(self, services: Services, clock: Clock, operations: Operations) -> None:
         self._store, self._settings, self._vault = services.store, services.settings, services.vault
         self._configurations, self._clock, self._operations = services.configurations, clock, operations
+        self._freezes = services.freezes
 
     # ── configuration ────────────────────────────────────────────────────────
 
@@ -136,7 +137,7 @@ class Queries:
         except ConfigError as error:
             problem, unknown = str(error), self.unknown_store()
             return {"pipelines": [], "config_error": problem, "config": "", "unknown_store": unknown}
-        view = views.Views(self._store, self._settings, config, self._clock.now())
+        view = views.Views(self._store, self._settings, config, self._clock.now(), self._freezes)
         names = view.names()
         if pipeline and pipeline not in names:
             self._known(config, pipeline)
@@ -181,13 +182,13 @@ class Queries:
                 raise NotFound(f"{pipeline} has no run yet.", advice="The first push makes one.")
         run = self._store.run(pipeline, number)
         config = self._configurations.by_hash(run.config)
-        return views.show(self._store, config, run, self._clock.now())
+        return views.show(self._store, config, run, self._clock.now(), self._freezes)
 
     def follow(
         self, pipeline: str, number: int, after: str = "0", idle: float = 10.0
     ) -> Iterator[tuple[str, Event] | None]:
         """Event ids and events as they happen; None after ``idle`` seconds without one. Ends with the run, or when the
-        run waits for a person."""
+        run waits for a person or the end of a freeze."""
         run = self._store.run(pipeline, number)
         while True:
             # The state first: events from before it are then certain to be read.

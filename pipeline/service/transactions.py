@@ -14,6 +14,7 @@ from pipeline.domain import gates, taken_back
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
 from pipeline.domain.going_back import holds, returning
+from pipeline.domain.promotion.freezing import thaw_command
 from pipeline.domain.run import Kind, Outcome, Run, State
 from pipeline.domain.transitions import end, move
 from pipeline.errors import NotFound, RequestError
@@ -41,9 +42,11 @@ def promote(
     force: bool,
     reason: str,
     now: float,
+    frozen: Callable[[str], str] = lambda _: "",
 ) -> Run:
     """The run that waits at the gate goes on, with exactly the release that was shown. ``force``: although an
-    environment before the gate took it back, for that ``reason``."""
+    environment before the gate took it back, for that ``reason``. ``frozen``: why an environment is frozen now, or
+    ""."""
     chosen = _waiting(tx, run, environment)
     if release is not None and chosen.release != release:
         raise RequestError(
@@ -56,6 +59,12 @@ def promote(
             f"{chosen.gate} is held: {hold.reason} (by {hold.by}).",
             advice=f"`pushlive resume {tx.pipeline} --env {chosen.gate}` lifts the hold.",
         )
+    freeze = frozen(chosen.gate)
+    if freeze and chosen.frozen:
+        raise RequestError(
+            f"{freeze}. {chosen.id} goes on by itself when the freeze is over.",
+            advice=f"`{thaw_command(tx.pipeline, chosen.gate)}` lifts it.",
+        )
     found = _obstacle(tx, chosen)
     if found and not force:
         raise RequestError(f"{found.why}.", advice=found.advice)
@@ -65,7 +74,7 @@ def promote(
             advice=f"`{found.force}`, with your reason.",
         )
     if found is None:
-        return _go_on(tx, _promoted(chosen), by, now)
+        return _go_on(tx, _promoted(chosen), by, now, f"; {freeze}, and it waits for that" if freeze else "")
     forced = replace(chosen, forced={**chosen.forced, chosen.gate: found.entry.run})
     return _go_on(tx, _promoted(forced), by, now, f", although {found.why}. Forced: {reason}")
 
@@ -111,7 +120,7 @@ def _promoted(run: Run) -> Run:
 
 def _go_on(tx: Transaction, run: Run, by: str, now: float, more: str = "") -> Run:
     human = run.human + now - run.gate_since
-    on = move(run, State.RUNNING, human=human, gate="")
+    on = move(run, State.RUNNING, human=human, gate="", frozen=False)
     tx.put_run(on)
     tx.due(run.number)
     tx.event(run.number, Event("note", now, f"r{run.release} promoted to {run.gate} by {by}{more}", run.gate))

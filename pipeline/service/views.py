@@ -22,11 +22,12 @@ from pipeline.domain.release import Release
 from pipeline.domain.run import Run, State
 from pipeline.errors import ConfigError, DamagedRecord, NotFound
 from pipeline.lib import codec
-from pipeline.service import answers, health
+from pipeline.service import answers, frozen, health
 from pipeline.service.app import backed_up, volume_sizes
 from pipeline.service.health import beside
 from pipeline.service.scheduled import scheduled
 from pipeline.store import Store
+from pipeline.store.freezes import Freezes
 
 
 def summary(run: Run, now: float) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def summary(run: Run, now: float) -> dict[str, Any]:
     return {**codec.plain(run), "id": run.id, "short": run.short, "seconds": seconds, "pusher": who}
 
 
-def show(store: Store, config: Config, run: Run, now: float) -> dict[str, Any]:
+def show(store: Store, config: Config, run: Run, now: float, freezes: Freezes) -> dict[str, Any]:
     """One run, its timing table and its release."""
     limits = config.budget_of(run.pipeline) if run.pipeline in config.pipelines else config.budget
     timing = budget.timing(run, limits, now)
@@ -45,7 +46,7 @@ def show(store: Store, config: Config, run: Run, now: float) -> dict[str, Any]:
     held = bool(gate and gate.hold)
     shown = {**summary(run, now), "timing": timing, "held": held, "revert": _can_revert(store, run)}
     shown["taken_back"], shown["newer"] = obstacle_of(store, run), newer_than(store, run)
-    shown["returning"] = returning_of(store, run)
+    shown["returning"], shown["freeze"] = returning_of(store, run), frozen.of_run(freezes, run, now)
     shown["cancelled_when"] = run.cancelled_when(now)
     return {"run": shown, "timing": timing, "release": release}
 
@@ -188,8 +189,11 @@ _NO_REVERT: dict[str, Any] = {
 class Views:
     """The status of pipelines, from the store. ``now``: seconds since the epoch."""
 
-    def __init__(self, store: Store, settings: Settings, config: Config, now: float) -> None:
+    def __init__(
+        self, store: Store, settings: Settings, config: Config, now: float, freezes: Freezes
+    ) -> None:
         self._store, self._settings, self._config, self._now = store, settings, config, now
+        self._freezes = freezes
 
     def names(self) -> tuple[str, ...]:
         """The pipelines of the file, then those that were taken out of it while something of them runs or waits."""
@@ -242,10 +246,11 @@ class Views:
 
     def _waiting(self, run: Run, records: dict[str, Environment]) -> dict[str, Any]:
         """A run that waits. ``held``: for the end of a hold, not for a promotion; ``taken_back``: see
-        ``obstacle_of``; ``returning``: see ``returning_of``."""
+        ``obstacle_of``; ``returning``: see ``returning_of``; ``freeze``: see ``frozen.of_run``."""
         gate = records.get(run.gate)
         held, back = bool(gate and gate.hold), obstacle_of(self._store, run)
         found = {"held": held, "taken_back": back, "returning": returning_of(self._store, run)}
+        found["freeze"] = frozen.of_run(self._freezes, run, self._now)
         return {**summary(run, self._now), **found}
 
     def repository_url(self, name: str) -> str:
@@ -273,6 +278,8 @@ class Views:
                 for key, r in (record.slots.items() if record else ())
             },
             "hold": codec.plain(record.hold) if record and record.hold else None,
+            "freeze": frozen.shown(self._freezes, pipeline, name, self._now),
+            "next_freeze": frozen.following(self._freezes, pipeline, name, self._now) if configured else None,
             "revert": revert_readiness(self._store, record, missing) if configured else _NO_REVERT,
             "removed": "" if configured else REMOVED,
             "health": health.shown(record),

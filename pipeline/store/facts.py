@@ -25,6 +25,23 @@ class Facts:
         with translate():
             self._client.set(self._records.key("fact", name), value)
 
+    def replace(self, name: str, change: Callable[[str], str], entry: Entry) -> None:
+        """Sets a fact to what ``change`` makes of its text, and records the entry in the audit log, both or neither.
+        Raises what ``change`` raises."""
+        key = self._records.key("fact", name)
+        while True:
+            with translate(), self._client.pipeline() as pipe:
+                try:
+                    pipe.watch(key)  # type: ignore[no-untyped-call]
+                    value = change(self._records.fact(pipe, name))
+                    pipe.multi()
+                    pipe.set(key, value)
+                    self._audit.queue(pipe, entry)
+                    pipe.execute()
+                    return
+                except redis.WatchError:
+                    continue
+
     def change(self, name: str, value: str, entry: Callable[[str], Entry]) -> bool:
         """Sets a fact and records ``entry(value before)`` in the audit log, both or neither. False, and nothing is
         written, if it has that value already."""

@@ -15,6 +15,7 @@ from pipeline.config.models import Config
 IN_FORCE: dict[str, Any] = {
     "budget": {"deploy": "4m"},
     "notify": [{"url": "https://chat.example.com/all"}],
+    "freeze": [{"env": {"names": ["live"]}, "days": {"names": ["mon"]}, "from": "08:00", "to": "09:00"}],
     "accessories": {
         "db": {"image": "postgres:15", "backup": {"run": ["dump"]}},
         "cache": {"image": "redis:7"},
@@ -94,6 +95,8 @@ SERVICE |= {
         "cron": "5 * * * *", "zone": "Asia/Tokyo", "timeout": "9m", "overlap": "queue", "missed": "run",
     }.items()
 }  # fmt: skip
+FREEZE = {"env.names": ["dev"], "days.names": ["tue"], "from": "07:00", "to": "10:00", "zone": "Asia/Tokyo",
+          "reason": "x"}  # fmt: skip
 HELLO: dict[str, Any] = {
     "source.repository": "other", "source.url": "https://evil.example/x", "source.branch": "mine",
     "build.context": "x", "build.dockerfile": "x", "build.args": {"A": "2"}, "build.target": "x",
@@ -101,6 +104,7 @@ HELLO: dict[str, Any] = {
     "registry.repository": "evil.example/hello", "registry.username": "eve", "registry.password": "OTHERS",
     "budget.deploy": "9m", "budget.whole": "19m", "accept": {"smoke": "none"},
     "notify[].url": "https://evil.example/x", "notify[].when": ["live"],
+    **{f"freeze[].{key}": value for key, value in FREEZE.items()},
     "environments.*.host": "www.example.com", "environments.*.hosts": ["www.example.com"],
     "environments.*.promote": "auto",
     "environments.*.engine.docker": "ssh://evil@example.com", "environments.*.engine.kubernetes": "prod",
@@ -115,6 +119,7 @@ HELLO: dict[str, Any] = {
 CHANGES: dict[str, Any] = {
     "budget.deploy": "9m", "budget.whole": "19m",
     "notify[].url": "https://evil.example/x", "notify[].when": ["live"],
+    **{f"freeze[].{key}": value for key, value in FREEZE.items()},
     **{f"accessories.*.{key}": value for key, value in ACCESSORY.items()},
     **{f"pipelines.*.{key}": value for key, value in HELLO.items()},
 }  # fmt: skip
@@ -159,6 +164,8 @@ def changed(path: str) -> dict[str, Any]:
     hello = config["pipelines"]["hello"]
     if path.startswith("pipelines.*.notify"):
         hello["notify"] = copy.deepcopy(config["notify"])
+    if path.startswith("pipelines.*.freeze"):
+        hello["freeze"] = copy.deepcopy(config["freeze"])
     if path.endswith("source.url"):
         del hello["source"]["repository"]
     if path.endswith("uses.*.address"):

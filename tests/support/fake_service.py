@@ -147,6 +147,17 @@ class FakeService:
         self._act("resume", pipeline, by, environment)
         return ("resumed",)
 
+    def freeze(self, by: Who, *, pipeline: str = "", environment: str = "", reason: str = "", until: str = "",
+               lasting: str = "", zone: str = "UTC") -> tuple[str, ...]:  # fmt: skip
+        self._act("freeze", pipeline or "hello", by, environment, reason, until, lasting, zone)
+        return ("frozen",)
+
+    def thaw(
+        self, by: Who, *, pipeline: str = "", environment: str = "", reason: str = ""
+    ) -> tuple[str, ...]:
+        self._act("thaw", pipeline or "hello", by, environment, reason)
+        return ("open",)
+
     def unquarantine(self, pipeline: str, by: Who, release: int, *, environment: str = "") -> tuple[str, ...]:
         self._act("unquarantine", pipeline, by, release, environment)
         return ("released",)

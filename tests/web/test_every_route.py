@@ -65,6 +65,8 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
     ),
     ("api", "maintainer"): (
         "POST /api/pipelines/<pipeline>/unquarantine",
+        "POST /api/freeze",
+        "POST /api/thaw",
         "PUT /api/pipelines/<pipeline>/secrets/<name>",
         "DELETE /api/pipelines/<pipeline>/secrets/<name>",
         "GET /api/volumes/<owner>/<environment>/<name>/files",

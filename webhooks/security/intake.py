@@ -57,7 +57,7 @@ _ROUTES = tuple(
     for methods, pattern, pool in (
         ("GET HEAD", r"/|/healthz|/login|/api/status|/static/.*|/environments/.*", URGENT),
         ("POST", r"/login|/logout|/environments/.*|/api/runs/[^/]+/[^/]+/(cancel|abandon)", URGENT),
-        ("POST", r"/api/pipelines/[^/]+/(revert|hold|resume)", URGENT),
+        ("POST", r"/api/pipelines/[^/]+/(revert|hold|resume)|/api/(freeze|thaw)", URGENT),
         ("GET HEAD", r"(/api)?/runs/[^/]+/[^/]+/events", STREAMS),
         ("GET HEAD", r"/api/pipelines/[^/]+/output/follow", FOLLOWED),
         ("GET HEAD", r"(/api)?/runs/[^/]+/[^/]+/log|/api/pipelines/[^/]+/output", DOWNLOADS),

@@ -251,4 +251,4 @@ def test_a_waiting_run_ends_the_wait_with_7(stub: Stub, pushlive: Callable[..., 
     stub.events[-2:] = [{"end": {"state": "waiting", "outcome": None}}]
     told = pushlive("deploy")
     assert told.code == 7
-    assert told.out.endswith("hello#42 waits for a person; `pushlive show 'hello#42'` says for what\n")
+    assert told.out.endswith("hello#42 waits; `pushlive show 'hello#42'` says for what\n")

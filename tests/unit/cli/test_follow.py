@@ -62,9 +62,7 @@ def test_an_end_without_an_event_is_printed(stub: Stub, pushlive: Callable[..., 
     _ends(stub, "ended", "superseded", [])
     assert pushlive("follow").out.endswith("hello#42 superseded\n")
     _ends(stub, "waiting", None, [])
-    assert pushlive("follow").out.endswith(
-        "hello#42 waits for a person; `pushlive show 'hello#42'` says for what\n"
-    )
+    assert pushlive("follow").out.endswith("hello#42 waits; `pushlive show 'hello#42'` says for what\n")
 
 
 def test_json_has_one_message_a_line(stub: Stub, pushlive: Callable[..., Told]) -> None:

@@ -267,7 +267,10 @@ def test_a_problem_is_explained_at_its_line(line: str, says: str) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("engine: kubernetes", "engine: unknown key; allowed here: budget, notify, accessories, pipelines"),
+        (
+            "engine: kubernetes",
+            "engine: unknown key; allowed here: budget, notify, freeze, accessories, pipelines",
+        ),
         (
             "pipelines: {hello: }",
             "pipelines.hello: `environments` is missing: for example `{dev: {}, qa: {}, live: {}}`",
@@ -282,7 +285,10 @@ def test_a_problem_is_explained_at_its_line(line: str, says: str) -> None:
             "pipelines: {h: {environments: {a: {host: 'http://x'}}}}",
             "pipelines.h.environments.a.host: 'http://x' is not",
         ),
-        ("just text", "'just text' is not a mapping; allowed here: budget, notify, accessories, pipelines"),
+        (
+            "just text",
+            "'just text' is not a mapping; allowed here: budget, notify, freeze, accessories, pipelines",
+        ),
     ],
 )
 def test_a_problem_of_the_whole_file_is_explained(text: str, says: str) -> None:

@@ -32,7 +32,19 @@ def test_valid_receiver_urls_are_accepted(url: str) -> None:
     [one] = config.notify_of("hello")
     assert (one.url, one.when) == (
         url,
-        ("failed", "waiting", "reverted", "held", "serious", "down", "degraded", "up", "cron", "backup"),
+        (
+            "failed",
+            "waiting",
+            "opened",
+            "reverted",
+            "held",
+            "serious",
+            "down",
+            "degraded",
+            "up",
+            "cron",
+            "backup",
+        ),
     )
     assert "s3cr3t" not in repr(config)
 

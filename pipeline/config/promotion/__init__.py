@@ -1,0 +1,1 @@
+"""When, and with whose approval, a release goes on to the next environment: the keys of pipelines.yaml."""

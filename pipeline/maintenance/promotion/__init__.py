@@ -1,0 +1,1 @@
+"""The keeper's jobs for runs that wait before an environment."""

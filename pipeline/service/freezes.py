@@ -1,0 +1,175 @@
+"""`pushlive freeze` and `thaw`: when no run enters environments, by hand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from pipeline.domain import audit_chain
+from pipeline.domain.audit_chain import Who
+from pipeline.domain.promotion import freezing
+from pipeline.domain.promotion.freezing import FREEZE, THAW, FreezeAct, Frozen
+from pipeline.domain.run import State
+from pipeline.errors import DamagedRecord, NotFound, RequestError
+from pipeline.lib import schedule, windows
+from pipeline.lib.units import parse_duration
+from pipeline.service.audited import Audited
+
+_CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}")
+_TIMES = 'Write --until "2026-12-01 08:00", --until 08:00 (the next one), or --for 2h.'
+
+
+class FreezeCommands(Audited):
+    """``pipeline``, ``environment``: "" for all of them. A reason is needed: those who wait read it."""
+
+    def freeze(
+        self,
+        by: Who,
+        *,
+        pipeline: str = "",
+        environment: str = "",
+        reason: str = "",
+        until: str = "",
+        lasting: str = "",
+        zone: str = "UTC",
+    ) -> tuple[str, ...]:
+        """No push and no deploy enters there until a thaw, or until that time: ``until`` is a date and a time or a time
+        in ``zone``, ``lasting`` a duration. Raises RequestError, NotFound."""
+        self.insist_on_store()
+        now, end = self._clock.now(), self._end(until, lasting, zone)
+        act = self._act(FREEZE, by, pipeline, environment, reason)
+        act = FreezeAct(**{**vars(act), "until": end, "zone": zone})
+        detail = f"until {windows.utc(end)}" if end else "until a thaw"
+        self._record(act, by, detail)
+        over = f" until {windows.show(end, zone, now)}" if end else ""
+        lifts = f"`{freezing.command_for(THAW, act.pipeline, act.environment)}` lifts it"
+        return (f"{_scope(act)} frozen{over}: {act.reason}. Reverts are still allowed; {lifts}.",)
+
+    def thaw(
+        self, by: Who, *, pipeline: str = "", environment: str = "", reason: str = ""
+    ) -> tuple[str, ...]:
+        """Ends the freezes by hand there, and the windows of pipelines.yaml that are open now. Runs that wait for it go
+        on within seconds. Raises RequestError, NotFound."""
+        self.insist_on_store()
+        act = self._act(THAW, by, pipeline, environment, reason)
+        frozen = [one for one in self._places(act) if self._frozen(*one)]
+        if not frozen:
+            return (f"{_none(act)} frozen now.",)
+        self._record(act, by, ", ".join(f"{name}/{where}" for name, where in frozen))
+        return (*self._opened(frozen),)
+
+    # ─────────────────────────────────────────────────────────────────────────
+
+    def _act(self, act: str, by: Who, pipeline: str, environment: str, reason: str) -> FreezeAct:
+        if not reason.strip():
+            raise RequestError(
+                f"to {act} needs a reason: those whose runs wait read it.",
+                advice="Give it with --reason TEXT. Nothing was done.",
+            )
+        known = self._known_places()
+        if pipeline and pipeline not in known:
+            advice = f"There are: {', '.join(known) or 'none yet'}."
+            if any(pipeline in names for names in known.values()):
+                everywhere = freezing.command_for(act, "", pipeline)
+                advice += f" That environment of every pipeline: `{everywhere}`."
+            raise NotFound(f"there is no pipeline {pipeline!r}.", advice=advice)
+        names = [*dict.fromkeys(name for one in ([pipeline] if pipeline else known) for name in known[one])]
+        if environment and environment not in names:
+            whose = pipeline or "no pipeline"
+            raise NotFound(
+                f"{whose} has {'no' if pipeline else 'an'} environment {environment!r}.",
+                advice=f"There are: {', '.join(names) or 'none yet'}.",
+            )
+        who = audit_chain.actor(by).name
+        return FreezeAct(act, pipeline, environment, reason.strip(), who, self._clock.now())
+
+    def _record(self, act: FreezeAct, by: Who, detail: str) -> None:
+        entry = self._entry(
+            by, act.act, pipeline=act.pipeline, environment=act.environment, why=act.reason, detail=detail
+        )
+        self._freezes.add(act, entry)
+        self._move_entries()
+
+    def _end(self, until: str, lasting: str, zone: str) -> float:
+        """When it ends, 0 if nothing says so. Raises RequestError."""
+        now = self._clock.now()
+        if until and lasting:
+            raise RequestError("--until and --for cannot be combined.", advice=_TIMES)
+        if not schedule.is_zone(zone):
+            raise RequestError(
+                f"{zone[:60]!r} is not a time zone.", advice="Write a name such as Europe/Dublin or UTC."
+            )
+        if not until and not lasting:
+            return 0.0
+        try:
+            end = now + parse_duration(lasting) if lasting else _time(until, zone, now)
+        except ValueError as error:
+            raise RequestError(f"{(until or lasting)[:40]!r} is not a time.", advice=_TIMES) from error
+        if end <= now:
+            raise RequestError(f"{until or lasting} is not in the future.", advice=_TIMES)
+        return end
+
+    def _known_places(self) -> dict[str, tuple[str, ...]]:
+        """Every pipeline with its environments: those of the file, and those that still run."""
+        config = self._config()
+        found = {name: tuple(one.environments) for name, one in config.pipelines.items()}
+        for name in self._store.pipelines():
+            with suppress(DamagedRecord):
+                records = tuple(self._store.environments(name))
+                if records or name in found:
+                    found[name] = tuple(dict.fromkeys([*found.get(name, ()), *records]))
+        return found
+
+    def _places(self, act: FreezeAct) -> Iterator[tuple[str, str]]:
+        for name, environments in self._known_places().items():
+            yield from ((name, where) for where in environments if act.is_for(name, where))
+
+    def _frozen(self, pipeline: str, environment: str) -> Frozen | None:
+        return self._freezes.frozen(pipeline, environment, self._clock.now())
+
+    def _opened(self, places: list[tuple[str, str]]) -> Iterator[str]:
+        now = self._clock.now()
+        for name, where in places:
+            still = self._frozen(name, where)  # by a window that follows at once, or an act meanwhile
+            if still:
+                yield f"{name}/{where}: {still.text(where, now)}."
+                continue
+            following = self._freezes.following(name, where, now)
+            again = f" until {windows.show(following.since, following.zone, now)}" if following else ""
+            yield f"{name}/{where} is open{again}."
+            for run in self._store.open_runs(name):
+                if run.state == State.WAITING and run.frozen and run.gate == where:
+                    yield f"{run.id} (r{run.release}) continues to {where} within seconds."
+
+
+def _scope(act: FreezeAct) -> str:
+    if act.pipeline and act.environment:
+        return f"{act.pipeline}/{act.environment} is"
+    if act.environment:
+        return f"{act.environment} of every pipeline is"
+    return f"every environment of {act.pipeline or 'every pipeline'} is"
+
+
+def _none(act: FreezeAct) -> str:
+    """The beginning of "… frozen now" for what is not."""
+    if act.pipeline and act.environment:
+        return f"{_scope(act)} not"
+    if act.environment:
+        return f"{act.environment} of no pipeline is"
+    return f"no environment of {act.pipeline} is" if act.pipeline else "no environment is"
+
+
+def _time(text: str, zone: str, now: float) -> float:
+    """Raises ValueError."""
+    if _DATE.fullmatch(text):
+        return windows.moment(datetime.fromisoformat(text), zone)
+    if not _CLOCK.fullmatch(text):
+        raise ValueError(text)
+    today = datetime.fromtimestamp(now, ZoneInfo(zone)).date()
+    clock = time.fromisoformat(text)
+    ends = (windows.moment(datetime.combine(today + timedelta(days=day), clock), zone) for day in (0, 1))
+    return next(end for end in ends if end > now)

@@ -1,0 +1,324 @@
+"""Windows in which no run enters an environment, on the clock of a fake."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from pipeline.domain.run import Outcome, State
+from pipeline.errors import PushliveError, RequestError
+
+WINDOW = '{env: live, days: fri-sun, from: "16:00", to: "08:00", zone: Europe/Dublin, reason: weekend}'
+CONFIG = """\
+notify: [{url: "http://localhost:9/x"}]
+pipelines:
+  hello:
+    environments: {dev: , live: }
+"""
+FROZEN = f"freeze: [{WINDOW}]\n{CONFIG}"
+
+
+def dublin(text: str) -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo("Europe/Dublin")).timestamp()
+
+
+def at(world, text: str) -> None:
+    """The wall clock says that time in Dublin."""
+    world.clock.jump(dublin(text) - world.clock.now())
+
+
+def opening(world) -> list[str]:
+    said = world.jobs.opening.run()
+    world.work()
+    return said
+
+
+def once_in_live(world, call: str, act) -> None:
+    """``act`` before the next such call on the engine in live."""
+    done: list[bool] = []
+
+    def check() -> None:
+        spec = world.engine.calls[-1][1][0]
+        if spec.ref.environment == "live" and not done:
+            done.append(True)
+            act()
+
+    world.engine.before(call, check, times=9)
+
+
+def told(world, event: str) -> list[str]:
+    client, prefix = world.store.client, world.settings.instance
+    found = [text for key in client.scan_iter(f"{prefix}:outbox:*") for text in client.lrange(key, 0, -1)]
+    return [one["text"] for one in map(json.loads, found) if one["event"] == event]
+
+
+@pytest.fixture
+def world(make_world):
+    one = make_world(FROZEN)
+    at(one, "2026-11-27 15:59:00")
+    assert one.push("one").outcome == Outcome.LIVE
+    return one
+
+
+def test_a_run_waits_for_the_end_of_the_window_and_goes_on_by_itself(world):
+    at(world, "2026-11-27 16:00:00")
+    run = world.push("two")
+    assert (run.state, run.gate, run.frozen) == (State.WAITING, "live", True)
+    assert world.serving() == {"dev": 2, "live": 1}
+    [gate] = world.events(run, "gate")
+    assert (
+        "live is frozen until Mon 30 Nov 08:00 Europe/Dublin: weekend. Then r2 continues by itself"
+        in gate.text
+    )
+    assert any("frozen until Mon 30 Nov 08:00" in text for text in told(world, "waiting"))
+
+    at(world, "2026-11-30 07:59:59")
+    assert opening(world) == []
+    assert world.run(run.number).state == State.WAITING
+
+    at(world, "2026-11-30 08:00:00")
+    [said] = opening(world)
+    assert said == "hello/live is no longer frozen: hello#2 continues"
+    assert world.run(run.number).outcome == Outcome.LIVE
+    assert told(world, "opened") == ["live of hello is no longer frozen: hello#2 continues with r2"]
+    assert opening(world) == []
+
+
+def test_the_newest_run_that_waits_for_the_end_wins(world):
+    at(world, "2026-11-28 12:00:00")
+    older, newer = world.push("two"), world.push("three")
+    assert world.run(older.number).outcome == Outcome.SUPERSEDED
+    at(world, "2026-11-30 08:00:00")
+    opening(world)
+    assert world.run(newer.number).outcome == Outcome.LIVE
+
+
+def test_a_revert_is_never_frozen(world):
+    at(world, "2026-11-27 15:59:30")
+    assert world.push("two").outcome == Outcome.LIVE
+    at(world, "2026-11-28 12:00:00")
+    assert world.revert().outcome == Outcome.LIVE
+    assert world.serving()["live"] == 1
+
+
+def test_a_window_that_begins_before_the_switch_keeps_the_run_out_and_one_at_the_switch_does_not(world):
+    once_in_live(world, "start", lambda: at(world, "2026-11-27 17:00:00"))
+    run = world.push("two")
+    assert run.state == State.WAITING
+    assert world.serving()["live"] == 1
+    at(world, "2026-12-01 12:00:00")
+    opening(world)
+    assert world.run(run.number).outcome == Outcome.LIVE
+    at(world, "2026-12-04 15:59:00")
+    once_in_live(world, "switch", lambda: at(world, "2026-12-04 17:00:00"))
+    assert world.push("three").outcome == Outcome.LIVE
+
+
+def test_a_window_that_is_added_holds_a_run_on_its_way_and_one_that_is_removed_lets_it_go(make_world):
+    world = make_world(CONFIG)
+    at(world, "2026-11-28 12:00:00")
+    world.push("one")
+    once_in_live(world, "start", lambda: world.configure(FROZEN))
+    run = world.push("two")
+    assert run.state == State.WAITING
+    world.configure(CONFIG)
+    opening(world)
+    assert world.run(run.number).outcome == Outcome.LIVE
+
+
+def test_a_clock_that_is_set_is_believed_at_each_look(world):
+    at(world, "2026-11-28 12:00:00")
+    run = world.push("two")
+    at(world, "2026-11-27 12:00:00")  # back to before the window
+    opening(world)
+    assert world.run(run.number).outcome == Outcome.LIVE
+    at(world, "2026-11-29 12:00:00")
+    waiting = world.push("three")
+    assert waiting.state == State.WAITING
+    at(world, "2026-12-09 12:00:00")  # forward, over the end
+    opening(world)
+    assert world.run(waiting.number).outcome == Outcome.LIVE
+
+
+def test_a_keeper_that_lost_its_lease_opens_nothing_and_the_next_one_does(world):
+    at(world, "2026-11-28 12:00:00")
+    run = world.push("two")
+    at(world, "2026-11-30 12:00:00")
+    lost = world.store.leases.take("keeper", "one")
+    world.store.leases.drop(lost)
+    world.jobs.opening.fence = lambda: lost
+    assert opening(world) == []
+    assert world.run(run.number).state == State.WAITING
+    other = world.another_process()
+    assert len(other.opening.run()) == 1
+    assert world.jobs.opening.run() == []
+    world.work()
+    assert world.run(run.number).outcome == Outcome.LIVE
+
+
+def test_a_gate_that_is_added_meanwhile_holds_after_the_window(world):
+    at(world, "2026-11-28 12:00:00")
+    run = world.push("two")
+    world.configure(FROZEN.replace("live: }", "live: {promote: manual}}"))
+    at(world, "2026-11-30 12:00:00")
+    opening(world)
+    waiting = world.run(run.number)
+    assert (waiting.state, waiting.frozen) == (State.WAITING, False)
+    world.commands.promote("hello", "ann")
+    world.work()
+    assert world.run(run.number).outcome == Outcome.LIVE
+
+
+# ── by hand ──────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def plain(make_world):
+    one = make_world(CONFIG)
+    at(one, "2026-11-25 12:00:00")
+    one.push("one")
+    return one
+
+
+def shown(world) -> dict:
+    [pipeline] = world.commands.status()["pipelines"]
+    return next(one for one in pipeline["environments"] if one["name"] == "live")
+
+
+def test_a_freeze_by_hand_lasts_until_a_thaw_and_says_who_and_why(plain):
+    [said] = plain.commands.freeze("ada", pipeline="hello", environment="live", reason="a launch")
+    assert said == (
+        "hello/live is frozen: a launch. Reverts are still allowed; "
+        "`pushlive thaw hello live --reason TEXT` lifts it."
+    )
+    run = plain.push("two")
+    [gate] = plain.events(run, "gate")
+    assert "live is frozen: a launch (by ada). To continue with r2: `pushlive thaw hello live" in gate.text
+    assert shown(plain)["freeze"]["text"] == "live is frozen: a launch (by ada)"
+    assert plain.commands.show("hello", run.number)["run"]["freeze"]["by"] == "ada"
+    with pytest.raises(RequestError, match="frozen"):
+        plain.commands.promote("hello", "ann")
+    at(plain, "2027-11-25 12:00:00")
+    assert opening(plain) == []
+    said = plain.commands.thaw("bob", pipeline="hello", environment="live", reason="it is launched")
+    assert said == ("hello/live is open.", "hello#2 (r2) continues to live within seconds.")
+    opening(plain)
+    assert plain.run(run.number).outcome == Outcome.LIVE
+    assert shown(plain)["freeze"] is None
+    acts = [(one["act"], one["who"], one["why"]) for one in plain.commands.audit_log("hello")]
+    assert ("freeze", "ada", "a launch") in acts
+    assert ("thaw", "bob", "it is launched") in acts
+
+
+def test_a_freeze_for_a_while_ends_by_itself(plain):
+    plain.commands.freeze("ada", reason="a demonstration", lasting="2h")
+    first = plain.push("two")
+    assert (first.state, first.gate) == (State.WAITING, "dev")
+    plain.clock.sleep(2 * 3600)
+    opening(plain)
+    assert plain.run(first.number).outcome == Outcome.LIVE
+
+
+def test_a_freeze_until_a_time_in_a_zone(plain):
+    [said] = plain.commands.freeze(
+        "ada", environment="live", reason="audit", until="2026-11-26 09:00", zone="Europe/Dublin"
+    )
+    assert "live of every pipeline is frozen until Thu 26 Nov 09:00 Europe/Dublin: audit" in said
+    [said] = plain.commands.freeze("ada", pipeline="hello", reason="audit", until="08:00")
+    assert "every environment of hello is frozen until Thu 26 Nov 08:00 UTC" in said
+    assert shown(plain)["freeze"]["until"] == dublin("2026-11-26 09:00:00")
+
+
+def test_a_thaw_of_one_pipeline_leaves_the_others_frozen(make_world):
+    world = make_world(CONFIG + "  shop: {environments: {dev: , live: }}\n")
+    world.push("one")
+    world.push("one", "shop")
+    world.commands.freeze("ada", reason="a launch")
+    world.commands.thaw("ada", pipeline="shop", reason="theirs is urgent")
+    assert world.push("two").state == State.WAITING
+    assert world.push("two", "shop").outcome == Outcome.LIVE
+
+
+def test_a_thaw_opens_the_window_that_is_open_now_and_not_the_next_one(world):
+    at(world, "2026-11-28 12:00:00")
+    run = world.push("two")
+    said = world.commands.thaw("ada", reason="a fix that cannot wait")
+    assert said == (
+        "hello/live is open until Fri 4 Dec 16:00 Europe/Dublin.",
+        "hello#2 (r2) continues to live within seconds.",
+    )
+    opening(world)
+    assert world.run(run.number).outcome == Outcome.LIVE
+    assert world.push("three").outcome == Outcome.LIVE
+    at(world, "2026-12-05 12:00:00")
+    assert world.push("four").state == State.WAITING
+
+
+def test_a_manual_promotion_into_a_frozen_environment_waits_for_the_end(make_world):
+    world = make_world(FROZEN.replace("live: }", "live: {promote: manual}}"))
+    at(world, "2026-11-28 12:00:00")
+    run = world.push("one")
+    assert not run.frozen
+    world.commands.promote("hello", "ann")
+    world.work()
+    assert world.run(run.number).frozen
+    assert any(
+        "promoted to live by ann; live is frozen until" in one.text for one in world.events(run, "note")
+    )
+    at(world, "2026-11-30 08:00:00")
+    opening(world)
+    assert world.run(run.number).outcome == Outcome.LIVE
+
+
+def test_a_window_and_the_next_one_are_shown(world):
+    assert shown(world)["next_freeze"]["text"] == (
+        "live freezes Fri 27 Nov 16:00 to Mon 30 Nov 08:00 Europe/Dublin: weekend"
+    )
+    at(world, "2026-11-28 12:00:00")
+    assert shown(world)["freeze"]["command"] == "pushlive thaw hello live --reason TEXT"
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ({"reason": " "}, "needs a reason"),
+        ({"reason": "x", "pipeline": "live"}, "pushlive freeze --env live"),
+        ({"reason": "x", "pipeline": "hello", "environment": "prod"}, "dev, live"),
+        ({"reason": "x", "environment": "prod"}, "dev, live"),
+        ({"reason": "x", "until": "2020-01-01 00:00"}, "not in the future"),
+        ({"reason": "x", "until": "2026-02-30 00:00"}, "not a time"),
+        ({"reason": "x", "until": "tomorrow"}, "not a time"),
+        ({"reason": "x", "lasting": "soon"}, "not a time"),
+        ({"reason": "x", "lasting": "0"}, "not in the future"),
+        ({"reason": "x", "until": "08:00", "lasting": "2h"}, "cannot be combined"),
+        ({"reason": "x", "until": "08:00", "zone": "Dublin"}, "time zone"),
+    ],
+)
+def test_a_freeze_that_is_refused_changes_nothing(plain, what, words):
+    with pytest.raises(PushliveError) as refused:
+        plain.commands.freeze("ada", **what)
+    assert words in str(refused.value)
+    assert shown(plain)["freeze"] is None
+
+
+def test_a_thaw_of_what_is_not_frozen_says_so(plain):
+    assert plain.commands.thaw("ada", pipeline="hello", reason="x") == (
+        "no environment of hello is frozen now.",
+    )
+
+
+def test_what_froze_a_pipeline_that_is_gone_does_no_harm(plain):
+    plain.commands.freeze("ada", pipeline="hello", environment="dev", reason="x")
+    plain.configure("pipelines: {other: {environments: {live: }}}")
+    assert plain.push("one", "other").outcome == Outcome.LIVE
+
+
+def test_a_damaged_list_of_freezes_opens_nothing_and_is_named(plain):
+    plain.store.facts.set("freezes", "[{")
+    run = plain.push("two")
+    assert run.outcome == Outcome.FAILED
+    assert "fact:freezes" in run.failure.message
+    assert plain.serving()["live"] == 1
