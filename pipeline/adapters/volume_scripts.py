@@ -6,6 +6,9 @@ settles what it finds: back, while some of the present files are still in their 
 
 from __future__ import annotations
 
+from pipeline.domain.volumes import VolumeRef
+from pipeline.errors import EngineFailed, RequestError
+
 FOLDER = "/volume"  # where a helper has it
 SOURCE = "/source"  # where it has the volume that is copied
 OTHER_FILES, WHOLE, DIFFERS = 41, 42, 43  # exit codes of COPY; PLACE has the first as well
@@ -40,6 +43,12 @@ BEGIN = f"{_BASICS}rm -rf $new; mkdir $new\n"
 GIVE_UP = f"{_BASICS}rm -rf $new\n"
 SWAP = f"{_BASICS}mkdir $old; each . $old; mv $new $ready; settle\n"
 
+# Without one of them a comparison would find nothing, and call that equal.
+_TOOLS = """
+for one in cp find head sha256sum sort stat; do
+  if ! command -v $one >/dev/null; then echo "the image of the helper has no $one"; exit 1; fi
+done
+"""
 _NOTHING_ELSE = """
 nothing_else() { # true if the volume has no files but those of a copy
   [ -z "$(find . -mindepth 1 -maxdepth 1 ! -name lost+found ! -name $new | head -n 1)" ]
@@ -55,7 +64,7 @@ listing() {
   ) | sha256sum
 }
 """
-COPY = f"""{_BASICS}{_NOTHING_ELSE}{_LISTING}
+COPY = f"""{_TOOLS}{_BASICS}{_NOTHING_ELSE}{_LISTING}
 rm -rf $new
 if ! nothing_else; then
   if [ "$(listing .)" = "$(listing {SOURCE})" ]; then exit {WHOLE}; fi
@@ -68,4 +77,25 @@ chown "$(stat -c %u:%g {SOURCE})" $new
 chmod "$(stat -c %a {SOURCE})" $new
 if [ "$(listing $new)" != "$(listing {SOURCE})" ]; then exit {DIFFERS}; fi
 """
-PLACE = f"{_BASICS}{_NOTHING_ELSE}if ! nothing_else; then exit {OTHER_FILES}; fi\nmv $new $ready; settle\n"
+PLACE = f"{_TOOLS}{_BASICS}{_NOTHING_ELSE}if ! nothing_else; then exit {OTHER_FILES}; fi\nmv $new $ready; settle\n"
+
+
+def refuse_copy(source: VolumeRef, target: VolumeRef, code: int | None, said: str) -> None:
+    """Raises RequestError or EngineFailed unless the script succeeded. ``code``: its exit code, None if it was ended
+    from outside; ``said``: its last words."""
+    if code == OTHER_FILES:
+        raise RequestError(
+            f"The volume {target} has files of its own, so {source} was not copied to it; nothing was changed.",
+            advice=f"To replace them: `pushlive volume backup {source} --to FILE`, then `pushlive volume restore "
+            f"{target} --from FILE --stop`.",
+        )
+    if code == DIFFERS:
+        raise EngineFailed(
+            f"The copy of the volume {source} differs from it, so it was removed again; {source} has all its files.",
+            advice="Something writes to the volume, or its disk is damaged. Try again.",
+        )
+    if code != 0:
+        raise EngineFailed(
+            f"The volume {source} was not copied to {target}, and has all its files: {said}.",
+            advice="If there is no space left on its device, make room there and try again.",
+        )

@@ -103,8 +103,6 @@ class EngineKind:
     """The keys of a service that it cannot follow, with the reason."""
     scaled_by_others: bool = False
     """People and autoscalers may change the number of replicas of what runs."""
-    copies_volumes: bool = True
-    """It copies the files of one volume to another by itself."""
     machines: bool = False
     """It places each replica on one of several machines."""
     start_margin: float = 300.0
@@ -171,7 +169,6 @@ KUBERNETES = EngineKind(
         "binds": "a pod may run on any node, which has folders of its own; `volumes` are there on each",
     },
     scaled_by_others=True,
-    copies_volumes=False,
     machines=True,
     cleanup_command="kubectl delete deployment,service,ingress,pdb,configmap,secret "
     "-l pushlive/pipeline={pipeline},pushlive/environment={environment}",

@@ -111,7 +111,7 @@ class Settings(BaseSettings):
     proxy_image: str = "haproxy:2.6"
     """the proxy container's image"""
     volume_image: str = "busybox:1.37"
-    """on a cluster, the image of the pods that read and write volumes for `pushlive volume`; it has sh, tar and du"""
+    """on a cluster, the image of the pods that read, write and copy volumes; it has the tools of busybox"""
     ports: str = "20000-20119"
     """each environment has one of these loopback ports, at most 1000"""
     preview_port: Whole = 7081

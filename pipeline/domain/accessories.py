@@ -99,6 +99,8 @@ class AccessorySpec:
     secrets: dict[str, int] = field(default_factory=dict)
     reveal: Callable[[], dict[str, Secret]] = field(default=dict, compare=False, repr=False)
     """Returns the values of its secrets, when its container is created."""
+    moved_from: str = ""
+    """The id of the one whose place it takes, while that is still to be removed."""
 
 
 @dataclass(frozen=True)
@@ -183,4 +185,5 @@ def attached(
 
 
 def spec_of(record: AccessoryRecord, reveal: Callable[[], dict[str, Secret]]) -> AccessorySpec:
-    return AccessorySpec(record.ref, record.config, tuple(record.attached.values()), record.secrets, reveal)
+    attached = tuple(record.attached.values())
+    return AccessorySpec(record.ref, record.config, attached, record.secrets, reveal, record.moved_from)

@@ -48,13 +48,18 @@ class Volumes(Protocol):
         something does, and for a tar that is not one."""
 
     def copy_volume(
-        self, source: VolumeRef, target: VolumeRef, watch: Watch, end: Callable[[], None] = lambda: None
+        self,
+        source: VolumeRef,
+        target: VolumeRef,
+        watch: Watch,
+        end: Callable[[], None] = lambda: None,
+        asked: ClaimOptions | None = None,
     ) -> None:
         """Gives ``target``, which is made if there is none, the files of ``source``, and compares both before the first
         of them is in its place. Idempotent. ``end`` as in ``import_volume``: from then on nothing may run that uses
-        either. Raises NotFound if there is no source; RequestError if something does, if the target has files of its
-        own, or if the engine cannot; EngineFailed if the copy did not become whole: then the target has nothing of
-        it."""
+        either. ``asked``: what a cluster is asked for if it makes the target, None for what the source has; never for
+        less room than that. Raises NotFound if there is no source; RequestError if something does, or if the target has
+        files of its own; EngineFailed if the copy did not become whole: then the target has nothing of it."""
 
 
 class Copies(Protocol):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -20,6 +22,8 @@ from tests.support.service import Service, running
 from tests.support.waiting import until
 
 DATABASE = "postgres:15"
+CLAIMS = ("db-live-data", "db-live-before-upgrade", "store-live-data", "live-uploads")
+COUNT = ("psql", "-U", "postgres", "-tAc", "select count(*) from notes")
 UPLOAD = "what was uploaded"
 # Inside a container of the release: the API server's proxy passes on what is asked, and no form.
 NOTE = f"""
@@ -43,12 +47,23 @@ class Notes:
         assert answer.status == 200, answer.data
         return str(answer.data.decode())
 
+    def serves(self) -> bool:
+        where = proxy_path(self.api, "notes-live") + "/figures"
+        return self.api.raw("GET", where, "asking", headers={"Accept": "*/*"}).status == 200
+
     def figures(self) -> dict[str, Any]:
         return dict(json.loads(self.page("/figures")))
 
-    def database(self) -> dict[str, Any]:
-        [found] = self.api.find("Pod", {ACCESSORY: "notes-db"})
+    def database(self, name: str = "notes-db") -> dict[str, Any]:
+        [found] = self.api.find("Pod", {ACCESSORY: name})
         return found
+
+    def image(self) -> str:
+        return str(self.database()["spec"]["containers"][0]["image"])
+
+    def counted(self, name: str = "notes-db") -> int:
+        """As its database says."""
+        return int(self.service.pushlive("accessory", "exec", name, "live", "--", *COUNT).out)
 
 
 def config(registry: str, space: str, image: str) -> str:
@@ -76,10 +91,14 @@ def notes(
     make_namespace(administrator, space)
     text, folder = config(registry, space, image), tmp_path_factory.mktemp("disks")
     try:
-        with running(docker_client, text, PUSHLIVE_VOLUME_IMAGE=pushed_app, down=False) as service:
-            data, uploads = (f"{service.instance}-notes-{name}" for name in ("db-live-data", "live-uploads"))
-            with local_volume(space, data, folder / "data"), local_volume(space, uploads, folder / "uploads"):
-                yield Notes(service, KubeApi(lambda: connect("", space)))
+        with (
+            running(docker_client, text, PUSHLIVE_VOLUME_IMAGE=pushed_app, down=False) as service,
+            ExitStack() as stack,
+        ):
+            for name in CLAIMS:
+                claim = f"{service.instance}-notes-{name}"
+                stack.enter_context(local_volume(space, claim, folder / name))
+            yield Notes(service, KubeApi(lambda: connect("", space)))
     finally:
         end_namespace(administrator, space)
 
@@ -103,3 +122,49 @@ def test_it_goes_live_with_its_database_and_keeps_its_data_through_a_migration_a
     assert notes.figures() == {"notes": 1, "counted": 1, "digests": 0}
     assert notes.page("/notes/1/file") == UPLOAD
     assert notes.database()["metadata"]["uid"] == pod
+
+
+def test_its_database_gets_another_image_and_goes_back_with_the_data_of_before(
+    notes: Notes, docker_client: docker.DockerClient, registry: str, instance: str
+) -> None:
+    service, before, text = notes.service, notes.image(), notes.service.config.read_text()
+    dockerfile, tag = io.BytesIO(b"FROM postgres:15\nLABEL next=1\n"), f"{instance}-postgres:15-next"
+    list(docker_client.api.build(fileobj=dockerfile, tag=tag, rm=True))
+    newer = push(docker_client, tag, f"{registry}/{instance}-postgres")
+    docker_client.api.remove_image(tag)
+    service.config.write_text(text.replace(before, newer))
+    said = service.pushlive("accessory", "upgrade", "notes-db", "live").out
+    assert f"notes-db/live: image: {before} → {newer}\n" in said
+    assert (notes.image(), notes.counted()) == (newer, 1)
+    until(notes.serves, 30)
+    assert notes.figures()["notes"] == 1
+    delete = ("psql", "-U", "postgres", "-c", "delete from notes")
+    service.pushlive("accessory", "exec", "notes-db", "live", "--", *delete)
+    service.pushlive("accessory", "upgrade", "notes-db", "live", "--back", "--yes", "notes-db/live")
+    assert (notes.image(), notes.counted()) == (before, 1)
+    assert "before-upgrade" not in service.pushlive("volume", "list").out
+    service.config.write_text(text)
+
+
+def test_its_files_are_backed_up_and_restored_while_it_is_stopped(notes: Notes) -> None:
+    service, file = notes.service, str(notes.service.folder / "files.tar")
+    refused = service.pushlive("volume", "restore", "notes-db/live/data", "--from", file, code=None)
+    assert refused.code != 0
+    service.pushlive("accessory", "stop", "notes-db", "live")
+    service.pushlive("volume", "backup", "notes-db/live/data", "--to", file)
+    service.pushlive("volume", "restore", "notes-db/live/data", "--from", file)
+    service.pushlive("accessory", "start", "notes-db", "live")
+    assert notes.counted() == 1
+
+
+def test_its_database_keeps_its_data_and_its_address_under_another_name(notes: Notes) -> None:
+    service = notes.service
+    service.config.write_text(service.config.read_text().replace("notes-db", "notes-store"))
+    service.pushlive("accessory", "mv", "notes-db", "live", "notes-store", "--yes", "notes-db/live")
+    assert notes.counted("notes-store") == 1
+    until(notes.serves, 30)  # it has the new address, which is the old one, in its /etc/hosts
+    assert notes.figures()["notes"] == 1
+    assert notes.api.find("Pod", {ACCESSORY: "notes-db"}) == []
+    volumes = service.pushlive("volume", "list").out
+    assert "notes-store/live/data" in volumes
+    assert "notes-db" not in volumes

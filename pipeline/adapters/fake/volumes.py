@@ -55,7 +55,12 @@ class FakeVolumes(EngineState):
             self.stored[ref] = given
 
     def copy_volume(
-        self, source: VolumeRef, target: VolumeRef, watch: Watch, end: Callable[[], None] = lambda: None
+        self,
+        source: VolumeRef,
+        target: VolumeRef,
+        watch: Watch,
+        end: Callable[[], None] = lambda: None,
+        asked: ClaimOptions | None = None,  # noqa: ARG002
     ) -> None:
         with self.call("copy_volume", source, target, watch=watch):
             if source not in self.stored:

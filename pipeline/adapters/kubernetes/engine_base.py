@@ -14,6 +14,7 @@ from pipeline.adapters.kubernetes.ownership import OwnedObjects
 from pipeline.adapters.kubernetes.pods.state import is_finished, is_terminating
 from pipeline.adapters.kubernetes.workload import accessory_objects
 from pipeline.adapters.kubernetes.workload.claims import Claims
+from pipeline.adapters.kubernetes.workload.volume_helpers import VolumeHelpers
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.environment import Slot
@@ -54,7 +55,11 @@ class EngineBase:
 
     @property
     def _claims(self) -> Claims:
-        return Claims(self._api, self._instance, self._clock)
+        return Claims(self._api, self._instance, self._clock, self._volume_helpers.settle)
+
+    @property
+    def _volume_helpers(self) -> VolumeHelpers:
+        return VolumeHelpers(self._api, self._instance, self._clock, self._volume_image)
 
     def _has_budget(self, spec: SlotSpec) -> bool:
         """True if a drained node is to leave some of the slot's pods: it has several, or may be given them."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from pipeline.config.engines import kind_of
 from pipeline.deploy.data.volumes import TRANSFER, VolumeWork
 from pipeline.deploy.heartbeat import HeldLease, fenced
 from pipeline.deploy.tools.telling import Tell
@@ -53,22 +52,16 @@ class VolumeMoves(VolumeWork):
         """Copies the files, under the caller's leases."""
         tell(f"Copying the files of {source} to {target}, and comparing them.")
         watch = Deadline(self._adapters.clock, TRANSFER, f"Copying the volume {source}")
-        engine.volumes.copy_volume(source, target, watch)
+        engine.volumes.copy_volume(source, target, watch, asked=self._asked(target))
         tell(f"{target} has all files of {source}.")
 
     def refuse_elsewhere(self, source: VolumeRef, target: VolumeRef, key: str) -> None:
-        """``key``: the engine that has the source. Raises RequestError if that cannot copy volumes, or if the target
-        would be on another one."""
+        """``key``: the engine that has the source. Raises RequestError if the target would be on another one."""
         there = self.place_of(target)
-        if there == key and kind_of(key).copies_volumes:
+        if there == key:
             return
-        why = (
-            "a cluster copies no volume to another"
-            if there == key
-            else f"{target} would be on another engine, {there}"
-        )
         raise RequestError(
-            f"The volume {source} on {key} was not moved: {why}.",
+            f"The volume {source} on {key} was not moved: {target} would be on another engine, {there}.",
             advice=f"`pushlive volume backup {source} --to FILE`, then "
             f"`pushlive volume restore {target} --from FILE --stop`, and `pushlive volume rm {source}` once that is "
             "done.",

@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import partial
 
 from pipeline.config.diff import accessory_differences
-from pipeline.config.engines import kind_of
 from pipeline.deploy.data.volumes import TRANSFER
 from pipeline.deploy.heartbeat import HeldLease
 from pipeline.deploy.tools.telling import Tell, told
@@ -52,11 +51,6 @@ class AccessoryUpgrades(AccessoryMoves):
                 f"{record.name} {record.environment}`.",
             )
         insist_on_volume(record, wanted)
-        if not kind_of(record.engine).copies_volumes and record.config.volume:
-            raise RequestError(
-                f"{record.id} is on a cluster, which copies no volume to another.",
-                advice=f"Back it up, then `pushlive accessory apply {record.name} {record.environment}`.",
-            )
         return changes
 
     def _upgrade(self, ref: AccessoryRef, by: Who, tell: Tell) -> None:

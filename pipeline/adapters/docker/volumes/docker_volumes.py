@@ -17,7 +17,6 @@ from pipeline.adapters.tar_stream import whole
 from pipeline.adapters.volume_scripts import (
     BEGIN,
     COPY,
-    DIFFERS,
     FOLDER,
     GIVE_UP,
     OTHER_FILES,
@@ -27,6 +26,7 @@ from pipeline.adapters.volume_scripts import (
     SWAP,
     SWAP_WITHIN,
     WHOLE,
+    refuse_copy,
 )
 from pipeline.config.workload.kubernetes import ClaimOptions
 from pipeline.domain.volumes import StoredVolume, VolumeRef
@@ -147,7 +147,12 @@ class DockerVolumes(EngineBase):
             self._run(helper, Deadline(self._clock, SWAP_WITHIN, f"Replacing the files of the volume {ref}"))
 
     def copy_volume(
-        self, source: VolumeRef, target: VolumeRef, watch: Watch, end: Callable[[], None] = lambda: None
+        self,
+        source: VolumeRef,
+        target: VolumeRef,
+        watch: Watch,
+        end: Callable[[], None] = lambda: None,
+        asked: ClaimOptions | None = None,  # noqa: ARG002
     ) -> None:
         self._require(source)
         self.ensure_volume(target)
@@ -159,7 +164,7 @@ class DockerVolumes(EngineBase):
                 code, said = self._script_end(helper, watch)
             if code == WHOLE:
                 return
-            _refuse_copy(source, target, code, said)
+            refuse_copy(source, target, code, said)
             end()
             for ref in (source, target):
                 self._refuse_running(ref)
@@ -171,8 +176,8 @@ class DockerVolumes(EngineBase):
             limit = Deadline(self._clock, SWAP_WITHIN, f"Giving the volume {target} its files")
             ended = self._script_end(helper, limit)
             if ended[0] != OTHER_FILES:  # else nothing has moved
-                _refuse_copy(source, target, *ended)
-        _refuse_copy(source, target, *ended)
+                refuse_copy(source, target, *ended)
+        refuse_copy(source, target, *ended)
 
     def _refuse_running(self, ref: VolumeRef) -> None:
         users = self._users(self.volume_name(ref))
@@ -289,26 +294,6 @@ class DockerVolumes(EngineBase):
 
 def _mount(volume: str, target: str) -> Body:
     return {"Type": "volume", "Source": volume, "Target": target, "VolumeOptions": {"NoCopy": True}}
-
-
-def _refuse_copy(source: VolumeRef, target: VolumeRef, code: int | None, said: str) -> None:
-    """Raises RequestError or EngineFailed unless the script succeeded."""
-    if code == OTHER_FILES:
-        raise RequestError(
-            f"The volume {target} has files of its own, so {source} was not copied to it; nothing was changed.",
-            advice=f"To replace them: `pushlive volume backup {source} --to FILE`, then `pushlive volume restore "
-            f"{target} --from FILE --stop`.",
-        )
-    if code == DIFFERS:
-        raise EngineFailed(
-            f"The copy of the volume {source} differs from it, so it was removed again; {source} has all its files.",
-            advice="Something writes to the volume, or its disk is damaged. Try again.",
-        )
-    if code != 0:
-        raise EngineFailed(
-            f"The volume {source} was not copied to {target}, and has all its files: {said}.",
-            advice="If there is no space left on its device, make room there and try again.",
-        )
 
 
 def _is_user(one: Found) -> bool:

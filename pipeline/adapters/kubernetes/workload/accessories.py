@@ -47,6 +47,9 @@ class KubeAccessories(EngineBase):
 
     def keep_accessory(self, spec: AccessorySpec, watch: Watch) -> bool:
         found = self._set(spec.ref)
+        if found is None and not self._has_data(spec):
+            # Nothing is made from an image that no node can pull: the next run takes a corrected one.
+            insist_on_image(self._api, self._clock, self._instance, spec, watch)
         address, acted = self._keep_service(spec, found)
         if found is None:
             self._create(spec, address, watch)
@@ -57,6 +60,8 @@ class KubeAccessories(EngineBase):
         if any(notes.get(name) != text for name, text in wanted.items()):
             change["metadata"] = {"annotations": wanted}
         if not found["spec"].get("replicas"):
+            if spec.config.volume:
+                self._volume_helpers.settle(spec.ref.volume)
             change["spec"] = {"replicas": 1}
         acted |= self._keep_secret(spec, found)
         if change:
@@ -67,18 +72,19 @@ class KubeAccessories(EngineBase):
         return acted or bool(change)
 
     def provide_accessory(self, spec: AccessorySpec, watch: Watch) -> None:
-        """Nodes pull images; ``replace_accessory`` tries that first."""
+        found = self._set(spec.ref)
+        spec.reveal()
+        self._insist_on_room(spec, found)
+        if found is None or app_spec(found["spec"]["template"]["spec"])["image"] != spec.config.image:
+            insist_on_image(self._api, self._clock, self._instance, spec, watch)
 
     def replace_accessory(self, spec: AccessorySpec, watch: Watch) -> None:
         found = self._set(spec.ref)
         if found and spec.config.volume:
             self._claims.ensure(spec.ref.volume, spec.config.kubernetes.volume)
         if found and found["metadata"]["labels"].get(SPEC) != self.accessory_hash(spec):
-            # What is in the way is noticed while it still runs.
-            spec.reveal()
-            self._insist_on_room(spec, found)
-            if app_spec(found["spec"]["template"]["spec"])["image"] != spec.config.image:
-                insist_on_image(self._api, self._clock, self._instance, spec, watch)
+            if found["spec"].get("replicas"):  # what is in the way is noticed while it still runs
+                self.provide_accessory(spec, watch)
             watch.check()
             self.halt_accessory(spec.ref)
             address, _ = self._keep_service(spec, found)
@@ -199,6 +205,9 @@ class KubeAccessories(EngineBase):
         watch.check()
         self._await_started(spec.ref, self._api.apply(wanted), watch)
 
+    def _has_data(self, spec: AccessorySpec) -> bool:
+        return bool(spec.config.volume) and self._claims.get(spec.ref.volume) is not None
+
     def _await_started(self, ref: AccessoryRef, found: KubeObject, watch: Watch) -> None:
         await_started(self._api, self._clock, found, lambda: self._accessory_pod(ref), watch)
 
@@ -217,7 +226,7 @@ class KubeAccessories(EngineBase):
         service, acted = self._own("Service", name, spec.ref), False
         wanted = manifests.service(spec)
         if service is None:
-            before = ((found or {}).get("metadata", {}).get("annotations") or {}).get(ADDRESS, "")
+            before = _noted_address(found) or self._given_up(spec)
             self._create_service(manifests.service(spec, before), wanted)
             service, acted = self._own("Service", name, spec.ref), True
         elif _ports(service) != _ports(wanted) and (
@@ -232,6 +241,17 @@ class KubeAccessories(EngineBase):
                 advice=f"Delete it (`kubectl -n {self._api.namespace} delete service {name}`): it is made again.",
             )
         return address, acted
+
+    def _given_up(self, spec: AccessorySpec) -> str:
+        """The address of the one whose data and place it takes: what runs knows it. A Service that has it goes."""
+        if not spec.moved_from:
+            return ""
+        name, _, environment = spec.moved_from.partition("/")
+        old = AccessoryRef(name, environment, spec.ref.engine)
+        service, found = self._own("Service", accessory_name(self._instance, old), old), self._set(old)
+        if service:
+            self._api.delete("Service", service["metadata"]["name"])
+        return next(iter(addresses_of(service)), "") or _noted_address(found)
 
     def _create_service(self, with_address: KubeObject, wanted: KubeObject) -> None:
         try:
@@ -292,6 +312,11 @@ class KubeAccessories(EngineBase):
 def _attached(found: KubeObject) -> tuple[Attachment, ...]:
     text = (found["metadata"].get("annotations") or {}).get(ATTACHED)
     return codec.load(tuple[Attachment, ...], text) if text else ()
+
+
+def _noted_address(found: KubeObject | None) -> str:
+    """That of its Service, as its StatefulSet remembers it."""
+    return str(((found or {}).get("metadata", {}).get("annotations") or {}).get(ADDRESS, ""))
 
 
 def _ports(service: KubeObject) -> set[int]:

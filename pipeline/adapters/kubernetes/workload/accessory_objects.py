@@ -17,6 +17,8 @@ from pipeline.adapters.kubernetes.names import (
     ADDRESS,
     ATTACHED,
     CONTAINER,
+    FORMER,
+    FORMER_IN,
     INSTANCE,
     MADE,
     SPEC,
@@ -95,8 +97,8 @@ class AccessoryManifests:
             "cpu": config.cpu,
             "stop": config.stop,
         }
-        if placed := _placed(config):
-            what["placed"] = placed
+        if where := placed(config):
+            what["placed"] = where
         return fingerprint({"accessory": accessory_labels(self._instance, spec.ref), "what": what})
 
     def stateful_set(self, spec: AccessorySpec, address: str) -> Manifest:
@@ -129,7 +131,11 @@ class AccessoryManifests:
         }
         if address:
             body["clusterIP"] = address
-        return self._manifest("v1", "Service", spec.ref) | {"spec": body}
+        manifest = self._manifest("v1", "Service", spec.ref) | {"spec": body}
+        if spec.moved_from:
+            name, _, environment = spec.moved_from.partition("/")
+            manifest["metadata"]["labels"] |= _former(name, environment)
+        return manifest
 
     def secret(self, spec: AccessorySpec, values: dict[str, Secret]) -> Manifest:
         """Its name is made of the secrets' versions: one that is there goes on with its own."""
@@ -150,7 +156,7 @@ class AccessoryManifests:
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
-            **_placed(config),
+            **placed(config),
         }
         if config.volume:
             claim = claim_name(self._instance, spec.ref.volume)
@@ -198,14 +204,14 @@ class AccessoryManifests:
         return {"apiVersion": version, "kind": kind, "metadata": metadata}
 
 
-def _placed(config: Accessory) -> Manifest:
+def placed(config: Accessory) -> Manifest:
     """On which nodes it runs, {} for any."""
-    options, placed = config.kubernetes, dict[str, Any]()
+    options, found = config.kubernetes, dict[str, Any]()
     if options.node_selector:
-        placed["nodeSelector"] = options.node_selector
+        found["nodeSelector"] = options.node_selector
     if options.tolerations:
-        placed["tolerations"] = [toleration_of(one) for one in options.tolerations]
-    return placed
+        found["tolerations"] = [toleration_of(one) for one in options.tolerations]
+    return found
 
 
 def _probe(config: Accessory) -> Manifest:
@@ -260,5 +266,14 @@ def _used(spec: SlotSpec) -> dict[AccessoryRef, list[str]]:
 
 
 def _service_of(api: KubeApi, instance: str, ref: AccessoryRef) -> KubeObject | None:
+    """Also that of one which has another name by now: releases from before know the old one."""
     found = api.get("Service", accessory_name(instance, ref))
-    return found if found and is_accessory(found, instance, ref) else None
+    if found is None:
+        later = api.find("Service", {INSTANCE: instance, **_former(ref.name, ref.environment)})
+        return next(iter(later), None)
+    return found if is_accessory(found, instance, ref) else None
+
+
+def _former(name: str, environment: str) -> dict[str, str]:
+    """Labels of the Service of an accessory that has got another name: the one that it had."""
+    return {FORMER: name, FORMER_IN: environment}

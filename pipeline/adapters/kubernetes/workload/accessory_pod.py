@@ -19,7 +19,7 @@ from pipeline.adapters.kubernetes.pods.state import (
     is_terminating,
     waiting_reason,
 )
-from pipeline.adapters.kubernetes.workload.accessory_objects import accessory_name
+from pipeline.adapters.kubernetes.workload.accessory_objects import accessory_name, placed
 from pipeline.adapters.kubernetes.workload.claim_problems import ClaimProblems
 from pipeline.adapters.kubernetes.workload.claims import KIND
 from pipeline.domain.accessories import AccessorySpec
@@ -135,10 +135,22 @@ def insist_on_image(api: KubeApi, clock: Clock, instance: str, spec: AccessorySp
                 return
             since = (since or clock.monotonic()) if problem else None
             if problem and since is not None and clock.monotonic() - since >= problem.grace:
-                raise problem.error(())
+                raise _cannot_be_pulled(spec, problem)
             watch.wait(LOOK)
     finally:
         api.delete("Pod", name, grace=0)
+
+
+def _cannot_be_pulled(spec: AccessorySpec, problem: Problem) -> EngineFailed:
+    """Also for a pod that found no room."""
+    advice = problem.advice
+    if problem.cause is Cause.IMAGE:
+        advice = (
+            f"`image` under accessories.{spec.ref.name} in pipelines.yaml names it, and the cluster's nodes have to be "
+            "able to pull it."
+        )
+    text = f"the accessory {spec.ref.id} was not made from {spec.config.image}: {problem.text}."
+    return EngineFailed(text, advice=advice, again=True)
 
 
 def _has_image(pod: KubeObject) -> bool:
@@ -147,7 +159,7 @@ def _has_image(pod: KubeObject) -> bool:
 
 
 def _pulling(api: KubeApi, instance: str, spec: AccessorySpec) -> Manifest:
-    """On any node: the accessory may move."""
+    """On any node that the accessory may be on."""
     name = accessory_name(instance, spec.ref)
     container = {
         "name": CONTAINER,
@@ -165,6 +177,7 @@ def _pulling(api: KubeApi, instance: str, spec: AccessorySpec) -> Manifest:
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+        **placed(spec.config),
     }
     labels = {INSTANCE: instance, HELPER: "image", "app.kubernetes.io/managed-by": "pushlive"}
     metadata = {"name": f"{name}-{secrets.token_hex(4)}", "namespace": api.namespace, "labels": labels}

@@ -3,6 +3,7 @@ nothing that is collected takes it along."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from pipeline.adapters.kubernetes.api.client import status_of
@@ -17,6 +18,7 @@ from pipeline.adapters.kubernetes.names import (
     INSTANCE,
     ONE_NODE,
     PIPELINE,
+    SWAP_BEGUN,
     VOLUME,
     environment_labels,
 )
@@ -30,6 +32,7 @@ from pipeline.lib.retry import poll
 from pipeline.ports.clock import Clock
 
 KIND = "PersistentVolumeClaim"
+SMALLEST = 1 << 20  # bytes that a claim asks for
 GROUP = 10001  # of a pod that names no user: it may write to its volumes by being in it
 GONE_WITHIN = 5.0  # seconds in which a claim that nothing uses is gone
 REFUSED = (403, 422)  # of a change that the claim's class does not allow
@@ -75,6 +78,13 @@ def claim(instance: str, namespace: str, ref: VolumeRef, options: ClaimOptions) 
         "annotations": notes,
     }
     return {"apiVersion": "v1", "kind": KIND, "metadata": metadata, "spec": spec}
+
+
+def swap_of(claim: KubeObject) -> str:
+    """When files in it began to change places, seconds since the epoch, if no one has said that they are done; else
+    "".
+    """
+    return str((claim["metadata"].get("annotations") or {}).get(SWAP_BEGUN) or "")
 
 
 def one_node_label(service: Service) -> dict[str, str]:
@@ -129,10 +139,13 @@ def _beside(labels: dict[str, str]) -> Manifest:
 
 
 class Claims:
-    """Those of one installation (``instance``) in one namespace."""
+    """Those of one installation (``instance``) in one namespace. ``settle``: what is done first with one in which a
+    restore was killed while files changed places."""
 
-    def __init__(self, api: KubeApi, instance: str, clock: Clock) -> None:
-        self._api, self._instance, self._clock = api, instance, clock
+    def __init__(
+        self, api: KubeApi, instance: str, clock: Clock, settle: Callable[[VolumeRef], None] = lambda _: None
+    ) -> None:
+        self._api, self._instance, self._clock, self._settle = api, instance, clock, settle
 
     def ensure_all(self, spec: SlotSpec) -> None:
         """See ``ensure``, for every volume of the release."""
@@ -160,10 +173,24 @@ class Claims:
                 f"{ref}` copies them while a pod still has it. Once none has, a deploy makes a new, empty one.",
             )
         self._adjust(found, wanted, ref)
+        if swap_of(found):
+            self._settle(ref)
         if not found["spec"].get("volumeName"):
             # Its controller tries again at once; by itself it looks every 15 s for a volume that someone has made.
             again = {"metadata": {"annotations": {ASKED: f"{self._clock.now():.3f}"}}}
             self._api.merge(KIND, wanted["metadata"]["name"], again)
+
+    def ensure_beside(self, ref: VolumeRef, source: KubeObject, asked: ClaimOptions | None) -> None:
+        """See ``ensure``, for one that gets the files of that claim: it has at least as much room. ``asked``: None for
+        what that claim has."""
+        found, shared = source["spec"], "ReadWriteMany"
+        like = ClaimOptions(
+            size=max(_size(source), SMALLEST),
+            storage_class=found.get("storageClassName") or None,
+            access=shared if shared in found["accessModes"] else "ReadWriteOnce",
+        )
+        asked = asked or like
+        self.ensure(ref, asked.model_copy(update={"size": max(asked.size, like.size)}))
 
     def get(self, ref: VolumeRef) -> KubeObject | None:
         """The claim of that volume. Raises ConfigError if something else has its name."""

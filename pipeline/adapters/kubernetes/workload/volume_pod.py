@@ -13,15 +13,15 @@ from pipeline.adapters.kubernetes import command_pod
 from pipeline.adapters.kubernetes.api.client import Refused
 from pipeline.adapters.kubernetes.api.exec_stream import STDOUT, ExecStream, execute
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
-from pipeline.adapters.kubernetes.api.objects import Manifest
+from pipeline.adapters.kubernetes.api.objects import KubeObject, Manifest
 from pipeline.adapters.kubernetes.api.watch import WatchedObjects
 from pipeline.adapters.kubernetes.capacity import FORBIDDEN
 from pipeline.adapters.kubernetes.cpu_rules import CpuRules
 from pipeline.adapters.kubernetes.names import CONTAINER, HELPER, INSTANCE
 from pipeline.adapters.kubernetes.pods.problems import Cause, Problem
-from pipeline.adapters.kubernetes.pods.state import has_started, is_finished
+from pipeline.adapters.kubernetes.pods.state import has_started, is_finished, last_termination
 from pipeline.adapters.tar_stream import whole
-from pipeline.adapters.volume_scripts import FOLDER
+from pipeline.adapters.volume_scripts import FOLDER, SOURCE
 from pipeline.errors import EngineFailed, PushliveError, TryAgain
 from pipeline.lib.streams import Silence, pump
 from pipeline.ports.clock import Clock, Deadline, Watch
@@ -30,6 +30,8 @@ LONGEST = 7 * 3600  # seconds that it lives at most, if no one is left to end it
 WAITING = f"trap 'exit 0' TERM; sleep {LONGEST} & wait"
 STARTED_WITHIN = 180.0  # seconds: its image is pulled, a disk is attached
 SILENCE = 60.0  # seconds without a piece after which reading is given up
+LOOK = 0.3  # seconds between two looks at whether its script has ended
+AWAY = 120.0  # seconds without an answer of the API server after which its script is no longer waited for
 SAID = 2000  # characters of what a program says, from its end
 CPU, MEMORY = 500, "64Mi"  # thousandths of a core
 # What `root` needs to read, write and give away the files of others; the `baseline` profile allows each.
@@ -45,20 +47,22 @@ def manifest(
     node: str,
     cpu: CpuRules,
     folder: str = "",
+    source: str = "",
 ) -> Manifest:
     """``script``: what it does; ``node``: where it has to run, because a pod there has the claim, "" for anywhere;
-    ``folder``: of the claim, "" for all of it."""
+    ``folder``: of the claim, "" for all of it; ``source``: another claim, of which it reads the same folder."""
     resources = {
         "limits": {"cpu": f"{CPU}m", "memory": MEMORY},
         "requests": {"cpu": f"{cpu.requested(CPU)}m", "memory": MEMORY},
     }
-    container = {
+    part = {"subPath": folder} if folder else {}
+    container: Manifest = {
         "name": CONTAINER,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["sh", "-c", script],
         "resources": resources,
-        "volumeMounts": [{"name": "volume", "mountPath": FOLDER, **({"subPath": folder} if folder else {})}],
+        "volumeMounts": [{"name": "volume", "mountPath": FOLDER, **part}],
         "securityContext": {
             "runAsUser": 0,
             "runAsGroup": 0,
@@ -76,6 +80,9 @@ def manifest(
         "enableServiceLinks": False,
         "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
     }
+    if source:
+        spec["volumes"].append({"name": "source", "persistentVolumeClaim": {"claimName": source}})
+        container["volumeMounts"].append({"name": "source", "mountPath": SOURCE, "readOnly": True, **part})
     if node:
         field = {"key": "metadata.name", "operator": "In", "values": [node]}
         required = {"nodeSelectorTerms": [{"matchFields": [field]}]}
@@ -102,8 +109,9 @@ class VolumePod:
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # After a failure something may still run in it: then it is there until its node says that it has ended.
+        self.close(1 if kind else 0)
 
     def create(self) -> None:
         """Raises EngineFailed if the cluster refuses it."""
@@ -125,32 +133,56 @@ class VolumePod:
     def output(self) -> tuple[str, ...]:
         return self._api.output(self._name, 1)
 
-    def close(self) -> None:
+    def close(self, grace: int = 0) -> None:
         with suppress(
             PushliveError
         ):  # it ends by itself in the end, and the next one removes what is left of it
-            self._api.delete("Pod", self._name, grace=0)
+            self._api.delete("Pod", self._name, grace=grace)
+
+    def result(self, watch: Watch) -> tuple[int | None, str]:
+        """Of one whose script ends by itself: its exit code, None if the cluster ended it, and what it said last.
+        Creates it, and removes it in the end."""
+        try:
+            return self._awaited(watch)
+        finally:
+            self.close(1)
+
+    def _awaited(self, watch: Watch) -> tuple[int | None, str]:
+        pod: KubeObject | None = self._begin()
+        heard = self._clock.monotonic()
+        while pod and not is_finished(pod):
+            watch.wait(LOOK)
+            try:
+                pod, heard = self._api.get("Pod", self._name), self._clock.monotonic()
+            except TryAgain:  # it goes on without the API server
+                if self._clock.monotonic() - heard > AWAY:
+                    raise
+        end = (last_termination(pod) if pod else None) or {}
+        code = int(end["exitCode"]) if "exitCode" in end else None
+        said = " ".join(self._api.output(self._name, 5)) if pod else "its pod was removed"
+        return code, said or f"it exited with {code}"
 
     def _start(self) -> None:
+        if is_finished(self._begin()):
+            raise EngineFailed(
+                f"{self._name} ended before anything was done in it.",
+                advice="PUSHLIVE_VOLUME_IMAGE has to name an image with the tools of busybox.",
+            )
+
+    def _begin(self) -> KubeObject:
+        """The pod once its script has begun."""
         self.create()
         watch = Deadline(self._clock, STARTED_WITHIN, f"Starting {self._name}")
         with WatchedObjects(self._api, ("Pod",), {"fieldSelector": f"metadata.name={self._name}"}) as watched:
-            pod = command_pod.wait_for(
+            return command_pod.wait_for(
                 watched, self._name, has_started, self._clock, watch, self._api, self._explained
-            )
-        if is_finished(pod):
-            raise EngineFailed(
-                f"{self._name} ended before anything was done in it.",
-                advice="PUSHLIVE_VOLUME_IMAGE has to name an image with sh, tar and du.",
             )
 
     def _explained(self, problem: Problem) -> Problem:
         if problem.cause is not Cause.IMAGE:
             return problem
         image = self._wanted["spec"]["containers"][0]["image"]
-        advice = (
-            f"PUSHLIVE_VOLUME_IMAGE is {image}: name an image with sh, tar and du that the nodes can pull."
-        )
+        advice = f"PUSHLIVE_VOLUME_IMAGE is {image}: name an image with the tools of busybox that the nodes can pull."
         return replace(problem, advice=advice)
 
     def run(self, script: str, watch: Watch) -> None:

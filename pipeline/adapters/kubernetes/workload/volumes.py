@@ -5,18 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 
+from pipeline.adapters.kubernetes import command_pod
 from pipeline.adapters.kubernetes.api.client import status_of
 from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.adapters.kubernetes.capacity import FORBIDDEN
-from pipeline.adapters.kubernetes.cpu_rules import read_rules
 from pipeline.adapters.kubernetes.engine_base import EngineBase
-from pipeline.adapters.kubernetes.names import ACCESSORY, COMMAND, CRON, HELPER, INSTANCE, SESSION
-from pipeline.adapters.kubernetes.pods.state import is_finished, is_terminating
-from pipeline.adapters.kubernetes.workload import volume_pod
-from pipeline.adapters.kubernetes.workload.accessory_objects import SUBFOLDER, accessory_name
+from pipeline.adapters.kubernetes.names import ACCESSORY, COMMAND, CRON, INSTANCE, RESULT, SESSION
+from pipeline.adapters.kubernetes.pods.state import is_finished
+from pipeline.adapters.kubernetes.workload.accessory_objects import accessory_name
 from pipeline.adapters.kubernetes.workload.claims import KIND, claim_name, ref_of
-from pipeline.adapters.kubernetes.workload.volume_pod import WAITING, VolumePod
-from pipeline.adapters.volume_scripts import BEGIN, FOLDER, GIVE_UP, RESTORED, SWAP, SWAP_WITHIN
+from pipeline.adapters.kubernetes.workload.volume_helpers import (
+    GONE_WITHIN,
+    pod_name,
+    users_of_claims,
+    with_claims,
+)
+from pipeline.adapters.volume_scripts import (
+    BEGIN,
+    COPY,
+    FOLDER,
+    GIVE_UP,
+    OTHER_FILES,
+    PLACE,
+    RESTORED,
+    SWAP,
+    SWAP_WITHIN,
+    WHOLE,
+    refuse_copy,
+)
 from pipeline.config.workload.kubernetes import ClaimOptions
 from pipeline.domain.accessories import AccessoryRef
 from pipeline.domain.volumes import StoredVolume, VolumeRef
@@ -30,7 +46,6 @@ UNPACK = ("tar", "-C", f"{FOLDER}/{RESTORED}", "-xpf", "-", "--numeric-owner")
 COUNT = f"du -sk {FOLDER}"
 COUNTED_WITHIN = 20.0  # seconds for the sizes of all volumes
 CLEANED_WITHIN = 30.0  # seconds for giving space back
-GONE_WITHIN = 60.0  # seconds in which pods that are ending have ended
 
 
 class KubeVolumes(EngineBase):
@@ -46,27 +61,30 @@ class KubeVolumes(EngineBase):
         claims = {str(one["metadata"]["name"]): ref for one in self._all_claims() if (ref := ref_of(one))}
         if not claims:
             return
-        users = self._users()
+        users = users_of_claims(self._api)
         counted = self._counted(claims) if sizes else {}
         for name, ref in claims.items():
-            yield StoredVolume(ref, name, counted.get(name), tuple(map(_name, users.get(name, ()))))
+            yield StoredVolume(ref, name, counted.get(name), tuple(map(pod_name, users.get(name, ()))))
 
     def running_beside(self, ref: VolumeRef) -> tuple[str, ...]:
-        return tuple(map(_name, filter(_is_beside, self._users().get(self.volume_name(ref), ()))))
+        return tuple(
+            map(pod_name, filter(_is_beside, users_of_claims(self._api).get(self.volume_name(ref), ())))
+        )
 
     def remove_volume(self, ref: VolumeRef) -> None:
         name = self.volume_name(ref)
         if self._claims.get(ref) is None:
             return
-        self._forget_helpers(name)
+        self._volume_helpers.forget(ref)
         self._refuse_for_accessory(ref)
-        if users := self._users().get(name):
-            shown = ", ".join(map(_name, users))
+        if users := users_of_claims(self._api).get(name):
+            shown = ", ".join(map(pod_name, users))
             raise RequestError(
                 f"The volume {ref} is in use by {shown}.",
                 advice="Remove it from `volumes` in pipelines.yaml and deploy that, and wait until no pod has it any "
                 "more.",
             )
+        self._forget_ended(ref)
         self._api.delete(KIND, name)
         if not poll(lambda: self._claims.get(ref) is None, 0.1, self._clock, timeout=GONE_WITHIN):
             raise TryAgain(
@@ -75,9 +93,9 @@ class KubeVolumes(EngineBase):
             )
 
     def export_volume(self, ref: VolumeRef, watch: Watch) -> Generator[bytes]:
-        if self._claims.get(ref) is None:
-            raise NotFound(f"There is no volume {ref}.")
-        with self._pod(ref) as pod:
+        self._require(ref)
+        self._volume_helpers.settle(ref)
+        with self._volume_helpers.pod(ref) as pod:
             yield from pod.read(PACK, watch)
 
     def import_volume(
@@ -85,8 +103,9 @@ class KubeVolumes(EngineBase):
     ) -> None:
         if self._claims.get(ref) is None:
             self.ensure_volume(ref)
-        self._forget_helpers(self.volume_name(ref))
-        with self._pod(ref) as pod:
+        self._volume_helpers.settle(ref)
+        self._volume_helpers.forget(ref)
+        with self._volume_helpers.pod(ref) as pod:
             try:
                 pod.run(BEGIN, watch)
                 try:
@@ -105,21 +124,40 @@ class KubeVolumes(EngineBase):
                     pod.run(GIVE_UP, Deadline(self._clock, CLEANED_WITHIN, f"Cleaning the volume {ref}"))
                 raise
             # From here on to its end, whatever the watch says.
-            pod.run(SWAP, Deadline(self._clock, SWAP_WITHIN, f"Replacing the files of the volume {ref}"))
+            with self._volume_helpers.swapping(ref):
+                pod.run(SWAP, Deadline(self._clock, SWAP_WITHIN, f"Replacing the files of the volume {ref}"))
 
     def copy_volume(
         self,
         source: VolumeRef,
         target: VolumeRef,
-        watch: Watch,  # noqa: ARG002
-        end: Callable[[], None] = lambda: None,  # noqa: ARG002
+        watch: Watch,
+        end: Callable[[], None] = lambda: None,
+        asked: ClaimOptions | None = None,
     ) -> None:
-        raise RequestError(
-            f"Volumes on a cluster are not copied from claim to claim, so {source} stays as it is.",
-            advice=f"`pushlive volume backup {source} --to FILE`, then "
-            f"`pushlive volume restore {target} --from FILE --stop`, and `pushlive volume rm {source}` once that is "
-            "done.",
-        )
+        self._claims.ensure_beside(target, self._require(source), asked)
+        for ref in (source, target):
+            self._volume_helpers.settle(ref)
+            self._volume_helpers.forget(ref)
+            self._refuse_running(ref)
+        try:
+            code, said = self._volume_helpers.pod(target, COPY, source).result(watch)
+            if code == WHOLE:
+                return
+            refuse_copy(source, target, code, said)
+            end()
+            for ref in (source, target):
+                self._refuse_running(ref)
+            watch.check()
+        except BaseException:
+            self._give_up(target)
+            raise
+        with self._volume_helpers.swapping(target):
+            limit = Deadline(self._clock, SWAP_WITHIN, f"Giving the volume {target} its files")
+            ended = self._volume_helpers.pod(target, PLACE).result(limit)
+            if ended[0] != OTHER_FILES:  # else nothing has moved
+                refuse_copy(source, target, *ended)
+        refuse_copy(source, target, *ended)
 
     # ── parts ────────────────────────────────────────────────────────────────
 
@@ -132,29 +170,44 @@ class KubeVolumes(EngineBase):
                 return []
             raise
 
-    def _with_claims(self) -> list[tuple[str, KubeObject]]:
-        """Each claim that a pod of the namespace has, with the pod, sorted by its name."""
-        pods = sorted(self._api.find("Pod", {}), key=_name)
-        return [
-            (str(one["persistentVolumeClaim"]["claimName"]), pod)
-            for pod in pods
-            if not is_finished(pod)
-            for one in pod["spec"].get("volumes") or ()
-            if "persistentVolumeClaim" in one
-        ]
-
-    def _users(self, *, ending: bool = False) -> dict[str, list[KubeObject]]:
-        """The pods that have each claim, those of applications. ``ending``: also those that are being deleted."""
-        found: dict[str, list[KubeObject]] = {}
-        for name, pod in self._with_claims():
-            if not _is_helper(pod) and (ending or not is_terminating(pod)):
-                found.setdefault(name, []).append(pod)
+    def _require(self, ref: VolumeRef) -> KubeObject:
+        """Its claim."""
+        found = self._claims.get(ref)
+        if found is None:
+            raise NotFound(f"There is no volume {ref}.")
         return found
+
+    def _give_up(self, ref: VolumeRef) -> None:
+        """Gives the space back at once; the next copy would as well."""
+        with suppress(PushliveError):
+            self._volume_helpers.forget(ref)
+            limit = Deadline(self._clock, CLEANED_WITHIN, f"Cleaning the volume {ref}")
+            self._volume_helpers.pod(ref, GIVE_UP).result(limit)
+
+    def _forget_ended(self, ref: VolumeRef) -> None:
+        """A cluster keeps a claim for as long as a pod has it, also one that has ended. Raises RequestError for those
+        that are kept for a result, or are not ours."""
+        claim = self.volume_name(ref)
+        ended = [pod for name, pod in with_claims(self._api) if name == claim and is_finished(pod)]
+        if kept := [pod_name(one) for one in ended if not self._is_done_with(one)]:
+            first = f"`kubectl -n {self._api.namespace} delete pod {kept[0]}`"
+            raise RequestError(
+                f"The volume {ref} is kept by {', '.join(kept)}, which ended and was not removed yet.",
+                advice=f"The pod of a release command is removed with its run. Otherwise: {first}.",
+            )
+        command_pod.remove(self._api, self._clock, map(pod_name, ended))
+
+    def _is_done_with(self, pod: KubeObject) -> bool:
+        """Its result is known, or is no one's: not that of a release command, which must not run again."""
+        meta = pod["metadata"]
+        has = meta.get("labels") or {}
+        waits = COMMAND in has and RESULT in (meta.get("finalizers") or ())
+        return has.get(INSTANCE) == self._instance and not waits
 
     def _refuse_for_accessory(self, ref: VolumeRef) -> None:
         """Also of one that is stopped: it would start without its data."""
         owner = AccessoryRef(ref.owner, ref.environment)
-        if ref.kind == "accessory" and self._api.get(
+        if ref == owner.volume and self._api.get(
             "StatefulSet", name := accessory_name(self._instance, owner)
         ):
             raise RequestError(
@@ -167,55 +220,26 @@ class KubeVolumes(EngineBase):
         """Waits for pods that are ending."""
         name = self.volume_name(ref)
         poll(
-            lambda: self._users(ending=True).get(name) == self._users().get(name),
+            lambda: users_of_claims(self._api, ending=True).get(name) == users_of_claims(self._api).get(name),
             0.2,
             self._clock,
             timeout=GONE_WITHIN,
         )
-        if running := self._users(ending=True).get(name):
+        if running := users_of_claims(self._api, ending=True).get(name):
             raise RequestError(
-                f"The volume {ref} is in use by {', '.join(map(_name, running))}, so its files cannot be replaced.",
+                f"The volume {ref} is in use by {', '.join(map(pod_name, running))}, so its files cannot be replaced.",
                 advice="Stop what uses it first.",
             )
 
-    def _forget_helpers(self, claim: str) -> None:
-        """Those that a killed process has left."""
-        for name, pod in self._with_claims():
-            if name == claim and _is_helper(pod):
-                self._api.delete("Pod", _name(pod), grace=0)
-
-    def _pod(self, ref: VolumeRef) -> VolumePod:
-        for one in self._api.find("Pod", {INSTANCE: self._instance, HELPER: "volume"}):
-            if is_finished(one):  # its time was over before anyone removed it
-                self._api.delete("Pod", _name(one), grace=0)
-        return self._helper(ref, WAITING, self._users(ending=True))
-
-    def _helper(self, ref: VolumeRef, script: str, users: dict[str, list[KubeObject]]) -> VolumePod:
-        claim = self.volume_name(ref)
-        nodes = [str(pod["spec"].get("nodeName") or "") for pod in users.get(claim, ())]
-        node = next(filter(None, nodes), "")
-        namespace, rules = self._api.namespace, read_rules(self._api)
-        wanted = volume_pod.manifest(
-            self._instance,
-            namespace,
-            claim,
-            self._volume_image,
-            script,
-            node,
-            rules,
-            SUBFOLDER if ref.kind == "accessory" else "",
-        )
-        return VolumePod(self._api, self._clock, wanted)
-
     def _counted(self, claims: dict[str, VolumeRef]) -> dict[str, int]:
         """The bytes in each claim, of those that a pod could count in time."""
-        users = self._users(ending=True)
+        users = users_of_claims(self._api, ending=True)
         bound = [
             name
             for name in claims
             if (self._api.get(KIND, name) or {}).get("status", {}).get("phase") == "Bound"
         ]
-        pods = {name: self._helper(claims[name], COUNT, users) for name in bound}
+        pods = {name: self._volume_helpers.unmade(claims[name], COUNT, users) for name in bound}
         found: dict[str, int] = {}
         try:
             for pod in pods.values():
@@ -237,14 +261,6 @@ class KubeVolumes(EngineBase):
         return found
 
 
-def _name(pod: KubeObject) -> str:
-    return str(pod["metadata"]["name"])
-
-
 def _is_beside(pod: KubeObject) -> bool:
     labels = pod["metadata"].get("labels") or {}
     return INSTANCE not in labels or any(one in labels for one in (SESSION, COMMAND, CRON, ACCESSORY))
-
-
-def _is_helper(pod: KubeObject) -> bool:
-    return HELPER in (pod["metadata"].get("labels") or {})

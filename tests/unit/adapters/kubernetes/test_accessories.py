@@ -60,7 +60,11 @@ class OneService(KubeApi):
 
     def get(self, kind: str, name: str) -> dict[str, Any] | None:
         assert (kind, name) == ("Service", "pl-shop-db-live")
-        return self.service
+        return self.service if (self.service or {}).get("metadata", {}).get("name", name) == name else None
+
+    def find(self, kind: str, labels: dict[str, str]) -> list[dict[str, Any]]:
+        found = [self.service] if self.service else []
+        return [one for one in found if labels.items() <= one["metadata"]["labels"].items()]
 
 
 def test_its_health_is_asked_often_until_it_is_ready_and_never_ends_it() -> None:
@@ -124,6 +128,9 @@ def test_pods_know_what_they_use_by_the_address_of_its_service() -> None:
     api = OneService(service)
     aliases = accessory_objects.host_aliases(api, "pl", release())
     assert aliases == [{"ip": "10.96.0.7", "hostnames": ["db", "main"]}]
+    renamed = replace(spec(), ref=AccessoryRef("store-db", "live"), moved_from="shop-db/live")
+    later = OneService(MAKE.service(renamed, "10.96.0.7"))
+    assert accessory_objects.host_aliases(later, "pl", release()) == aliases
     make = Manifests("pl", "shop", hosts=lambda one: accessory_objects.host_aliases(api, "pl", one))
     used = release(extra_hosts={"old": "10.0.0.1"})
     expected = [{"ip": "10.0.0.1", "hostnames": ["old"]}, *aliases]
