@@ -44,9 +44,10 @@ class Configurations:
             self.refresh()
             digest = self._store.facts.get(CURRENT)
         if not digest:
-            raise ConfigError(
-                self.problem() or f"there is no file {self._file}.", advice="`pushlive init` writes one."
-            )
+            problem = self.problem()
+            if problem and self._file.exists():
+                raise ConfigError(problem, advice="Correct it; `pushlive check` shows whether that is all.")
+            raise ConfigError(f"there is no file {self._file}.", advice="`pushlive init` writes one.")
         return digest, self.by_hash(digest)
 
     def by_hash(self, digest: str) -> Config:

@@ -56,6 +56,20 @@ def test_the_last_valid_configuration_stays_in_force_while_the_file_is_wrong(
     assert configurations.by_hash(digest) == config
 
 
+@pytest.mark.parametrize(
+    ("text", "advice"), [("", "`pushlive init` writes one."), ("pipelines: [", "Correct it;")]
+)
+def test_without_any_valid_configuration_it_is_said_what_to_do(
+    store: Store, tmp_path: Path, text: str, advice: str
+) -> None:
+    file = tmp_path / "pipelines.yaml"
+    if text:
+        file.write_text(text)
+    with pytest.raises(ConfigError) as raised:
+        Configurations(store, file).current()
+    assert raised.value.advice.startswith(advice)
+
+
 def test_an_unchanged_file_is_not_read_again(store: Store, tmp_path: Path) -> None:
     file = tmp_path / "pipelines.yaml"
     file.write_text(CONFIG)
