@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from pipeline.deploy.tools.sessions import Ended
 from pipeline.domain.audit_chain import Actor, Entry, Report
 from pipeline.domain.events import Event, Said
-from pipeline.domain.measurements import Measurements
+from pipeline.domain.measuring.measurements import Measurements
 from pipeline.domain.run import Push, Run
 from pipeline.lib.secret import Secret
 from pipeline.ports.terminal import SessionRecord
@@ -264,6 +264,9 @@ class ServicePort(Protocol):
 
     def cron(self, pipeline: str, *, environment: str = "") -> list[dict[str, Any]]:
         """Its processes with a schedule there, with their last runs."""
+
+    def timings(self, pipeline: str, *, seconds: float) -> dict[str, Any]:
+        """See ``Queries.timings``."""
 
     def set_secret(
         self, pipeline: str, by: Actor, name: str, value: Secret, *, environment: str = ""

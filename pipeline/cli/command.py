@@ -26,6 +26,19 @@ def whole_number(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
 
 
+def time_span(text: str) -> float:
+    """The same for a duration in seconds, which is not 0."""
+    from pipeline.lib.units import parse_duration
+
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if seconds < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is shorter than a second")
+    return seconds
+
+
 class Given(argparse.Action):
     """An option that must not be empty: a script that lost a value (``--env "$ENV"``) does not mean the default."""
 

@@ -41,6 +41,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "show": "show",
         "follow": "follow",
         "logs": "follow",
+        "timings": "app.timings",
         "cron": "app.cron",
     },
     "inside": {

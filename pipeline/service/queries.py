@@ -18,7 +18,7 @@ from pipeline.domain import gates, naming, slots
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
-from pipeline.domain.measurements import Measurements
+from pipeline.domain.measuring.measurements import Measurements
 from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Run, State
 from pipeline.errors import ConfigError, DamagedRecord, NotFound, PushliveError
@@ -26,6 +26,7 @@ from pipeline.notify.delivery import outages
 from pipeline.ports.clock import Clock
 from pipeline.runlog import file
 from pipeline.service import views
+from pipeline.service.app import timings
 from pipeline.service.app.volume_sizes import data_left
 from pipeline.service.operations import Operations
 from pipeline.service.scheduled import scheduled
@@ -236,6 +237,14 @@ class Queries:
             release = self._store.release(pipeline, served) if served is not None else None
             rows += scheduled(self._store, found, release, self._clock.now())
         return rows
+
+    def timings(self, pipeline: str, *, seconds: float) -> dict[str, Any]:
+        """How fast and how well it has been for so long. Raises NotFound for a pipeline of which nothing is known."""
+        config = self._config()
+        if pipeline not in self._store.pipelines():
+            self._known(config, pipeline)
+        now = self._clock.now()
+        return timings.shown(self._store, config, pipeline, now - seconds, now)
 
     # ── secrets, tokens, counts, health ──────────────────────────────────────
 

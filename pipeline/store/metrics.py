@@ -14,7 +14,7 @@ from typing import Any
 import redis
 
 from pipeline.domain.environment import Environment
-from pipeline.domain.measurements import (
+from pipeline.domain.measuring.measurements import (
     BUCKETS,
     Histogram,
     Measurements,

@@ -166,9 +166,10 @@ class Store:
         with translate():
             return self._records.run(self.client, pipeline, number)
 
-    def recent(self, pipeline: str, limit: int, *, readable: bool = False) -> tuple[Run, ...]:
-        """The newest runs, newest first; without damaged records if only the ``readable`` ones are wanted."""
-        last = self.last_run(pipeline)
+    def recent(self, pipeline: str, limit: int, *, readable: bool = False, skip: int = 0) -> tuple[Run, ...]:
+        """The newest runs after the first ``skip``, newest first; without damaged records if only the ``readable`` ones
+        are wanted."""
+        last = self.last_run(pipeline) - skip
         with translate():
             return self._records.runs(self.client, pipeline, range(last, max(0, last - limit), -1), readable)
 

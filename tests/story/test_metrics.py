@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.domain import measurements
-from pipeline.domain.measurements import BUCKETS, Histogram, PipelineMeasurements
+from pipeline.domain.measuring.measurements import BUCKETS, Histogram, PipelineMeasurements
 from pipeline.domain.run import State
 from pipeline.errors import StoreUnavailable
 from pipeline.store import Store, snapshot

@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.deploy.tools.sessions import Ended
 from pipeline.domain.audit_chain import Actor, Entry, Mark, Report, Who, actor, entry
 from pipeline.domain.events import Event, Said
-from pipeline.domain.measurements import Measurements
+from pipeline.domain.measuring.measurements import Measurements
 from pipeline.domain.run import Failure, Kind, Outcome, Push, Run, State, StepResult
 from pipeline.errors import NotFound, RequestError, StoreUnavailable, TokenExpired
 from pipeline.lib import codec

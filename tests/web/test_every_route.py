@@ -36,6 +36,7 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
         "GET /api/pipelines/<pipeline>/output/follow",
         "GET /api/pipelines/<pipeline>/usage",
         "GET /api/pipelines/<pipeline>/cron",
+        "GET /api/pipelines/<pipeline>/timings",
         "GET /api/pipelines/<pipeline>/secrets",
         "GET /api/pipelines/<pipeline>/secrets/<name>",
         "GET /api/volumes",

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.test import TestResponse
 
 from pipeline.config.settings import Secret
-from pipeline.domain.measurements import BUCKETS, Histogram, Measurements, PipelineMeasurements
+from pipeline.domain.measuring.measurements import BUCKETS, Histogram, Measurements, PipelineMeasurements
 from tests.support.fake_service import FakeService
 from webhooks.context import MAX_SCRAPES
 

@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from pipeline.domain.measurements import BUCKETS, Histogram, Measurements
+from pipeline.domain.measuring.measurements import BUCKETS, Histogram, Measurements
 from pipeline.domain.run import State
 
 OPEN_STATES = [state.value for state in State if state is not State.ENDED]

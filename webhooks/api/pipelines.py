@@ -14,6 +14,7 @@ from webhooks.error_responses import Refused
 from webhooks.security.auth import bearer
 
 MAX_OUTPUT_LINES = 10_000
+MONTH, MAX_SECONDS = 30 * 86400, 10 * 365 * 86400
 
 
 def add_routes(api: Blueprint, web: WebContext) -> None:
@@ -71,6 +72,11 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
     def cron(pipeline: str) -> ResponseReturnValue:
         bearer(web, "viewer")
         return {"processes": service.cron(pipeline, environment=request.args.get("environment", ""))}
+
+    @api.get("/api/pipelines/<pipeline>/timings")
+    def timings(pipeline: str) -> ResponseReturnValue:
+        bearer(web, "viewer")
+        return service.timings(pipeline, seconds=number_between("seconds", MONTH, MAX_SECONDS))
 
 
 def _refuse_mixed(wanted: dict[str, Any]) -> None:
