@@ -4,6 +4,7 @@
     ├── ConfigError          pipelines.yaml or a setting is wrong: the maintainer corrects it
     ├── RequestError         what was asked cannot be done (unknown run, nothing to revert to): the caller
     │   ├── NotFound
+    │   ├── Doubtful         a person may not know what it would do: they say it again, with what they were told
     │   ├── RepositoryFailed  the repository lacks something, or has what cannot be taken: the developer corrects it
     │   ├── Forbidden        only a maintainer may do that
     │   └── TokenExpired     a maintainer creates another
@@ -74,6 +75,14 @@ class RequestError(PushliveError):
 
 class NotFound(RequestError):
     pass
+
+
+class Doubtful(RequestError):
+    """``why``: what a person has to know first, without a full stop."""
+
+    def __init__(self, why: str, *, advice: str) -> None:
+        super().__init__(f"{why}. Nothing was done.", advice=advice)
+        self.why = why
 
 
 class RepositoryFailed(RequestError):

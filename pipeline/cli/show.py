@@ -61,7 +61,14 @@ def header(run: dict[str, Any], release: dict[str, Any] | None, paint: Paint) ->
         parts.append(
             f"release r{release['number']}, image {str(release['image']).removeprefix('sha256:')[:12]}"
         )
-    return [title, what, paint(" · ".join(parts), "dim")]
+    bakes = [
+        paint(
+            f"{one['environment']}: {one['text']}",
+            "yellow" if one["state"] in ("taken back", "failed") else "dim",
+        )
+        for one in run.get("bakes") or ()
+    ]
+    return [title, what, paint(" · ".join(parts), "dim"), *bakes]
 
 
 def stage_lines(timing: dict[str, Any], paint: Paint, width: int) -> list[str]:

@@ -107,6 +107,9 @@ def _revert(revert: dict[str, Any]) -> Cell:
 def _beside(environment: dict[str, Any], now: float, paint: Paint) -> list[str]:
     """``3 replicas, … · worker 2 of 2, restarted 3 times · mail ok 5m ago · volume data 12 MiB``"""
     known = []
+    bake = environment.get("bake") or {}
+    if bake.get("state") in ("baking", "baked"):
+        known.append(str(bake["text"]))
     if environment.get("autoscaled") and (health := environment.get("health")):
         known.append(f"{health['replicas']} replicas, which an autoscaler sets")
     for one in environment.get("processes") or ():
@@ -176,6 +179,8 @@ def _below(entry: dict[str, Any], paint: Paint) -> list[str]:
             if one["problem"]:
                 text = f"  ! {where}: backup of {one['of']}: {one['problem']}"
                 lines.append(paint(text, "yellow") + "  → " + paint("`pushlive backups`", "bold"))
+        if (bake := environment.get("bake") or {}).get("state") == "failed":
+            lines.append(paint(f"  ! {where}: {bake['text']}", "yellow"))
         lines += _failing(name, environment, paint) + _scheduled(name, environment, paint)
         if hold := environment.get("hold"):
             by = f" ({hold['by']})" if hold.get("by") else ""

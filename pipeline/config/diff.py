@@ -122,7 +122,9 @@ def _environment(name: str, before: Pipeline, after: Pipeline) -> Lines:
         return (f"environment {name}: added {where}",)
     promote = (before.environment(name).promote, after.environment(name).promote)
     gate = () if promote[0] == promote[1] else (f"promote: {promote[0]} → {promote[1]}",)
-    return (*gate, *differences(_in_force(before, name), _in_force(after, name)))
+    old, new = before.bake_of(name), after.bake_of(name)
+    bake = () if old == new else (f"bake: {old} → {new}, from the next run on",)
+    return (*gate, *bake, *differences(_in_force(before, name), _in_force(after, name)))
 
 
 def _in_force(pipeline: Pipeline, name: str) -> Rendered:

@@ -30,6 +30,7 @@ from pipeline.config.promotion.freezes import Days, Environments, Window
 from pipeline.config.settings import Secret, Settings
 from pipeline.config.workload.accessory import Accessory, AccessoryHealth, Use
 from pipeline.config.workload.backup import AccessoryBackup, Backup, Destination
+from pipeline.config.workload.bake import Bake
 from pipeline.config.workload.kubernetes import (
     AccessoryOptions,
     ClaimOptions,
@@ -76,6 +77,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`processes.<name>.ready`", ProcessReady),
     *((f"`smoke`: `{key}`", kind) for key, kind in KINDS.items()),
     ("`environments.<name>`", Environment),
+    ("`bake`", Bake),
     ("`uses.<name>`", Use),
     ("`engine`", Where),
 )

@@ -41,6 +41,8 @@ from pipeline.config.fields import (
 )
 from pipeline.config.promotion.freezes import Window, Windows
 from pipeline.config.workload.accessory import Accessory, Uses
+from pipeline.config.workload.bake import DEFAULT as BAKED_FOR
+from pipeline.config.workload.bake import Bake
 from pipeline.config.workload.container import ContainerOptions
 from pipeline.config.workload.kubernetes import AUTO, ClusterOptions, Replicas
 from pipeline.config.workload.processes import Process, Processes, merged
@@ -72,6 +74,8 @@ Occasion = Literal[
     "cron",
     "backup",
     "up",
+    "bake",
+    "baked",
 ]
 
 
@@ -95,6 +99,7 @@ class Notify(Model):
             "up",
             "cron",
             "backup",
+            "bake",
         ),
         min_length=1,
     )
@@ -102,7 +107,8 @@ class Notify(Model):
     is over (`opened`), that an environment is held; `serious`: a run
     took longer than `budget.whole`; `down`, `degraded`, `up`: the release that serves stopped working, or works
     with only some of its replicas or processes, and works again; `cron`: a run by a schedule failed or was missed;
-    `backup`: a backup failed, or the last good one is old."""
+    `backup`: a backup failed, or the last good one is old; `bake`: a release failed while it was watched after its
+    switch, and was not taken back; `baked`: one did not fail."""
 
 
 Receivers = Annotated[tuple[Notify, ...], Field(max_length=20)]
@@ -254,6 +260,7 @@ class Environment(Service):
     promote: Literal["auto", "manual"] = "auto"
     """`manual`: a run waits before this environment until a person promotes it. Added, it holds for runs on their
     way as well; removed, from the next run on."""
+    bake: Bake = Bake()
     smoke: tuple[SmokeCheck, ...] | None = None
     """The smoke checks here, instead of the pipeline's."""
     uses: Uses = {}
@@ -319,6 +326,14 @@ class Pipeline(Model):
         What is rendered does not tell, and must not: it is part of every release's fingerprint."""
         written = self.environment(name).model_fields_set | self.service.model_fields_set
         return name == next(reversed(self.environments)) or "keep_warm" in written
+
+    def bake_of(self, name: str) -> Bake:
+        """That of the environment, with the time that it lasts. It is no part of what is rendered."""
+        own = self.environment(name).bake
+        if own.lasts is not None:
+            return own
+        last = name == next(reversed(self.environments))
+        return own.model_copy(update={"lasts": BAKED_FOR if last else 0.0})
 
     def render(self, name: str) -> Rendered:
         """The pipeline's ``service`` with the environment's own settings; ``env``, ``secrets`` and ``processes`` are

@@ -36,6 +36,7 @@ from pipeline.config.models import (
 from pipeline.config.promotion.freezes import Days, Environments, Window
 from pipeline.config.workload.accessory import Accessory, AccessoryHealth, Use
 from pipeline.config.workload.backup import AccessoryBackup, Backup, Destination
+from pipeline.config.workload.bake import Bake
 from pipeline.config.workload.kubernetes import (
     AccessoryOptions,
     ClaimOptions,
@@ -158,7 +159,10 @@ OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {
     },
     TcpCheck: {"tcp": _M, "within": _M, "retry": _M},
     RunCheck: {"run": _M, "within": _M},
-    Environment: {**_SERVICE, "host": _M, "hosts": _M, "promote": _M, "smoke": _M, "uses": _M, "engine": _M},
+    Environment: {
+        **_SERVICE, "host": _M, "hosts": _M, "promote": _M, "bake": _M, "smoke": _M, "uses": _M, "engine": _M,
+    },
+    Bake: {"for": _M, "on_failure": _M},
     Where: {"docker": _M, "kubernetes": _M, "namespace": _M, "ingress": _M},
 }  # fmt: skip
 """The owner of every key, by the model it is in. A test fails for a key that is missing here; until then only a
@@ -224,7 +228,7 @@ def _environment(pipeline: Pipeline, name: str) -> Environment:
     service["secrets"] = tuple(sorted(rendered.service.secrets))
     service["keep_warm"] = rendered.service.keep_warm if pipeline.keeps_warm(name) else 0.0
     return pipeline.environment(name).model_copy(
-        update={**service, "smoke": rendered.smoke, "uses": rendered.uses}
+        update={**service, "bake": pipeline.bake_of(name), "smoke": rendered.smoke, "uses": rendered.uses}
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from pipeline.config.workload.bake import Bake
 from pipeline.deploy.admission import supersede
 from pipeline.deploy.run_context import RunContext, Step, interruption
 from pipeline.domain import gates, slots, taken_back
@@ -14,6 +15,7 @@ from pipeline.domain.gates import Gate
 from pipeline.domain.going_back import release_commands
 from pipeline.domain.release import Release
 from pipeline.domain.run import Ending, Kind, Run
+from pipeline.domain.watching import bake
 from pipeline.errors import EngineFailed, Held
 from pipeline.notify import messages
 from pipeline.store import Transaction
@@ -72,10 +74,16 @@ class EnvironmentRecord:
         now = self._context.clock.now()
         self._change(lambda _, run, env: release_commands.with_undone(env, release, run, now))
 
-    def switched(self, step: Step, slot: Slot, keep_warm: float) -> None:
-        """Records the switch with the step's result. ``keep_warm``: seconds that the old slot is kept."""
+    def switched(self, step: Step, slot: Slot, keep_warm: float, watch: Bake) -> None:
+        """Records the switch with the step's result. ``keep_warm``: seconds that the old slot is kept; ``watch``: how
+        long the release is watched now."""
         now = self._context.clock.now()
-        self._finish(step, lambda _, run, env: slots.serving(env, slot, run, now, keep_warm))
+
+        def act(_: Transaction, run: Run, environment: Environment) -> Environment:
+            changed = slots.serving(environment, slot, run, now, keep_warm)
+            return bake.switched(environment, changed, run, watch.lasts or 0.0, watch.on_failure, now)
+
+        self._finish(step, act)
 
     def verified(self, step: Step) -> None:
         """Records that the release is good there, and supersedes older runs that wait before the environment."""
@@ -85,7 +93,7 @@ class EnvironmentRecord:
             for older in gates.waiting_at(transaction.open(), self._name):
                 if older.number < run.number and run.kind != Kind.REVERT:
                     supersede(transaction, older, f"{run.id} went to {self._name} before it", now)
-            return slots.verified(environment, self._release, run)
+            return bake.verified(slots.verified(environment, self._release, run), run, now)
 
         self._finish(step, act)
 
@@ -100,7 +108,7 @@ class EnvironmentRecord:
 
         def act(transaction: Transaction, run: Run, environment: Environment) -> Environment:
             back = slots.switched_back if moved else slots.failed
-            changed = back(environment, slot, run, now, keep)
+            changed = bake.dropped(back(environment, slot, run, now, keep), run)
             if quarantine is not None:
                 changed = gates.with_quarantine(changed, self._release, quarantine, now)
             if hold is not None and gates.interrupted(environment, run, transaction.open()):

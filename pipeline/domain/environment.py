@@ -86,6 +86,37 @@ class CommandRun:
     undone: float = 0.0
 
 
+class BakeOutcome(StrEnum):
+    """How the time after a switch ended for a release."""
+
+    BAKED = "baked"
+    TAKEN_BACK = "taken back"
+    FAILED = "failed"  # and left where it is: the environment was held, or people were only told
+    SUPERSEDED = "superseded"  # a person or another release came first
+
+
+@dataclass(frozen=True)
+class Bake:
+    """A release is watched after its switch, by the ``bake`` key; and how that ended. ``since``: the switch; ``lasts``:
+    seconds; ``before``: what was wrong before the switch, and with what, see ``pipeline.domain.watching.bake``;
+    ``looked``: when someone looked last, 0 before it was verified; ``from_``: from when on what is seen counts, 0
+    before the first look; ``watched``: seconds, without the gaps; ``revert``: the run that took it back."""
+
+    release: int
+    run: int
+    since: float
+    lasts: float
+    on_failure: str
+    before: dict[str, str] = field(default_factory=dict)
+    looked: float = 0.0
+    from_: float = 0.0
+    watched: float = 0.0
+    outcome: BakeOutcome | None = None
+    reason: str = ""
+    ended: float = 0.0
+    revert: int = 0
+
+
 @dataclass(frozen=True)
 class Environment:
     """One environment of one pipeline. The store decides which slot serves; reconciliation makes the proxy follow."""
@@ -113,10 +144,17 @@ class Environment:
     processes: dict[str, Health] = field(default_factory=dict)  # of the slot that serves, by name
     failing: dict[str, Down] = field(default_factory=dict)  # processes that the receivers were told of
     commands: tuple[CommandRun, ...] = ()  # one for each release at most, oldest first
+    bakes: tuple[Bake, ...] = ()  # oldest first; only the last one can be without an outcome
 
     @property
     def id(self) -> str:
         return f"{self.pipeline}/{self.name}"
+
+    @property
+    def bake(self) -> Bake | None:
+        """That of the release which is watched after its switch now."""
+        last = self.bakes[-1] if self.bakes else None
+        return last if last and last.outcome is None else None
 
     @property
     def serving(self) -> int | None:

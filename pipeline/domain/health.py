@@ -56,7 +56,8 @@ class Health:
     last one did not; ``whole_since``: since when every replica has served; ``downs``: how often it went down in short
     succession; ``said``: what is wrong, without times; ``out``: the replicas that do not serve, with since when;
     ``tried``: they get requests all the same; ``out_of_memory``: so many replicas were killed for memory last, as long
-    as ``said`` has something to say.
+    as ``said`` has something to say; ``killed``: the replicas that ran out of memory, and when
+    that was seen last.
     """
 
     release: int
@@ -74,6 +75,7 @@ class Health:
     out: dict[str, float] = field(default_factory=dict)
     tried: bool = False
     out_of_memory: int = 0
+    killed: dict[str, float] = field(default_factory=dict)
 
     @property
     def down(self) -> bool:
@@ -144,8 +146,14 @@ def looked(
     out = {one.name: old.out.get(one.name, now) for one in found if not one.serves}
     tried = not serving and any(one.tried for one in found)
     health = replace(old, serving=serving, replicas=max(len(found), 1), said=_said(found, old), out=out)
+    killed = dict(old.killed)
+    for one in found:
+        ended = series[one.name].last == now or (not one.serves and one.name not in old.out)
+        if one.out_of_memory and ended:
+            killed[one.name] = now
     memory = sum(one.out_of_memory for one in found)
-    return _judged(replace(health, series=series, tried=tried, out_of_memory=memory), now)
+    changed = replace(health, out_of_memory=memory)
+    return _judged(replace(changed, series=series, tried=tried, killed=killed), now)
 
 
 def _series(old: Health, one: Seen, unknown: bool, now: float) -> Restarts:
@@ -212,4 +220,5 @@ def moved(health: Health, seconds: float) -> Health:
         for name, one in health.series.items()
     }
     out = {name: since + seconds for name, since in health.out.items()}
-    return replace(health, **changed, series=series, out=out)
+    killed = {name: at + seconds for name, at in health.killed.items()}
+    return replace(health, **changed, series=series, out=out, killed=killed)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pipeline.domain.environment import Environment
 from pipeline.domain.health import moved
 from pipeline.domain.run import Run
+from pipeline.domain.watching import bake
 from pipeline.maintenance.damage import Damage
 from pipeline.maintenance.job import Job
 from pipeline.ports.clock import Clock
@@ -82,7 +83,7 @@ def moved_environment(environment: Environment, seconds: float) -> Environment:
     processes = {name: moved(one, seconds) for name, one in environment.processes.items()}
     failing = {name: replace(one, since=one.since + seconds) for name, one in environment.failing.items()}
     changed = replace(environment, slots=slots, health=health, down=down, degraded=degraded)
-    return replace(changed, processes=processes, failing=failing)
+    return bake.moved(replace(changed, processes=processes, failing=failing), seconds)
 
 
 def moved_run(run: Run, seconds: float) -> Run:

@@ -14,6 +14,7 @@ from pipeline.domain.engine_types import ProcessReplica, Replica, ReplicaHealth
 from pipeline.domain.environment import Environment, Slot
 from pipeline.domain.health import Seen
 from pipeline.domain.slots import slot_ref, spec_of
+from pipeline.domain.watching import bake
 from pipeline.errors import EngineAway, PushliveError, StoreUnavailable
 from pipeline.maintenance.damage import Damage
 from pipeline.maintenance.job import Job
@@ -51,6 +52,10 @@ class Watches(Job):
                 continue  # nothing is known, so nothing changes; what reconciliation says of it is shown
         return said
 
+    def _is_busy(self, environment: Environment) -> bool:
+        """A run, a restart or a restore is at work in an environment whose release is watched after its switch."""
+        return environment.bake is not None and not self._store.leases.free(f"env:{environment.id}")
+
     def _one(self, environment: Environment) -> list[str]:
         """Looks at one and records it; returns what the log gets. Raises what the engine and the store raise."""
         raise NotImplementedError
@@ -61,7 +66,9 @@ class WatchHealth(Watches):
 
     def _one(self, environment: Environment) -> list[str]:
         seen = dict(self._look(environment))
-        if outages.observed(environment, seen, self._adapters.clock.now()) == environment:
+        busy = self._is_busy(environment)
+        now = self._adapters.clock.now()
+        if self._observed(environment, seen, now, busy) == environment:
             return []
         said: list[str] = []
 
@@ -72,7 +79,7 @@ class WatchHealth(Watches):
                 slot: one for slot, one in seen.items() if found.slots.get(slot) == environment.slots[slot]
             }
             now = self._adapters.clock.now()
-            changed = outages.observed(found, same, now)
+            changed = self._observed(found, same, now, busy)
             if changed != found:
                 tx.put_environment(changed)
                 said.extend(_told(tx, found, changed, now))
@@ -80,6 +87,12 @@ class WatchHealth(Watches):
 
         self._store.transact(environment.pipeline, act)
         return said
+
+    def _observed(
+        self, environment: Environment, seen: dict[Slot, tuple[Seen, ...]], now: float, busy: bool
+    ) -> Environment:
+        changed = outages.observed(environment, seen, now)
+        return bake.looked(changed, now, busy=busy) if environment.active in seen else changed
 
     def _look(self, environment: Environment) -> Iterator[tuple[Slot, tuple[Seen, ...]]]:
         if exchanging(self._store, environment):

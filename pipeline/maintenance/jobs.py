@@ -30,6 +30,7 @@ from pipeline.maintenance.reconcile import Reconcile
 from pipeline.maintenance.requeue import Requeue
 from pipeline.maintenance.unrecorded_heads import UnrecordedHeads
 from pipeline.maintenance.watching.answers import CountAnswers
+from pipeline.maintenance.watching.baking import Baking, TakeBack
 from pipeline.maintenance.workload.accessories import KeepAccessories
 from pipeline.maintenance.workload.backups import MakeBackups
 from pipeline.maintenance.workload.processes import WatchProcesses
@@ -50,7 +51,8 @@ class Jobs:
     """``accept``: takes a push; ``repositories``: those on the built-in git server;
     ``ensure_proxy``: makes sure that the proxies run and answer, and yields what it did; ``traces``: what the data
     folder has of an earlier store; ``ensure_token``: makes the first token if the store does not know it;
-    ``demands``: examines what store, engines and clusters have to be like."""
+    ``demands``: examines what store, engines and clusters have to be like; ``take_back``: reverts a release that
+    failed while it was watched."""
 
     def __init__(
         self,
@@ -62,6 +64,8 @@ class Jobs:
         traces: Callable[[], Iterable[str]] = tuple,
         ensure_token: Callable[[], object] = tuple,
         demands: Callable[[], Iterable[Check]] = tuple,
+        *,
+        take_back: TakeBack,
     ) -> None:
         store, settings, configurations = services.store, services.settings, services.configurations
         builder, clock = adapters.builder, adapters.clock
@@ -83,6 +87,7 @@ class Jobs:
         self.health = WatchHealth(services, adapters, self.damage)
         self.answers = CountAnswers(services, adapters, self.damage)
         self.processes = WatchProcesses(services, adapters, self.damage)
+        self.baking = Baking(services, adapters, self.damage, take_back)
         self.backups = MakeBackups(services, adapters)
         self.volume_sizes = VolumeSizes(store, adapters.engines, clock.now)
         self.missing_images = MissingImages(store, builder, clock, settings.instance, self.damage)
@@ -104,6 +109,7 @@ class Jobs:
                     self.reconcile,
                     self.health,
                     self.processes,
+                    self.baking,
                     self.missing_images,
                     self.backups,
                     self.demands,

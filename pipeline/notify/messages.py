@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 from pipeline.config.models import Config
 from pipeline.domain import budget
 from pipeline.domain.cron.records import CronEntry
-from pipeline.domain.environment import Down, Environment
+from pipeline.domain.environment import Bake, Down, Environment
 from pipeline.domain.outages import what_next
 from pipeline.domain.run import Kind, Outcome, Run
 from pipeline.domain.volumes import VolumeRef
 from pipeline.errors import ConfigError, single_stops
 from pipeline.lib import codec
 from pipeline.lib.text import one_line
-from pipeline.lib.units import show_duration
+from pipeline.lib.units import show_duration, write_duration
 from pipeline.store import Transaction
 from pipeline.store.configurations import CURRENT, parsed
 
@@ -127,6 +127,25 @@ def up(tx: Transaction, environment: Environment, found: Down, now: float, what:
         f"{show_duration(now - found.since)} ago."
     )
     _of_health(tx, environment, found, "up", now, text)
+
+
+def bake_failed(tx: Transaction, environment: Environment, bake: Bake) -> None:
+    """Queues the notification that a release failed while it was watched, and was left where it is."""
+    text = f"{environment.id}: {bake.reason}. {what_next(environment)}"
+    _of_bake(tx, environment, bake, "bake", text)
+
+
+def baked(tx: Transaction, environment: Environment, bake: Bake) -> None:
+    """Queues the notification that a release did not fail while it was watched."""
+    text = f"{environment.id}: r{bake.release} is baked, {write_duration(bake.lasts)} after its switch"
+    _of_bake(tx, environment, bake, "baked", text)
+
+
+def _of_bake(tx: Transaction, environment: Environment, bake: Bake, event: str, text: str) -> None:
+    name = f"{environment.id}/{event}/{bake.run}/{_stamp(bake.since)}"
+    notice = Notice(name, event, bake.ended, "", environment.pipeline, release=bake.release)
+    notice = _with(notice, text=text, environment=environment.name, reason=bake.reason)
+    _queue(tx, _parsed(tx.config(tx.fact(CURRENT))), notice)
 
 
 def process_failing(tx: Transaction, environment: Environment, process: str) -> None:

@@ -57,6 +57,7 @@ from pipeline.runtime import embedded_store, lock, traces
 from pipeline.runtime.first_token import first_token
 from pipeline.service.accessories import Accessories
 from pipeline.service.app.backups import Backups
+from pipeline.service.baking import Baking
 from pipeline.service.commands import Commands
 from pipeline.service.tools import Tools
 from pipeline.store import Store
@@ -384,6 +385,7 @@ def commands(settings: Settings) -> Commands:
     found = Commands(*parts)
     found.tools = Tools(*parts, _engines(settings))
     found.accessories = Accessories(*parts, _engines(settings))
+    found.baking = Baking(*parts)
     found.backups = Backups(*parts, lambda: adapters(settings))
     return found
 
@@ -443,6 +445,7 @@ def _jobs(settings: Settings, *, by_hand: bool = False) -> Jobs:
         lambda: traces.of(settings),
         lambda: first_token(settings, store(settings)),
         lambda: demands.examine(store(settings), settings.data, _in_use(settings), inspection(settings)),
+        take_back=commands(settings).baking.take_back,
     )
 
 

@@ -13,6 +13,7 @@ from pipeline.domain import audit_chain, gates
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.events import Said
 from pipeline.domain.run import Kind, Push, Run, State
+from pipeline.domain.watching import bake
 from pipeline.errors import RequestError
 from pipeline.lib import skipping
 from pipeline.lib.text import summary
@@ -20,6 +21,7 @@ from pipeline.service import permissions, reverting, transactions
 from pipeline.service.accessories import Accessories
 from pipeline.service.app.backups import Backups
 from pipeline.service.app.volumes import VolumeCommands
+from pipeline.service.baking import Baking
 from pipeline.service.freezes import FreezeCommands
 from pipeline.service.refusals import Refusals
 from pipeline.service.tools import Tools
@@ -40,6 +42,7 @@ class Commands(Refusals, VolumeCommands, FreezeCommands):
     tools: Tools  # made together with it in ``pipeline.runtime.bootstrap``
     accessories: Accessories
     backups: Backups
+    baking: Baking
 
     # ── pushes ───────────────────────────────────────────────────────────────
 
@@ -349,6 +352,10 @@ class Commands(Refusals, VolumeCommands, FreezeCommands):
         def act(tx: Transaction) -> Run:
             _refuse_overtaken(tx, again)
             run = admission.ask(tx, template, text)
+            for environment in tx.existing(run.stages):
+                changed = bake.superseded(environment, f"{run.id} was requested", run.accepted)
+                if changed != environment:
+                    tx.put_environment(changed)
             tx.record(self._entry(by, "retry" if again else "deploy", run, detail=_repeats(again) or text))
             return run
 

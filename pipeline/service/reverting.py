@@ -7,12 +7,13 @@ from dataclasses import replace
 
 from pipeline.deploy import admission
 from pipeline.domain import gates, slots, taken_back
-from pipeline.domain.environment import Environment
+from pipeline.domain.environment import BakeOutcome, Environment
 from pipeline.domain.events import Event
 from pipeline.domain.going_back import commands, overtaken, release_commands, reverts, warm
 from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Run, State
-from pipeline.errors import DamagedRecord, NotFound, RequestError
+from pipeline.domain.watching import bake
+from pipeline.errors import DamagedRecord, Doubtful, NotFound, RequestError
 from pipeline.notify.messages import held
 from pipeline.store import Transaction
 
@@ -33,12 +34,14 @@ def revert(
     back: bool = False,
     across: int | None = None,
     again: bool = False,
+    baked: BakeOutcome = BakeOutcome.SUPERSEDED,
 ) -> Run:
     """Makes a due run that puts the previous good release, or ``to``, back. Sets the hold and the quarantine, and
     tells the run that is at work in the environment to stop, all before the revert starts. ``shown``: the release that
     the person saw there; ``of``: the number of the run that is to be taken back; ``back``: the release commands
     that it goes across are undone first; ``across``: the newest of them that is not reversible, as the person
-    was told; ``again``: an earlier revert is repeated."""
+    was told; ``again``: an earlier revert is repeated; ``baked``: how this ends the time for which the release that
+    serves is watched."""
     environment = tx.environment(name)
     bound = shown is not None or of is not None
     if bound:  # what serves in its place says more than that there is nothing to go back to
@@ -71,6 +74,7 @@ def revert(
         what += f", after `back` of {', '.join(f'r{number}' for number in undone)}"
     admission.put(tx, run, f"{run.id} revert {name} {what}" + (f": {reason}" if reason else ""))
     reverting = _reverting(tx, environment, run, release)
+    reverting = bake.ended(reverting, baked, reason or f"{run.id} reverts it", now, run.number)
     tx.put_environment(held(tx, reverting, digest, run))
     _tell_waiting(tx, reverting, now)
     return run
@@ -104,7 +108,7 @@ def _latest(tx: Transaction) -> tuple[Run, ...]:
 def refuse(doubt: reverts.Doubt | None) -> None:
     """Raises RequestError."""
     if doubt:
-        raise RequestError(f"{doubt.why}. Nothing was done.", advice=doubt.advice)
+        raise Doubtful(doubt.why, advice=doubt.advice)
 
 
 def _served(tx: Transaction, environment: Environment) -> tuple[Release | None, Run | None]:

@@ -17,6 +17,7 @@ from pipeline.domain.going_back import holds, returning
 from pipeline.domain.promotion.freezing import thaw_command
 from pipeline.domain.run import Kind, Outcome, Run, State
 from pipeline.domain.transitions import end, move
+from pipeline.domain.watching import bake
 from pipeline.errors import NotFound, RequestError
 from pipeline.notify.messages import ended, held
 from pipeline.service.reverting import refuse
@@ -53,7 +54,8 @@ def promote(
             f"r{chosen.release} waits before {chosen.gate} now, not r{release}.",
             advice="Check that release, then promote it.",
         )
-    hold = tx.environment(chosen.gate).hold
+    there = tx.environment(chosen.gate)
+    hold = there.hold
     if hold:
         raise RequestError(
             f"{chosen.gate} is held: {hold.reason} (by {hold.by}).",
@@ -73,6 +75,9 @@ def promote(
             f"{found.why}. To force it past that needs a reason.",
             advice=f"`{found.force}`, with your reason.",
         )
+    watched = bake.superseded(there, f"{chosen.id} was promoted by {by}", now)
+    if watched != there:
+        tx.put_environment(watched)
     if found is None:
         return _go_on(tx, _promoted(chosen), by, now, f"; {freeze}, and it waits for that" if freeze else "")
     forced = replace(chosen, forced={**chosen.forced, chosen.gate: found.entry.run})

@@ -22,7 +22,7 @@ from pipeline.domain.release import Release
 from pipeline.domain.run import Run, State
 from pipeline.errors import ConfigError, DamagedRecord, NotFound
 from pipeline.lib import codec
-from pipeline.service import answers, frozen, health
+from pipeline.service import answers, bakes, frozen, health
 from pipeline.service.app import backed_up, volume_sizes
 from pipeline.service.health import beside
 from pipeline.service.scheduled import scheduled
@@ -46,6 +46,7 @@ def show(store: Store, config: Config, run: Run, now: float, freezes: Freezes) -
     held = bool(gate and gate.hold)
     shown = {**summary(run, now), "timing": timing, "held": held, "revert": _can_revert(store, run)}
     shown["taken_back"], shown["newer"] = obstacle_of(store, run), newer_than(store, run)
+    shown["bakes"] = bakes.of_run(store, run)
     shown["returning"], shown["freeze"] = returning_of(store, run), frozen.of_run(freezes, run, now)
     shown["cancelled_when"] = run.cancelled_when(now)
     return {"run": shown, "timing": timing, "release": release}
@@ -284,6 +285,7 @@ class Views:
             "removed": "" if configured else REMOVED,
             "health": health.shown(record),
             "answers": answers.shown(self._store, record),
+            "bake": bakes.shown(record),
             "engine": record.engine if record else "",
             "web": web,
             "autoscaled": self._is_autoscaled(name, release),

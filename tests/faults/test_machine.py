@@ -263,7 +263,14 @@ class Machine(RuleBasedStateMachine):
         world = self.world
         store = pointed_store(self.url, world.settings.instance, points)
         services = services_on(store, world.settings)
-        jobs = Jobs(services, pointed_adapters(world, points), world.commands.accept, world.hosted, list)
+        jobs = Jobs(
+            services,
+            pointed_adapters(world, points),
+            world.commands.accept,
+            world.hosted,
+            list,
+            take_back=world.commands.baking.take_back,
+        )
         return Keeper(jobs, store, world.clock)
 
     # ── time, and other people's hands ───────────────────────────────────────

@@ -120,7 +120,9 @@ class Many:
         world, points = self.world, Points()
         parts = self.parts(points, chance, "keeper")
         while not self.over.is_set():
-            jobs = Jobs(world.services, parts, world.commands.accept, world.hosted, list)
+            commands = world.commands
+            back = commands.baking.take_back
+            jobs = Jobs(world.services, parts, commands.accept, world.hosted, list, take_back=back)
             jobs.reconcile.run()
             time.sleep(0.02)
 

@@ -21,13 +21,13 @@ notify: [{{url: 'http://127.0.0.1:{PORT}{PATH}'}}]
 pipelines:
   hello:
     service: {{memory: 128MiB, stop: 1s}}
-    environments: {{live: }}
+    environments: {{live: {{bake: 0}}}}
   pair:
     service: {{memory: 128MiB, stop: 1s, health: /healthz, replicas: 2}}
-    environments: {{live: }}
+    environments: {{live: {{bake: 0}}}}
   hungry:
     service: {{memory: 128MiB, stop: 1s}}
-    environments: {{live: }}
+    environments: {{live: {{bake: 0}}}}
 """
 # It serves until a file appears; then it exits a second after each start, or fills its memory.
 LOOPS = (

@@ -40,6 +40,7 @@ from pipeline.maintenance.loop import Keeper
 from pipeline.ports.adapters import Adapters
 from pipeline.service.accessories import Accessories
 from pipeline.service.app.backups import Backups
+from pipeline.service.baking import Baking
 from pipeline.service.commands import Commands
 from pipeline.service.tools import Tools
 from pipeline.store import Store
@@ -129,6 +130,7 @@ class World:
         self.commands = Commands(*parts)
         self.tools = self.commands.tools = Tools(*parts, self.engines)
         self.accessories = self.commands.accessories = Accessories(*parts, self.engines)
+        self.commands.baking = Baking(*parts)
         self.backups = self.commands.backups = Backups(*parts, lambda: self.adapters)
         self.runner = Runner(self.services, self.adapters, self.commands.accept, go_on)
         self.jobs = self.another_process()
@@ -137,7 +139,14 @@ class World:
     def another_process(self, settings: Settings | None = None) -> Jobs:
         """The maintenance jobs of another process."""
         services = services_on(self.store, settings or self.settings)
-        return Jobs(services, self.adapters, self.commands.accept, self.hosted, list)
+        return Jobs(
+            services,
+            self.adapters,
+            self.commands.accept,
+            self.hosted,
+            list,
+            take_back=self.commands.baking.take_back,
+        )
 
     def keeper_of(self, jobs: Jobs) -> Keeper:
         return Keeper(jobs, self.store, self.clock)

@@ -106,7 +106,7 @@ HELLO: dict[str, Any] = {
     "notify[].url": "https://evil.example/x", "notify[].when": ["live"],
     **{f"freeze[].{key}": value for key, value in FREEZE.items()},
     "environments.*.host": "www.example.com", "environments.*.hosts": ["www.example.com"],
-    "environments.*.promote": "auto",
+    "environments.*.promote": "auto", "environments.*.bake.for": "0", "environments.*.bake.on_failure": "tell",
     "environments.*.engine.docker": "ssh://evil@example.com", "environments.*.engine.kubernetes": "prod",
     "environments.*.engine.namespace": "kube-system", "environments.*.engine.ingress": "x",
     "uses.*.accessory": "cache", "uses.*.address": "db.example.com:5432",

@@ -7,6 +7,7 @@ import shlex
 from pipeline.domain import adoption
 from pipeline.domain.environment import Environment, Hold
 from pipeline.domain.going_back.reverts import JUST, Doubt
+from pipeline.domain.watching import bake
 from pipeline.lib.units import show_age
 
 
@@ -42,5 +43,6 @@ def _command(act: str, environment: Environment, hold: Hold) -> str:
 
 
 def _is_person(environment: Environment, hold: Hold) -> bool:
-    """Not a run whose release command has an unknown outcome, and not an adoption."""
-    return not hold.by.startswith(f"{environment.pipeline}#") and hold.by != adoption.BY
+    """Not a run whose release command has an unknown outcome, no adoption, and not the service
+    itself."""
+    return not hold.by.startswith(f"{environment.pipeline}#") and hold.by not in (adoption.BY, bake.BY)

@@ -10,6 +10,7 @@ from pipeline.domain.environment import SLOTS, Environment, SlotRecord, SlotStat
 from pipeline.domain.health import Seen
 from pipeline.domain.run import State
 from pipeline.domain.slots import slot_ref
+from pipeline.domain.watching import bake
 from pipeline.errors import NotFound
 from pipeline.maintenance.health import Watches, how_it_ended
 from pipeline.notify import messages
@@ -24,7 +25,8 @@ class WatchProcesses(Watches):
         if slot is None or slot.state != SlotState.SERVING or not self._started(environment, slot):
             return []
         seen, now = self._look(environment, slot), self._adapters.clock.now()
-        if outages.processes_observed(environment, seen, now) == environment:
+        busy = self._is_busy(environment)
+        if _observed(environment, seen, now, busy) == environment:
             return []
         said: list[str] = []
 
@@ -33,7 +35,7 @@ class WatchProcesses(Watches):
             found = tx.environment(environment.name)
             if (found.active, found.slots.get(found.active or "")) != (environment.active, slot):
                 return
-            changed = outages.processes_observed(found, seen, now)
+            changed = _observed(found, seen, now, busy)
             if changed != found:
                 tx.put_environment(changed)
                 said.extend(_told(tx, found, changed, now))
@@ -58,6 +60,13 @@ class WatchProcesses(Watches):
         there = engine.processes.processes(slot_ref(environment, SLOTS[0]))
         found = [one for one in there if one.slot == environment.active]
         return {name: tuple(_seen(name, one.replicas, found)) for name, one in wanted.items()}
+
+
+def _observed(
+    environment: Environment, seen: dict[str, tuple[Seen, ...]], now: float, busy: bool
+) -> Environment:
+    changed = outages.processes_observed(environment, seen, now)
+    return bake.looked(changed, now, busy=busy) if seen else changed
 
 
 def _seen(process: str, wanted: int, found: list[ProcessReplica]) -> Iterator[Seen]:

@@ -44,6 +44,7 @@ def test_valid_receiver_urls_are_accepted(url: str) -> None:
             "up",
             "cron",
             "backup",
+            "bake",
         ),
     )
     assert "s3cr3t" not in repr(config)
