@@ -39,18 +39,30 @@ class Watches(Job):
         away: set[str] = set()  # engines that do not answer: each is asked once a round
         for environment in self._damage.each(lambda name: self._store.environments(name).values()):
             if environment.engine in away:
+                self._miss(environment)
                 continue
             began = self._adapters.clock.monotonic()
             try:
                 said += self._one(environment)
             except EngineAway:
                 away.add(environment.engine)
+                self._miss(environment)
                 self.waited += self._adapters.clock.monotonic() - began
             except StoreUnavailable:
                 raise
             except PushliveError:
                 continue  # nothing is known, so nothing changes; what reconciliation says of it is shown
         return said
+
+    def _miss(self, environment: Environment) -> None:
+        now = self._adapters.clock.now()
+        if bake.missed(environment, now) == environment:
+            return
+
+        def act(tx: Transaction) -> None:
+            tx.put_environment(bake.missed(tx.environment(environment.name), now))
+
+        self._store.transact(environment.pipeline, act)
 
     def _is_busy(self, environment: Environment) -> bool:
         """A run, a restart or a restore is at work in an environment whose release is watched after its switch."""

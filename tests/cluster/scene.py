@@ -46,9 +46,9 @@ SMOKE = """[{get: /, contains: version}, {run: [sh, -c, 'wget -q -O - "$PUSHLIVE
 
 
 def config(registry: str, namespace: str) -> str:
-    lines = ["pipelines:", f"  {HERE}: {{service: {SERVICE}, environments: {{live: }}}}"]
+    lines = ["pipelines:", f"  {HERE}: {{service: {SERVICE}, environments: {{live: {{bake: 0}}}}}}"]
     for name in NAMES:
-        place = f"environments: {{live: {{engine: {{namespace: {namespace}}}}}}}"
+        place = f"environments: {{live: {{bake: 0, engine: {{namespace: {namespace}}}}}}}"
         image = f"registry: {registry}/{namespace}-{name}"
         lines.append(f"  {name}: {{{image}, service: {ON_CLUSTER}, smoke: {SMOKE}, {place}}}")
     return "\n".join(lines) + "\n"

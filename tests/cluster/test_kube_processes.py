@@ -44,7 +44,7 @@ pipelines:
       processes:
         worker: {command: [sh, /work], stop: 5s, settle: 300ms, one: true}
         mail: {cron: "CRON", missed: run, command: [sh, -c, 'echo "mail of $PUSHLIVE_RELEASE"']}
-    environments: {live: {engine: {namespace: SPACE}}}
+    environments: {live: {bake: 0, engine: {namespace: SPACE}}}
   crew:
     registry: REGISTRY/SPACE-crew
     service:
@@ -52,7 +52,7 @@ pipelines:
       memory: 128MiB
       cpu: 100m
       processes: {hand: {command: [sh, /work], replicas: 2, stop: 5s, settle: 300ms}}
-    environments: {live: {engine: {namespace: SPACE}}}
+    environments: {live: {bake: 0, engine: {namespace: SPACE}}}
 """
 CRON_TEXT = "0 0 29 2 *"  # its last time is years ago, and no test meets the next one
 NINE_YEARS = 9 * 366 * 86400.0

@@ -43,7 +43,9 @@ def config(away: int, names: tuple[str, ...]) -> str:
         source = f'source: {{url: "file://FOLDER/{name}.git"}}, ' if name not in names else ""
         smoke = "smoke: [{get: /, contains: version}]"
         service = SERVICE if name in names else "{memory: 16MiB, stop: 1s}"
-        lines.append(f"  {name}: {{{source}service: {service}, {smoke}, environments: {{live: }}}}")
+        lines.append(
+            f"  {name}: {{{source}service: {service}, {smoke}, environments: {{live: {{bake: 0}}}}}}"
+        )
     return "\n".join(lines) + "\n"
 
 

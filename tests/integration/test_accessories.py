@@ -38,7 +38,7 @@ pipelines:
       stop: 1s
       env: {DATABASE_URL: "postgres://postgres:${db.POSTGRES_PASSWORD|url}@${db.HOST}:${db.PORT}/postgres", PLAIN: "$5"}
       release: [sh, -c, 'psql -v ON_ERROR_STOP=1 "$DATABASE_URL" -f /migrate.sql']
-    environments: {live: {keep_warm: 1s}}
+    environments: {live: {keep_warm: 1s, bake: 0}}
 """
 MIGRATION = """
 create table if not exists visits (release text);

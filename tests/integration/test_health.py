@@ -28,6 +28,9 @@ pipelines:
   hungry:
     service: {{memory: 128MiB, stop: 1s}}
     environments: {{live: {{bake: 0}}}}
+  trial:
+    service: {{memory: 128MiB, stop: 1s}}
+    environments: {{live: {{bake: 5m}}}}
 """
 # It serves until a file appears; then it exits a second after each start, or fills its memory.
 LOOPS = (
@@ -186,3 +189,23 @@ def test_a_release_that_hangs_after_its_checks_is_said_to_be_down(
         assert health(service)["restarts"] == 0
     finally:
         hung.exec_run("killall -CONT httpd")
+
+
+def test_a_release_that_crash_loops_soon_after_its_switch_is_taken_back(
+    service: Service, docker_client: docker.DockerClient
+) -> None:
+    service.push(web("version 1"), "The good one", name="trial")
+    said = service.push(web("version 2", command=LOOPS), "The bad one", name="trial")
+    assert "is live" in said
+    until(lambda: (health(service, "trial") or {}).get("state") == "up", 30)
+    assert "r2 is watched: " in service.pushlive("status", "trial").out
+    let_it_crash(docker_client, service.containers("trial", release="2"))
+    until(lambda: service.releases("trial")["live"] == 1, 90)
+    status = service.pushlive("status", "trial").out
+    why = r"live is held: r2 failed .* after its switch: .*exited with code 3; restarted .* \(bake\)"
+    assert re.search(why, status), status
+    shown = service.pushlive("show", "trial#2").out
+    assert "live: r2 was taken back by trial#3: r2 failed " in shown
+    until(lambda: service.page(name="trial") == "version 1\n", 10)
+    audit = service.pushlive("audit", "trial").out
+    assert re.search(r"bake.*revert.*trial#3", audit), audit

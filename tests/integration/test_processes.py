@@ -216,13 +216,13 @@ pipelines:
       processes:
         worker: {command: [sh, /work], stop: 5s, settle: 1s}
         mail: {cron: "0 0 29 2 *", zone: Europe/Dublin, command: [echo, sent]}
-    environments: {live: }
+    environments: {live: {bake: 0}}
   crew:
     service:
       web: false
       memory: 128MiB
       processes: {hand: {command: [sh, /work], stop: 5s, settle: 500ms}}
-    environments: {live: }
+    environments: {live: {bake: 0}}
 """
 
 

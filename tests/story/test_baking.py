@@ -364,6 +364,19 @@ def test_an_engine_that_does_not_answer_is_not_looked_at(world):
     assert shown(world)["watched"] == 5
 
 
+def test_a_daemon_that_was_restarted_is_no_fault_of_the_release(world):
+    world.push("two")
+    look(world)
+    world.engine.fail("replicas", EngineAway("Docker does not answer."), times=2)
+    look(world, times=2)
+    sicken(world)
+    assert reverts(world) == []
+    for number in (1, 2):
+        world.engine.sicken(slot(world), number, "")
+    look(world, times=16)
+    assert last(world).outcome == BakeOutcome.BAKED
+
+
 def test_what_happened_while_nobody_looked_is_not_held_against_it(world):
     world.configure(config("5m"))
     world.push("two")

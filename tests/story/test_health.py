@@ -16,7 +16,7 @@ from webhooks.api.exposition import exposition
 CHAT = "https://chat.example.com/services/T0/B0/s3cr3t"
 CONFIG = f"""
 notify: [{{url: {CHAT}}}]
-pipelines: {{hello: {{environments: {{live: {{replicas: 2}}}}}}}}
+pipelines: {{hello: {{environments: {{live: {{replicas: 2, bake: 0}}}}}}}}
 """
 
 

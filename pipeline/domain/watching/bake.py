@@ -74,9 +74,17 @@ def looked(environment: Environment, now: float, *, busy: bool = False) -> Envir
     if gap and bake.from_:  # the machine may be starting, and everything on it
         since = now + GRACE
     elif busy or not bake.from_:
-        since = max(now, bake.from_)
+        since = max(now, since)
     watched = bake.watched + (0.0 if gap or busy else passed)
     return _with(environment, replace(bake, looked=now, from_=since, watched=watched))
+
+
+def missed(environment: Environment, now: float) -> Environment:
+    """Its engine does not answer: what runs there may be starting once it does."""
+    bake = environment.bake
+    if bake is None or not bake.looked:
+        return environment
+    return _with(environment, replace(bake, looked=now, from_=now + GRACE))
 
 
 def ended(
