@@ -52,6 +52,14 @@ def test_a_release_reaches_its_accessory_by_name_and_nothing_takes_it_away(
     engine.prepare(spec.ref, ())
     with pytest.raises(EngineFailed, match="has no Service"):
         engine.start(spec, bench.watch())
+    nowhere = accessory(bench, image=f"{bench.remote.partition('@')[0]}:none")
+    with pytest.raises(
+        EngineFailed, match=f"the accessory {one.ref.id} was not made from .*:none: its image"
+    ):
+        engine.keep_accessory(nowhere, bench.watch())
+    # So the next run takes a corrected one.
+    assert one.ref not in engine.accessories()
+    assert one.ref.volume not in [each.ref for each in engine.volumes()]
     with pytest.raises(
         EngineFailed, match=f"the accessory {one.ref.id} does not start: it waits for its volume"
     ) as raised:
@@ -77,9 +85,7 @@ def test_a_release_reaches_its_accessory_by_name_and_nothing_takes_it_away(
         engine.revert_drift(spec)
         engine.restore(spec)
         with pytest.raises(EngineFailed, match="its image cannot be pulled"):
-            engine.replace_accessory(
-                accessory(bench, image=f"{bench.remote.partition('@')[0]}:none"), bench.watch()
-            )
+            engine.replace_accessory(nowhere, bench.watch())
         assert api.get("Pod", f"{name}-0")["metadata"]["uid"] == pod
         assert engine.accessory_unready(one) == ""
         assert one.ref.name not in [each.pipeline for each in engine.environments()]

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import os
-from contextlib import closing
+import threading
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipeline.adapters.kubernetes.names import PIPELINE
 from pipeline.adapters.kubernetes.pods import claims
-from pipeline.adapters.kubernetes.workload.claims import KIND
+from pipeline.adapters.kubernetes.pods.state import is_finished
+from pipeline.adapters.kubernetes.workload import volume_helpers, volumes
+from pipeline.adapters.kubernetes.workload.claims import KIND, swap_of
+from pipeline.adapters.volume_scripts import _BASICS
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.volumes import VolumeRef
-from pipeline.errors import ConfigError, EngineFailed
+from pipeline.errors import ConfigError, EngineFailed, RequestError, TryAgain
 from tests.cluster.test_kube_failures import fails, shell
+from tests.contract.test_volumes_contract import packed
 from tests.support.clusterbench import ClusterBench, kubectl, local_volume
+from tests.support.waiting import until
 
 WRITES = "id -u; echo 1 >/data/one && ls /data"
 
@@ -29,7 +38,12 @@ def data(bench: ClusterBench) -> VolumeRef:
     return VolumeRef(bench.name, "live", "data")
 
 
-@pytest.mark.skipif("PUSHLIVE_TEST_KUBECONFIG" in os.environ, reason="needs a cluster without a StorageClass")
+on_this_machine = pytest.mark.skipif(
+    "PUSHLIVE_TEST_KUBECONFIG" in os.environ, reason="needs a cluster without a StorageClass"
+)
+
+
+@on_this_machine
 def test_a_claim_that_gets_no_volume_is_named_and_can_be_corrected(
     cluster_bench: ClusterBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,6 +84,75 @@ def test_a_claim_that_gets_no_volume_is_named_and_can_be_corrected(
         assert not found["metadata"].get("ownerReferences")
         engine.remove_volume(data(bench))
         assert api.get(KIND, claim) is None
+
+
+@pytest.fixture
+def disk(cluster_bench: ClusterBench, tmp_path: Path) -> Iterator[Path]:
+    """The folder in which the files of the environment's volume are."""
+    claim = cluster_bench.engine.volume_name(data(cluster_bench))
+    cluster_bench.engine.prepare(cluster_bench.ref(), ())
+    with local_volume(cluster_bench.api.namespace, claim, tmp_path / "disk"):
+        yield tmp_path / "disk"
+        cluster_bench.engine.remove_volume(data(cluster_bench))
+
+
+@on_this_machine
+def test_fault_59_what_starts_next_with_a_claim_finishes_a_swap_that_was_killed(
+    cluster_bench: ClusterBench, disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, engine, ref = cluster_bench, cluster_bench.engine, data(cluster_bench)
+    engine.import_volume(ref, [packed(a="old", b="old")], bench.watch())
+    # As far as it comes: the old files are away, and one of the new ones is in its place.
+    some = f"{_BASICS}mkdir $old; each . $old; mv $new $ready; mv $ready/b .; sleep 100"
+    monkeypatch.setattr(volumes, "SWAP", some)
+    monkeypatch.setattr(volume_helpers, "SWAP_USUAL", 0.0)
+
+    def restore() -> None:
+        with suppress(EngineFailed, TryAgain):  # its pod ends
+            engine.import_volume(ref, [packed(b="new", c="new")], bench.watch())
+
+    thread = threading.Thread(target=restore)
+    thread.start()
+    until(lambda: (disk / ".pushlive-ready").exists() and (disk / "b").exists(), 30)
+    spec = keeping(bench)
+    result = engine.command(spec, "look", shell("ls -A /data"), {}, print, bench.watch())
+    engine.forget_command(spec, "look")
+    thread.join(30)
+    assert result.output.split() == ["b", "c"]
+    assert {one.name: one.read_text() for one in disk.iterdir()} == {"b": "new", "c": "new"}
+    claim = bench.api.get(KIND, engine.volume_name(ref))
+    assert claim
+    assert not swap_of(claim)
+
+
+@on_this_machine
+def test_a_pod_that_ended_keeps_a_volume_only_if_it_is_not_ours_or_has_a_result(
+    cluster_bench: ClusterBench,
+    disk: Path,
+) -> None:
+    bench, engine, ref = cluster_bench, cluster_bench.engine, data(cluster_bench)
+    spec, other, space = keeping(bench), f"{bench.name}-other", bench.api.namespace
+    engine.command(spec, "release", ("true",), {}, print, bench.watch())
+    [pod] = bench.api.find("Pod", {PIPELINE: bench.name})
+    until(lambda: is_finished(bench.api.get("Pod", pod["metadata"]["name"])), 30)
+    with pytest.raises(RequestError, match=f"{ref} is kept by {pod['metadata']['name']}") as raised:
+        engine.remove_volume(ref)
+    assert "removed with its run" in raised.value.advice
+    engine.forget_command(spec, "release")
+
+    claim = {"claimName": engine.volume_name(ref)}
+    container = {"name": "app", "image": bench.remote, "command": ["true"]}
+    container["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]
+    volume = {"name": "data", "persistentVolumeClaim": claim}
+    body = {"containers": [container], "volumes": [volume], "restartPolicy": "Never"}
+    theirs = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": other}, "spec": body}
+    kubectl(space, "create", "-f", "-", stdin=json.dumps(theirs))
+    until(lambda: is_finished(bench.api.get("Pod", other)), 30)
+    with pytest.raises(RequestError, match=f"{ref} is kept by {other}") as raised:
+        engine.remove_volume(ref)
+    assert f"`kubectl -n {space} delete pod {other}`" in raised.value.advice
+    assert [one.ref for one in engine.volumes() if one.ref == ref] == [ref]
+    kubectl(space, "delete", "pod", other)
 
 
 def test_a_namespace_that_allows_no_root_says_so_to_who_reads_a_volume(own: ClusterBench) -> None:
