@@ -6,10 +6,8 @@ import base64
 from collections.abc import Iterable
 
 from pipeline.adapters.kubernetes import capacity
-from pipeline.adapters.kubernetes.api.client import status_of
 from pipeline.adapters.kubernetes.api.objects import KubeObject, Manifest
 from pipeline.adapters.kubernetes.cpu_rules import read_rules
-from pipeline.adapters.kubernetes.engine_base import EngineBase
 from pipeline.adapters.kubernetes.names import ACCESSORY, ADDRESS, ATTACHED, INSTANCE, MADE, SPEC
 from pipeline.adapters.kubernetes.pods.state import app_containers, app_spec, last_termination, restarts
 from pipeline.adapters.kubernetes.workload.accessory_objects import (
@@ -17,11 +15,10 @@ from pipeline.adapters.kubernetes.workload.accessory_objects import (
     accessory_labels,
     accessory_name,
     accessory_ref,
-    addresses_of,
-    is_accessory,
     written,
 )
 from pipeline.adapters.kubernetes.workload.accessory_pod import await_started, insist_on_image, why_unready
+from pipeline.adapters.kubernetes.workload.accessory_service import SET, AccessoryServices
 from pipeline.adapters.kubernetes.workload.process_objects import find_sets
 from pipeline.domain.accessories import (
     AccessoryRef,
@@ -31,18 +28,16 @@ from pipeline.domain.accessories import (
     FoundAccessory,
     made_of,
 )
-from pipeline.errors import ConfigError, EngineFailed, TryAgain
+from pipeline.errors import TryAgain
 from pipeline.lib import codec
 from pipeline.lib.retry import poll
 from pipeline.lib.secret import Secret
 from pipeline.ports.clock import Watch
 
-SET = "StatefulSet"
 ENDING = 60.0  # seconds beyond its own limit until its pod is gone
-TAKEN = 422  # the API's answer to an address that something else has
 
 
-class KubeAccessories(EngineBase):
+class KubeAccessories(AccessoryServices):
     """See ``ports.Accessories``."""
 
     def keep_accessory(self, spec: AccessorySpec, watch: Watch) -> bool:
@@ -165,9 +160,6 @@ class KubeAccessories(EngineBase):
             self._api.output(name, lines, previous=True) if restarts(pod) else ()
         )
 
-    def accessory_hash(self, spec: AccessorySpec) -> str:
-        return self._accessory_manifests.spec_hash(spec)
-
     def accessories(self) -> Iterable[AccessoryRef]:
         return sorted((accessory_ref(one, self._key) for one in self._sets()), key=lambda ref: ref.id)
 
@@ -189,10 +181,6 @@ class KubeAccessories(EngineBase):
             )
 
     # ── its objects ──────────────────────────────────────────────────────────
-
-    @property
-    def _accessory_manifests(self) -> AccessoryManifests:
-        return AccessoryManifests(self._instance, self._api.namespace)
 
     def _create(self, spec: AccessorySpec, address: str, watch: Watch) -> None:
         """Its claim, its Secret, then what runs it. Idempotent."""
@@ -219,48 +207,6 @@ class KubeAccessories(EngineBase):
         wanted = self._permitted_set(spec, "")
         capacity.check_fits(self._api, f"the accessory {spec.ref.id}", "it", wanted, current)
 
-    def _keep_service(self, spec: AccessorySpec, found: KubeObject | None) -> tuple[str, bool]:
-        """Its address, and whether it had to be made. One that is made again has the address that pods know, unless
-        something else has it by now."""
-        name, manifests = accessory_name(self._instance, spec.ref), self._accessory_manifests
-        service, acted = self._own("Service", name, spec.ref), False
-        wanted = manifests.service(spec)
-        if service is None:
-            before = _noted_address(found) or self._given_up(spec)
-            self._create_service(manifests.service(spec, before), wanted)
-            service, acted = self._own("Service", name, spec.ref), True
-        elif _ports(service) != _ports(wanted) and (
-            found is None or found["metadata"]["labels"].get(SPEC) == self.accessory_hash(spec)
-        ):
-            self._api.apply(wanted)
-            acted = True
-        address = next(iter(addresses_of(service)), "")
-        if not address:
-            raise EngineFailed(
-                f"the Service {name} has no address.",
-                advice=f"Delete it (`kubectl -n {self._api.namespace} delete service {name}`): it is made again.",
-            )
-        return address, acted
-
-    def _given_up(self, spec: AccessorySpec) -> str:
-        """The address of the one whose data and place it takes: what runs knows it. A Service that has it goes."""
-        if not spec.moved_from:
-            return ""
-        name, _, environment = spec.moved_from.partition("/")
-        old = AccessoryRef(name, environment, spec.ref.engine)
-        service, found = self._own("Service", accessory_name(self._instance, old), old), self._set(old)
-        if service:
-            self._api.delete("Service", service["metadata"]["name"])
-        return next(iter(addresses_of(service)), "") or _noted_address(found)
-
-    def _create_service(self, with_address: KubeObject, wanted: KubeObject) -> None:
-        try:
-            self._api.create(with_address)
-        except EngineFailed as error:
-            if status_of(error) != TAKEN or with_address == wanted:
-                raise
-            self._api.create(wanted)
-
     def _keep_secret(self, spec: AccessorySpec, found: KubeObject) -> bool:
         """Without it its pod could not start again. One that was made from another definition has another."""
         if not spec.secrets or found["metadata"]["labels"].get(SPEC) != self.accessory_hash(spec):
@@ -284,26 +230,6 @@ class KubeAccessories(EngineBase):
             if one["metadata"]["name"] != but:
                 self._api.delete("Secret", one["metadata"]["name"])
 
-    def _set(self, ref: AccessoryRef) -> KubeObject | None:
-        return self._own(SET, accessory_name(self._instance, ref), ref)
-
-    def _accessory_pod(self, ref: AccessoryRef) -> KubeObject | None:
-        """Also one that is ending."""
-        return self._own("Pod", f"{accessory_name(self._instance, ref)}-0", ref)
-
-    def _own(self, kind: str, name: str, ref: AccessoryRef) -> KubeObject | None:
-        """Raises ConfigError if another object has its name."""
-        found = self._api.get(kind, name)
-        if found and not is_accessory(found, self._instance, ref):
-            namespace = self._api.namespace
-            raise ConfigError(
-                f"{kind} {name} exists in the namespace {namespace}, and it is not that of the accessory {ref.id}; it "
-                "was left alone.",
-                advice=f"Look at it (`kubectl -n {namespace} describe {kind.lower()} {name}`), and rename it, or the "
-                "accessory in pipelines.yaml.",
-            )
-        return found
-
     def _sets(self) -> list[KubeObject]:
         found = find_sets(self._api, {INSTANCE: self._instance})
         return [one for one in found if ACCESSORY in one["metadata"]["labels"]]
@@ -312,15 +238,6 @@ class KubeAccessories(EngineBase):
 def _attached(found: KubeObject) -> tuple[Attachment, ...]:
     text = (found["metadata"].get("annotations") or {}).get(ATTACHED)
     return codec.load(tuple[Attachment, ...], text) if text else ()
-
-
-def _noted_address(found: KubeObject | None) -> str:
-    """That of its Service, as its StatefulSet remembers it."""
-    return str(((found or {}).get("metadata", {}).get("annotations") or {}).get(ADDRESS, ""))
-
-
-def _ports(service: KubeObject) -> set[int]:
-    return {int(one["port"]) for one in service["spec"].get("ports") or ()}
 
 
 def _plain(text: str | None) -> str:
