@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.domain import measurements
+from pipeline.domain.measuring import measurements
 from pipeline.domain.measuring.measurements import BUCKETS, Histogram, PipelineMeasurements
 from pipeline.domain.run import State
 from pipeline.errors import StoreUnavailable
