@@ -146,6 +146,26 @@ class BackupsPort(Protocol):
         """Replaces its files by those of one that is ``kept``."""
 
 
+class EvidencePort(Protocol):
+    """What is recorded of runs that have ended. Raises as ``ServicePort``."""
+
+    def key(self) -> dict[str, str]:
+        """key (PEM), keyid"""
+
+    def record_of(self, pipeline: str, number: int) -> dict[str, Any]: ...
+
+    def bundle(
+        self,
+        pipeline: str,
+        by: Actor,
+        *,
+        run: int | None = None,
+        release: int | None = None,
+        environment: str = "",
+    ) -> tuple[int, Generator[bytes]]:
+        """The size and the bytes of a ``.tar.gz``. Close it."""
+
+
 class ServicePort(Protocol):
     """Every method may raise StoreUnavailable (503); those that act raise RequestError (409) or NotFound (404)."""
 
@@ -157,6 +177,9 @@ class ServicePort(Protocol):
 
     @property
     def backups(self) -> BackupsPort: ...
+
+    @property
+    def evidence(self) -> EvidencePort: ...
 
     def accept(self, push: Push, by: Actor) -> AcceptedPort:
         """Returns once the run is on disk. Idempotent for one delivery id and pipeline."""

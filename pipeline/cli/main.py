@@ -43,6 +43,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "logs": "follow",
         "timings": "app.timings",
         "cron": "app.cron",
+        "evidence": "app.evidence",
     },
     "inside": {
         "exec": "app.run",

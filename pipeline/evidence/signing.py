@@ -58,12 +58,7 @@ class SigningKey:
         """An envelope as one line of JSON."""
         payload = json.dumps(statement, sort_keys=True, separators=(",", ":")).encode()
         signature = self._key.sign(encoded(PAYLOAD_TYPE, payload))
-        envelope = {
-            "payload": base64.b64encode(payload).decode(),
-            "payloadType": PAYLOAD_TYPE,
-            "signatures": [{"keyid": self.public.id, "sig": base64.b64encode(signature).decode()}],
-        }
-        return json.dumps(envelope) + "\n"
+        return _written(payload, signature, self.public.id)
 
 
 def signing_key(data: Path) -> SigningKey:
@@ -94,6 +89,23 @@ def unchecked(envelope: bytes) -> dict[str, Any]:
     """The statement, with no look at its signatures. Raises Refused."""
     payload_type, payload, _ = _parts(envelope)
     return _statement(payload_type, payload)
+
+
+def as_signed(envelope: bytes, key: PublicKey | None) -> bool:
+    """Whether every byte is as ``SigningKey.sign`` writes it: a signature does not cover how an envelope is written.
+    ``key``: whose it must be."""
+    _, payload, signatures = _parts(envelope)
+    keyid = key.id if key else str(json.loads(envelope)["signatures"][0].get("keyid")) if signatures else ""
+    return bool(signatures) and _written(payload, signatures[0], keyid).encode() == envelope
+
+
+def _written(payload: bytes, signature: bytes, keyid: str) -> str:
+    envelope = {
+        "payload": base64.b64encode(payload).decode(),
+        "payloadType": PAYLOAD_TYPE,
+        "signatures": [{"keyid": keyid, "sig": base64.b64encode(signature).decode()}],
+    }
+    return json.dumps(envelope) + "\n"
 
 
 def _parts(envelope: bytes) -> tuple[str, bytes, list[bytes]]:

@@ -44,14 +44,14 @@ def digest_signed(statement: dict[str, Any]) -> str:
     raise ValueError("it is a statement about something else")
 
 
-def image_of(statement: dict[str, Any]) -> str:
-    """The digest of the image, ``sha256:…``, that a provenance is about; "" if it is about none."""
+def images_of(statement: dict[str, Any]) -> frozenset[str]:
+    """The digests, ``sha256:…``, that a provenance is about; none for another statement."""
     subjects = statement.get("subject")
     right = (statement.get("_type"), statement.get("predicateType")) == (STATEMENT_TYPE, PROVENANCE_TYPE)
-    if not right or not isinstance(subjects, list) or len(subjects) != 1:
-        return ""
-    digest = subjects[0].get("digest") if isinstance(subjects[0], dict) else None
-    return f"sha256:{digest.get('sha256', '')}" if isinstance(digest, dict) else ""
+    if not right or not isinstance(subjects, list):
+        return frozenset()
+    digests = [one.get("digest") for one in subjects if isinstance(one, dict)]
+    return frozenset(f"sha256:{one.get('sha256', '')}" for one in digests if isinstance(one, dict))
 
 
 def provenance(record: dict[str, Any]) -> dict[str, Any] | None:
@@ -59,13 +59,15 @@ def provenance(record: dict[str, Any]) -> dict[str, Any] | None:
     run, release = record["run"], record["release"]
     if release is None or release["run"] != run["number"] or not release["image"].startswith("sha256:"):
         return None
-    subject = {"name": release["remote"] or release["tag"], "digest": _sha256(release["image"])}
+    subjects = [{"name": release["tag"], "digest": _sha256(release["image"])}]
+    name, _, pushed = release["remote"].partition("@")
+    subjects += [{"name": name, "digest": _sha256(pushed)}] if pushed else []
     source = {"uri": f"git+{run['source']}", "digest": {"gitCommit": run["commit"]}}
     bases = [{"name": one["name"], "digest": _sha256(one["image"])} for one in record["bases"]]
     built = [step for step in record["steps"] if step["stage"] == "build"]
     return {
         "_type": STATEMENT_TYPE,
-        "subject": [subject],
+        "subject": subjects,
         "predicateType": PROVENANCE_TYPE,
         "predicate": {
             "buildDefinition": {
@@ -84,8 +86,8 @@ def provenance(record: dict[str, Any]) -> dict[str, Any] | None:
                 },
                 "metadata": {
                     "invocationId": run["id"],
-                    "startedOn": built[0]["started"][:19] + "Z" if built else run["started"][:19] + "Z",
-                    "finishedOn": release["created"][:19] + "Z",
+                    "startedOn": _seconds(built[0]["started"] if built else run["started"]),
+                    "finishedOn": _seconds(release["created"]),
                 },
             },
         },
@@ -94,3 +96,8 @@ def provenance(record: dict[str, Any]) -> dict[str, Any] | None:
 
 def _sha256(digest: str) -> dict[str, str]:
     return {"sha256": digest.removeprefix("sha256:")}
+
+
+def _seconds(time: str) -> str:
+    """Timestamps of in-toto have whole seconds."""
+    return f"{time[:19]}Z"

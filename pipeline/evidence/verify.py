@@ -22,8 +22,8 @@ from typing import IO, Any
 from pipeline.errors import NotFound
 from pipeline.evidence import layout
 from pipeline.evidence.layout import BUNDLE, PROVENANCE, STATEMENT, SUMS, UNLISTED
-from pipeline.evidence.signing import PublicKey, Refused, unchecked
-from pipeline.evidence.statements import digest_signed, image_of
+from pipeline.evidence.signing import PublicKey, Refused, as_signed, unchecked
+from pipeline.evidence.statements import digest_signed, images_of
 
 _PIECE = 1 << 20
 _SAID_AT_MOST = 20
@@ -99,19 +99,26 @@ def _read_folder(folder: Path, content: _Content) -> None:
 
 def _entries(folder: Path, before: str) -> Iterator[tuple[str, Path]]:
     """Every entry but the folders that have one, without following links."""
-    with os.scandir(folder) as entries:
-        found = sorted(entries, key=lambda entry: entry.name)
-    for entry in found:
-        name = f"{before}{entry.name}"
-        if entry.is_dir(follow_symlinks=False) and name.count("/") < 3 and any(os.scandir(entry.path)):
-            yield from _entries(Path(entry.path), f"{name}/")
+    for name in sorted(os.listdir(folder)):
+        path, whole = folder / name, f"{before}{name}"
+        if whole.count("/") < 3 and _has_entries(path):
+            yield from _entries(path, f"{whole}/")
         else:
-            yield name, Path(entry.path)
+            yield whole, path
+
+
+def _has_entries(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode) and bool(os.listdir(path))
+    except OSError:
+        return False  # reported when it is opened
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
     """A regular file; a pipe does not block. Raises OSError and ValueError."""
+    if stat.S_ISDIR(path.lstat().st_mode):
+        raise ValueError("it is an empty folder")
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     with os.fdopen(file, "rb") as opened:
         if not stat.S_ISREG(os.fstat(file).st_mode):
@@ -219,16 +226,20 @@ def _check_provenance(content: _Content, key: PublicKey | None, image: str, foun
     if envelope is None:
         return  # if there was one, it is listed
     try:
-        about = image_of(_statement(envelope, key))
+        about = images_of(_statement(envelope, key))
     except Refused as error:
         found.problems.append(f"{PROVENANCE} is not valid: {error}")
         return
-    if not image or about != image:
+    if image not in about:
         found.problems.append(f"{PROVENANCE} is about another image than the bundle")
 
 
 def _statement(envelope: bytes, key: PublicKey | None) -> dict[str, Any]:
-    return key.opened(envelope) if key else unchecked(envelope)
+    """Raises Refused."""
+    statement = key.opened(envelope) if key else unchecked(envelope)
+    if not as_signed(envelope, key):
+        raise Refused("it is not written as it was signed")
+    return statement
 
 
 def _shown(name: str) -> str:

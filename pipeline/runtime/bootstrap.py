@@ -57,6 +57,7 @@ from pipeline.runtime import embedded_store, lock, traces
 from pipeline.runtime.first_token import first_token
 from pipeline.service.accessories import Accessories
 from pipeline.service.app.backups import Backups
+from pipeline.service.app.evidence import Evidence
 from pipeline.service.baking import Baking
 from pipeline.service.commands import Commands
 from pipeline.service.tools import Tools
@@ -387,6 +388,7 @@ def commands(settings: Settings) -> Commands:
     found.accessories = Accessories(*parts, _engines(settings))
     found.baking = Baking(*parts)
     found.backups = Backups(*parts, lambda: adapters(settings))
+    found.evidence = Evidence(*parts, lambda: adapters(settings))
     return found
 
 

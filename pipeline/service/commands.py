@@ -20,6 +20,7 @@ from pipeline.lib.text import summary
 from pipeline.service import permissions, reverting, transactions
 from pipeline.service.accessories import Accessories
 from pipeline.service.app.backups import Backups
+from pipeline.service.app.evidence import Evidence
 from pipeline.service.app.volumes import VolumeCommands
 from pipeline.service.baking import Baking
 from pipeline.service.freezes import FreezeCommands
@@ -43,6 +44,7 @@ class Commands(Refusals, VolumeCommands, FreezeCommands):
     accessories: Accessories
     backups: Backups
     baking: Baking
+    evidence: Evidence
 
     # ── pushes ───────────────────────────────────────────────────────────────
 

@@ -40,6 +40,7 @@ from pipeline.maintenance.loop import Keeper
 from pipeline.ports.adapters import Adapters
 from pipeline.service.accessories import Accessories
 from pipeline.service.app.backups import Backups
+from pipeline.service.app.evidence import Evidence
 from pipeline.service.baking import Baking
 from pipeline.service.commands import Commands
 from pipeline.service.tools import Tools
@@ -132,6 +133,7 @@ class World:
         self.accessories = self.commands.accessories = Accessories(*parts, self.engines)
         self.commands.baking = Baking(*parts)
         self.backups = self.commands.backups = Backups(*parts, lambda: self.adapters)
+        self.evidence = self.commands.evidence = Evidence(*parts, lambda: self.adapters)
         self.runner = Runner(self.services, self.adapters, self.commands.accept, go_on)
         self.jobs = self.another_process()
         self.keeper = self.keeper_of(self.jobs)

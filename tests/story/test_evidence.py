@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,14 @@ import pytest
 from pipeline.adapters.fake import Killed
 from pipeline.domain.audit_chain import Actor
 from pipeline.domain.run import Outcome
-from pipeline.errors import EngineFailed
+from pipeline.errors import EngineFailed, NotFound
+from pipeline.evidence.bundle import SCHEMA_FILE
+from pipeline.evidence.record import PARTS
 from pipeline.evidence.records import Records
+from pipeline.evidence.signing import public_key
+from pipeline.evidence.verify import verify
+from pipeline.maintenance.doctor.evidence import examine
+from tests.support.json_schema import problems
 
 ANN = Actor("ann", "developer", "10.0.0.9", "cli")
 GATED = "pipelines: {hello: {environments: {dev: , live: {promote: manual}}}}"
@@ -185,3 +192,108 @@ def test_records_are_kept_as_long_as_the_setting_says_and_those_of_what_serves_f
 
     assert jobs.evidence.run() == ["removed 1 records of runs (PUSHLIVE_EVIDENCE_KEEP)"]
     assert names(world) == ["run-2"]
+
+
+def test_the_doctor_says_what_the_records_take_and_which_is_missing(world):
+    world.push("one")
+    now = world.clock.now
+    assert examine(world.services, now())["ok"]
+    found = examine(world.services, now() + 120)
+    assert found["text"].startswith(
+        f"the record of hello#1 was not written to {world.settings.data}/evidence, 2 min"
+    )
+
+    world.keeper.tick()
+
+    found = examine(world.services, now() + 120)
+    assert (found["ok"], found["text"].partition(",")[0]) == (True, "records of 1 run")
+    assert found["text"].endswith("kept for ever (PUSHLIVE_EVIDENCE_KEEP)")
+
+
+# ── bundles ──────────────────────────────────────────────────────────────────
+
+
+def exported(world, folder: Path, **what) -> Path:
+    size, pieces = world.evidence.bundle("hello", ANN, **what)
+    target = folder / f"{len(os.listdir(folder))}.tar.gz"
+    target.write_bytes(b"".join(pieces))
+    assert target.stat().st_size == size
+    return target
+
+
+def content(archive: Path) -> dict[str, bytes]:
+    with tarfile.open(archive) as opened:
+        return {member.name: opened.extractfile(member).read() for member in opened}
+
+
+@pytest.fixture
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("exported")
+
+
+def test_a_release_is_exported_with_every_run_of_it_and_its_hash_is_in_the_audit_log(world, folder):
+    for text in ("one", "two"):
+        world.push(text)
+    world.revert(reason="it is slow")
+    world.commands.resume("hello", ANN, environment="live")
+    key = public_key(world.evidence.key()["key"].encode())
+
+    found = verify(exported(world, folder, release=1), key)
+
+    assert (found.problems, found.signed, found.name) == ([], True, "hello r1")
+    entry = world.commands.audit_log(limit=1)[0]
+    assert (entry["act"], entry["who"], entry["release"]) == ("evidence", "ann", "r1")
+    assert entry["detail"] == f"sha256 of hello r1: {found.sha256}"
+    about = json.loads(content(folder / "0.tar.gz")["bundle.json"])
+    assert [one["id"] for one in about["records"]] == ["hello#1", "hello#3"]
+    assert [one["why"] for one in about["acts"] if one["act"] == "revert"] == ["it is slow"]
+
+
+def test_neither_configuration_nor_logs_nor_the_store_change_a_bundle_later(world, folder):
+    world.push("one")
+    first = content(exported(world, folder, release=1))
+
+    world.configure("pipelines: {hello: {service: {env: {A: b}}, environments: {live: }}}")
+    shutil.rmtree(world.settings.data / "logs")
+    world.store.client.delete(world.store.key("runs", "hello"))
+    world.store.client.delete(world.store.key("releases", "hello"))
+
+    assert content(exported(world, folder, release=1)) == first
+    assert [one["act"] for one in world.commands.audit_log()].count("evidence") == 1
+    assert content(exported(world, folder, run=1))["records/run-1.json"] == first["records/run-1.json"]
+
+
+def test_a_record_and_the_image_s_provenance_are_as_their_schemas_say(world, folder):
+    world.push("one")
+    world.break_app(2)
+    world.push("two")
+    world.accept(world.commit("three"))
+    world.commands.cancel("hello", 3, ANN)
+
+    for number in (1, 2, 3):
+        files = content(exported(world, folder, run=number))
+        record = json.loads(files[f"records/run-{number}.json"])
+        assert problems(record, json.loads(files["schema.json"])) == []
+        assert world.evidence.record_of("hello", number) == record
+        assert ("provenance.intoto.jsonl" in files) == (number < 3)
+    assert set(PARTS) <= set(json.loads(SCHEMA_FILE.read_text())["properties"])
+
+
+def test_the_page_shows_what_a_hostile_commit_says_as_text(world, folder):
+    world.push("<script>alert(1)</script>")
+    page = content(exported(world, folder, release=1))["index.html"].decode()
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_what_is_not_there_is_named(world, folder):
+    world.push("one")
+    with pytest.raises(NotFound, match="there is no release r7 of hello"):
+        world.evidence.bundle("hello", ANN, release=7)
+    with pytest.raises(NotFound, match="no run of hello r1 was to reach 'prod'"):
+        world.evidence.bundle("hello", ANN, release=1, environment="prod")
+    with pytest.raises(NotFound, match="there is no run hello#9"):
+        world.evidence.bundle("hello", ANN, run=9)
+    world.accept(world.commit("two"))
+    with pytest.raises(NotFound, match="hello#2 has not ended"):
+        world.evidence.bundle("hello", ANN, run=2)

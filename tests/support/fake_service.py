@@ -66,6 +66,7 @@ class FakeService:
         self.tools = FakeTools(self)
         self.accessories = FakeAccessories(self)
         self.backups = FakeBackups(self)
+        self.evidence = FakeEvidence(self)
 
     # Pushes
 
@@ -519,6 +520,31 @@ class FakeAccessories:
     def _acted(self, act: str, name: str, by: Who, environment: str) -> tuple[str, ...]:
         self._service._act(act, name, by, environment)
         return (f"{name}/{environment}: {act}",)
+
+
+class FakeEvidence:
+    """One record."""
+
+    def __init__(self, service: FakeService) -> None:
+        self._service = service
+
+    def key(self) -> dict[str, str]:
+        return {"key": "-----BEGIN PUBLIC KEY-----\n-----END PUBLIC KEY-----\n", "keyid": "ab" * 32}
+
+    def record_of(self, pipeline: str, number: int) -> dict[str, Any]:
+        return {"id": self._service.run(pipeline, number).id}
+
+    def bundle(
+        self,
+        pipeline: str,
+        by: Who,
+        *,
+        run: int | None = None,
+        release: int | None = None,
+        environment: str = "",
+    ) -> tuple[int, Generator[bytes]]:
+        self._service._act("evidence", pipeline, by, run, release, environment)
+        return 10, (piece for piece in (b"x" * 4, b"y" * 6))
 
 
 class FakeBackups:

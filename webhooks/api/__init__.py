@@ -8,6 +8,7 @@ from webhooks.api import (
     accessories,
     audit,
     backups,
+    evidence,
     freezes,
     metrics,
     operations,
@@ -36,6 +37,7 @@ def blueprint(web: WebContext) -> Blueprint:
         metrics,
         volumes,
         backups,
+        evidence,
     ):
         group.add_routes(api, web)
     return api

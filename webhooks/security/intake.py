@@ -61,6 +61,7 @@ _ROUTES = tuple(
         ("GET HEAD", r"(/api)?/runs/[^/]+/[^/]+/events", STREAMS),
         ("GET HEAD", r"/api/pipelines/[^/]+/output/follow", FOLLOWED),
         ("GET HEAD", r"(/api)?/runs/[^/]+/[^/]+/log|/api/pipelines/[^/]+/output", DOWNLOADS),
+        ("GET HEAD", r"/api/evidence/[^/]+/[^/]+|/api/runs/[^/]+/[^/]+/evidence", DOWNLOADS),
         ("GET HEAD", r"(/api)?/runs(/[^/]+){0,2}|/api/audit(/verify)?", LISTS),
         ("POST", r"/api/pipelines/[^/]+/(run|exec|copy|restart)", SESSIONS),
         ("POST", r"/api/accessories/[^/]+/[^/]+/exec", SESSIONS),

@@ -1,0 +1,187 @@
+"""``pushlive evidence``: what was recorded of a run or a release, as a bundle that others can check."""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from pipeline.cli.app.backups import whole_file
+from pipeline.cli.command import JSON, Given, argument, command
+from pipeline.cli.context import DONE, FAILED, Context, UsageError, pipeline_name
+from pipeline.errors import ConfigError, PushliveError, RequestError
+from pipeline.lib.text import one_line
+from pipeline.lib.units import show_size
+
+if TYPE_CHECKING:
+    from pipeline.evidence.signing import PublicKey
+    from pipeline.evidence.verify import Found
+
+_ARCHIVES = (".tar.gz", ".tgz")
+_KEY_LIMIT = 64 << 10  # bytes
+
+
+@command(
+    "export what was recorded of a release or a run; `key` prints the public key, `verify` checks an export",
+    argument(
+        "what",
+        nargs="+",
+        metavar="WHAT",
+        help="NAME r17, hello#42, `key`, or `verify` and a folder or archive",
+    ),
+    argument("-o", "--output", action=Given, default="", metavar="DIR", help="a new folder, or FILE.tar.gz"),
+    argument(
+        "--env", action=Given, default="", metavar="NAME", help="of a release, only its runs to this one"
+    ),
+    argument("--key", action=Given, default="", metavar="FILE", help="with verify: who must have signed it"),
+    JSON,
+    words="NAME r17 | NAME#42 | key | verify DIR",
+)
+def evidence(context: Context) -> int:
+    first, *rest = context.args.what
+    if first == "key" and not rest:
+        return _key(context)
+    if first == "verify":
+        return _verify(context, rest)
+    if context.args.key:
+        raise UsageError("--key needs verify.", advice="Write `pushlive evidence verify DIR --key FILE`.")
+    return _export(context, context.args.what)
+
+
+def _key(context: Context) -> int:
+    found = context.ask("GET", "/api/evidence/key")
+    if context.json:
+        context.print_json(found)
+    else:
+        context.terminal.data(*(one_line(line) for line in str(found["key"]).splitlines()))
+    return DONE
+
+
+# ── export ───────────────────────────────────────────────────────────────────
+
+
+def _export(context: Context, words: Sequence[str]) -> int:
+    *before, last = words
+    if re.fullmatch(r"r[0-9]{1,9}", last) and len(before) <= 1:
+        pipeline = context.pipeline(pipeline_name(before[0] if before else ""))
+        path, name = f"/api/evidence/{pipeline}/{last}", f"{pipeline}-{last}"
+    else:
+        pipeline, run_path = context.run_path(words)
+        number = run_path.rpartition("/")[2]
+        path, name = f"/api/evidence/{pipeline}/{number}", f"{pipeline}-{number}"
+    if context.args.env:
+        path += f"?env={quote(context.args.env, safe='')}"
+    target = Path(context.args.output or name)
+    if target.exists():
+        raise RequestError(
+            f"{target} exists already; nothing was exported.", advice="Choose another name with -o."
+        )
+    with TemporaryDirectory(dir=target.absolute().parent, prefix=".pushlive-") as folder:
+        archive = Path(folder) / "bundle.tar.gz"
+        with whole_file(archive) as file:
+            for piece in context.client.pieces(path):
+                file.write(piece)
+        found, size = _checked(archive), archive.stat().st_size
+        if target.name.endswith(_ARCHIVES):
+            archive.rename(target)
+        else:
+            _unpack(archive, Path(folder) / "bundle")
+            (Path(folder) / "bundle").rename(target)
+    return _tell(context, found, target, size)
+
+
+def _checked(archive: Path) -> Found:
+    """Raises RequestError unless all of it has come."""
+    from pipeline.evidence.verify import verify
+
+    found = verify(archive, None)
+    if found.problems:
+        raise RequestError(
+            f"the bundle did not come as it was sent: {found.problems[0]}.",
+            advice="The log of the service says why. Try again.",
+        )
+    return found
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    """Of a checked archive: plain files with safe names."""
+    with tarfile.open(archive, "r:gz") as opened:
+        for member in opened:
+            path, content = folder / member.name, opened.extractfile(member)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if content is not None:
+                with path.open("xb") as file:
+                    while piece := content.read(1 << 20):
+                        file.write(piece)
+
+
+def _tell(context: Context, found: Found, target: Path, size: int) -> int:
+    if context.json:
+        about = {"name": found.name, "files": found.files, "sha256": found.sha256}
+        context.print_json({**about, "output": str(target), "size": size})
+        return DONE
+    context.terminal.say(
+        f"{one_line(found.name)}: {found.files} files in {target} ({show_size(size)} compressed)",
+        f"sha256 {found.sha256}, in the audit log as well",
+    )
+    context.terminal.note(f"To check it elsewhere: `pushlive evidence verify {target} --key FILE`.")
+    return DONE
+
+
+# ── verify ───────────────────────────────────────────────────────────────────
+
+
+def _verify(context: Context, rest: Sequence[str]) -> int:
+    """Without a service, and without a network."""
+    from pipeline.evidence.verify import verify
+
+    if len(rest) != 1:
+        raise UsageError(
+            "verify needs the folder or archive of one bundle.",
+            advice="Write `pushlive evidence verify DIR`.",
+        )
+    found = verify(Path(rest[0]), _public_key(context.args.key))
+    if context.json:
+        about = {"ok": not found.problems, "signed": found.signed, "name": found.name, "files": found.files}
+        context.print_json({**about, "sha256": found.sha256, "problems": found.problems})
+        return FAILED if found.problems else DONE
+    terminal = context.terminal
+    for problem in found.problems:
+        terminal.data(terminal.paint("✗", "red bold") + " " + one_line(problem))
+    if found.problems:
+        terminal.note(
+            "This is not what was exported. Ask for another export, and compare its hash with the audit log."
+        )
+        return FAILED
+    name = one_line(found.name)
+    if found.signed:
+        terminal.data(
+            f"{terminal.paint('✓', 'green')} {name}: signed by this key, {found.files} files unchanged."
+        )
+    else:
+        terminal.data(f"{name}: consistent, origin unknown ({found.files} files).")
+        terminal.note(
+            "With the public key of the service (`pushlive evidence key`), --key FILE says who made it."
+        )
+    terminal.data(f"sha256 {found.sha256}")
+    return DONE
+
+
+def _public_key(name: str) -> PublicKey | None:
+    from pipeline.evidence.signing import public_key
+
+    if not name:
+        return None
+    try:
+        with open(name, "rb") as opened:
+            return public_key(opened.read(_KEY_LIMIT))
+    except OSError as error:
+        raise PushliveError(f"{name} cannot be read: {error.strerror}.", advice="Check its name.") from error
+    except ValueError as error:
+        raise ConfigError(
+            f"{name} is not a public key.", advice="`pushlive evidence key` prints the one of a service."
+        ) from error

@@ -1,0 +1,195 @@
+"""``index.html`` of a bundle: for people, readable without a network. Everything in it is escaped, and nothing runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from pipeline.lib.text import printable
+from pipeline.lib.units import show_duration, show_size
+
+_CSS = Path(__file__).with_name("page.css")
+_VERIFY = "pushlive evidence verify FOLDER --key FILE"
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+
+
+def html(about: dict[str, Any], records: Sequence[dict[str, Any]]) -> str:
+    """``about``: bundle.json; ``records``: in its order."""
+    files = {(one["id"], one["kind"]): one for one in about["records"]}
+    where = f" in {about['environment']}" if about["environment"] else ""
+    parts = [
+        f"<h1>{_text(about['name'])}{_text(where)}</h1>",
+        f'<p class="dim">Evidence of the installation {_text(about["installation"])}. '
+        f"<code>{_VERIFY}</code> checks that nothing of it was changed.</p>",
+        _pairs((("image", about["image"]), ("release", about["release"]))),
+        *(_record(one, files[one["id"], one["kind"]]) for one in reversed(records)),
+        "<h2>What people did</h2>",
+        _acts(about["acts"]),
+    ]
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{_text(about['name'])}: evidence</title><style>{_CSS.read_text()}</style></head>\n<body>"
+        + "\n".join(parts)
+        + "</body></html>\n"
+    )
+
+
+def _record(record: dict[str, Any], files: dict[str, str]) -> str:
+    run = record["run"]
+    links = " · ".join(
+        f'<a href="{_text(files[key])}">{key}</a>' for key in ("record", "log") if key in files
+    )
+    size = f' <span class="dim">{show_size(record["log"]["size"])}</span>' if record.get("log") else ""
+    sections = [
+        f"<h2>{_text(record['id'])} {_outcome(run['outcome'])}</h2>",
+        f"<p>{_text(run['reason'])}</p>" if run["reason"] else "",
+        _pairs(_facts(run)),
+        _failure(run["failure"]),
+        *_section("Steps", _steps(record["steps"])),
+        *_section("Checks", _checks(record["checks"])),
+        *_section(_since(record["commits"]), _commits(record["commits"])),
+        *(_environment(name, one) for name, one in record["environments"].items()),
+        *_section("Base images", _table(("name", "id"), ([b["name"], b["image"]] for b in record["bases"]))),
+        *(_more(name, record[name]) for name in sorted(set(record) - _KNOWN)),
+        f"<p>{links}{size}</p>",
+    ]
+    return "\n".join(one for one in sections if one)
+
+
+_KNOWN = {
+    "form",
+    "kind",
+    "id",
+    "pipeline",
+    "installation",
+    "version",
+    "written",
+    "not_masked",
+    "run",
+    "steps",
+    "checks",
+}
+_KNOWN |= {"checks", "release", "bases", "build", "commits", "environments", "acts", "log"}
+
+
+def _facts(run: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    yield "commit", f"{run['commit']} {run['message']}".strip()
+    yield "from", f"{run['source']} {run['ref']}".strip()
+    yield "pushed by", run["pusher"]
+    yield "requested by", run["by"]
+    yield "author", run["author"]
+    yield "promoted to", ", ".join(run["promoted"])
+    yield "accepted", run["accepted"]
+    yield "ended", run["ended"]
+    yield "took", show_duration(run["seconds"])
+    yield "of that, waiting for a person", show_duration(run["human"]) if run["human"] else ""
+
+
+def _failure(card: dict[str, Any] | None) -> str:
+    if not card:
+        return ""
+    lines = "\n".join(card["evidence"])
+    return (
+        f'<h3 class="bad">Failed in {_text(card["stage"])}: {_text(card["step"])}</h3>'
+        f"<p>{_text(card['message'])}</p><p>{_text(card['advice'])}</p>"
+        + (f"<pre>{_text(lines)}</pre>" if lines else "")
+        + (f"<pre>{_text(chr(10).join(card['differs']))}</pre>" if card["differs"] else "")
+    )
+
+
+def _steps(steps: Iterable[dict[str, Any]]) -> str:
+    rows = ([s["stage"], s["step"], show_duration(s["seconds"]), _ok(s["ok"]), s["detail"]] for s in steps)
+    return _table(("stage", "step", "time", "", ""), rows)
+
+
+def _checks(checks: dict[str, list[dict[str, Any]]]) -> str:
+    rows = (
+        [stage, one["asked"], show_duration(one["seconds"]), _ok(one["ok"]), one["answer"]]
+        for stage, found in checks.items()
+        for one in found
+    )
+    return _table(("environment", "asked", "time", "", "answer"), rows)
+
+
+def _since(commits: dict[str, Any]) -> str:
+    return f"Commits since r{commits['release']}" if commits["release"] else "Commits"
+
+
+def _commits(commits: dict[str, Any]) -> str:
+    rows = [[one["id"][:12], one["author"], one["message"]] for one in commits["list"]]
+    more = "<p>… and older ones.</p>" if commits["more"] else ""
+    problem = f'<p class="bad">{_text(commits["problem"])}</p>' if commits["problem"] else ""
+    return _table(("commit", "author", ""), rows) + more + problem
+
+
+def _environment(name: str, one: dict[str, Any]) -> str:
+    before = f", compared with r{one['before']}" if one["before"] else ""
+    lines = "\n".join(one["differences"]) or ("no difference" if one["before"] else "the first release here")
+    return f"<h3>Configuration of {_text(name)}{_text(before)}</h3><pre>{_text(lines)}</pre>"
+
+
+def _acts(acts: Iterable[dict[str, Any]]) -> str:
+    rows = (
+        [
+            str(one["number"]),
+            str(one["time"])[:19].replace("T", " "),
+            f"{one['who']} ({one['role']})" if one["role"] else str(one["who"]),
+            str(one["act"]),
+            " ".join(str(one[key]) for key in ("run", "environment", "release") if one[key]),
+            " · ".join(str(one[key]) for key in ("why", "detail") if one[key]),
+        ]
+        for one in acts
+    )
+    return _table(("entry", "time", "who", "act", "on", "why"), rows)
+
+
+def _more(name: str, value: Any) -> str:
+    """A part that this page does not know: as it is in the record."""
+    import json
+
+    if value in (None, {}, []):
+        return ""
+    text = json.dumps(value, indent=1, ensure_ascii=False)
+    return f"<h3>{_text(name.replace('_', ' ').capitalize())}</h3><pre>{_text(text)}</pre>"
+
+
+# ─────────────────────────────────────────────────────────────────────────────
+
+
+def _text(text: object) -> str:
+    return escape(
+        printable(str(text)) if "\n" not in str(text) else "\n".join(map(printable, str(text).split("\n")))
+    )
+
+
+def _ok(good: bool) -> str:
+    return "✓" if good else "✗"
+
+
+def _outcome(outcome: str) -> str:
+    return f'<span class="{"good" if outcome == "live" else "bad"}">{_text(outcome)}</span>'
+
+
+def _section(title: str, content: str) -> tuple[str, ...]:
+    return (f"<h3>{_text(title)}</h3>", content) if content else ()
+
+
+def _pairs(pairs: Iterable[tuple[str, str]]) -> str:
+    rows = "".join(f"<tr><th>{_text(k)}</th><td><code>{_text(v)}</code></td></tr>" for k, v in pairs if v)
+    return f"<table>{rows}</table>" if rows else ""
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """ "" without rows."""
+    body = "".join("<tr>" + "".join(_cell(one) for one in row) + "</tr>" for row in rows)
+    titles = "".join(f"<th>{_text(one)}</th>" for one in head)
+    return f"<table><tr>{titles}</tr>{body}</table>" if body else ""
+
+
+def _cell(text: str) -> str:
+    kind = {"✓": ' class="good"', "✗": ' class="bad"'}.get(text, "")
+    return f"<td{kind}>{_text(text)}</td>"

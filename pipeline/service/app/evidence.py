@@ -1,0 +1,192 @@
+"""The evidence of runs and releases: bundles of what was recorded at their ends. Who may read logs may export it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Generator, Mapping
+from contextlib import suppress
+from typing import IO, Any
+
+from pipeline.deploy.services import Services
+from pipeline.domain import audit_chain
+from pipeline.domain.audit_chain import Who
+from pipeline.domain.run import Run, State
+from pipeline.errors import DamagedRecord, NotFound
+from pipeline.evidence import record
+from pipeline.evidence.bundle import Contents, write
+from pipeline.evidence.recorder import Recorder
+from pipeline.evidence.records import Kept
+from pipeline.evidence.signing import signing_key
+from pipeline.ports.adapters import Adapters
+from pipeline.ports.clock import Clock
+from pipeline.ports.queue import Queue
+from pipeline.service.audited import Audited
+from pipeline.service.operations import Operations
+
+_RECENT = 200  # runs that are looked through for those of a release that ended before there were records
+_PIECE = 64 << 10
+
+
+class Evidence(Audited):
+    """``adapters``: made when first needed."""
+
+    def __init__(
+        self,
+        services: Services,
+        queue: Queue,
+        clock: Clock,
+        operations: Operations,
+        adapters: Callable[[], Adapters],
+    ) -> None:
+        super().__init__(services, queue, clock, operations)
+        self._services, self._adapters = services, adapters
+
+    def key(self) -> dict[str, str]:
+        """The public half of the key that signs bundles: ``{"key": PEM, "keyid"}``. Raises EngineFailed."""
+        public = signing_key(self._settings.data).public
+        return {"key": public.pem, "keyid": public.id}
+
+    def record_of(self, pipeline: str, number: int) -> dict[str, Any]:
+        """The record of that run. Raises NotFound if there is none, or the run has not ended."""
+        return self._record(pipeline, number).record()
+
+    def bundle(
+        self,
+        pipeline: str,
+        by: Who,
+        *,
+        run: int | None = None,
+        release: int | None = None,
+        environment: str = "",
+    ) -> tuple[int, Generator[bytes]]:
+        """The size of the ``.tar.gz``, and its bytes; close them. Of one run, or of every run of that release
+        (``environment``: that was to reach it). Its hash is in the audit log before it is sent. Raises NotFound."""
+        if release is not None:
+            name, kept = f"{pipeline} r{release}", self._of_release(pipeline, release, environment)
+        else:
+            one = self._record(pipeline, run or 0)
+            name, kept = f"{pipeline}#{one.run}", (one,)
+        contents = Contents(
+            pipeline, name, environment, self._settings.instance, kept, self._acts(pipeline, kept, release)
+        )
+        out = tempfile.TemporaryFile(dir=self._settings.data)  # noqa: SIM115 - closed with the stream
+        try:
+            write(
+                contents,
+                signing_key(self._settings.data),
+                out,
+                lambda digest: self._note(by, contents, digest, run, release),
+            )
+        except BaseException:
+            out.close()
+            raise
+        size = out.tell()
+        out.seek(0)
+        return size, _pieces(out)
+
+    def _note(self, by: Who, contents: Contents, digest: str, run: int | None, release: int | None) -> None:
+        """Once for each bundle that differs from the one before."""
+        about = f"{contents.name} {contents.environment}".rstrip()
+
+        def entry(_: str) -> audit_chain.Entry:
+            return audit_chain.entry(
+                by,
+                "evidence",
+                self._clock.now(),
+                pipeline=contents.pipeline,
+                environment=contents.environment,
+                run=f"{contents.pipeline}#{run}" if run else "",
+                release=release,
+                detail=f"sha256 of {about}: {digest}",
+            )
+
+        if self._store.facts.change(f"evidence:{about}", digest, entry):
+            self._move_entries()
+
+    # ── records ──────────────────────────────────────────────────────────────
+
+    def _recorder(self) -> Recorder:
+        adapters = self._adapters()
+        return Recorder(self._services, adapters.source, adapters.clock)
+
+    def _record(self, pipeline: str, number: int) -> Kept:
+        recorder = self._recorder()
+        try:
+            run = self._store.run(pipeline, number)
+        except NotFound:  # the store that had it may be lost
+            found = [one for one in recorder.records.of(pipeline) if one.run == number]
+            if found:
+                return found[-1]
+            raise
+        if run.state != State.ENDED:
+            raise NotFound(
+                f"{run.id} has not ended, so there is no evidence of it yet.",
+                advice=f"`pushlive follow '{run.id}'` waits for its end.",
+            )
+        self._ensure(recorder, run)
+        if kept := recorder.records.of_run(run):
+            return kept
+        raise NotFound(
+            f"the record of {run.id} is older than PUSHLIVE_EVIDENCE_KEEP and was removed.",
+            advice="A bundle that was exported before is still valid.",
+        )
+
+    def _of_release(self, pipeline: str, release: int, environment: str) -> tuple[Kept, ...]:
+        recorder = self._recorder()
+        for run in self._store.recent(pipeline, _RECENT, readable=True):
+            if run.release == release and run.state == State.ENDED:
+                self._ensure(recorder, run)
+        found = tuple(one for one in recorder.records.of(pipeline) if one.release == release)
+        if not found:
+            self._store.release(pipeline, release)  # raises NotFound
+            raise NotFound(
+                f"no run of {pipeline} r{release} has ended, so there is no evidence of it yet.",
+                advice=f"`pushlive runs {pipeline}` shows its run.",
+            )
+        if environment:
+            found = tuple(one for one in found if environment in one.record()["run"]["stages"])
+        if not found:
+            raise NotFound(
+                f"no run of {pipeline} r{release} was to reach {environment[:40]!r}.",
+                advice=f"`pushlive evidence {pipeline} r{release}` has those of all environments.",
+            )
+        return found
+
+    def _ensure(self, recorder: Recorder, run: Run) -> None:
+        """The record of a run that ended before there were any, or a moment ago."""
+        keep = self._settings.evidence_keep
+        if not keep or run.ended > self._clock.now() - keep:
+            recorder.write(run)
+
+    def _acts(self, pipeline: str, kept: tuple[Kept, ...], release: int | None) -> list[dict[str, Any]]:
+        """What people did to these runs and this release, and to its environments meanwhile."""
+        records = [one.record() for one in kept]
+        runs = {one["id"] for one in records}
+        environments = {name for one in records for name in one["run"]["stages"]}
+        last = max((str(one["run"]["ended"]) for one in records), default="")
+
+        def wanted(one: Mapping[str, Any]) -> bool:
+            if one.get("act") == "evidence":
+                return False
+            if one.get("run") or one.get("release"):
+                return one.get("run") in runs or (release is not None and one.get("release") == f"r{release}")
+            return one.get("environment") in environments and str(one.get("time", "")) <= last
+
+        since = min((one.at / 1000 for one in kept), default=0.0) - record.SLACK
+        found = {one["hash"]: one for record_ in records for one in record_["acts"]}
+        with suppress(DamagedRecord):
+            found |= {one["hash"]: one for one in record.acts(self._services, pipeline, since, wanted)}
+        mask, _ = self._vault.mask(pipeline)
+        clean = [
+            {key: mask.text(value) if key in ("why", "detail") else value for key, value in one.items()}
+            for one in found.values()
+        ]
+        return sorted(clean, key=lambda one: (str(one["time"]), int(one["number"] or 0)))
+
+
+def _pieces(out: IO[bytes]) -> Generator[bytes]:
+    try:
+        while piece := out.read(_PIECE):
+            yield piece
+    finally:
+        out.close()
