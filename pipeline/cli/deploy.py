@@ -64,7 +64,8 @@ def deploy(context: Context) -> int:
     if args.rebuild:
         body["rebuild"] = True
     name = context.pipeline(pipeline_name(args.pipeline))
-    return _finish(context, context.ask("POST", f"/api/pipelines/{name}/deploy", body))
+    answer = context.ask("POST", f"/api/pipelines/{name}/deploy", body)
+    return context.tell(answer) if answer.get("unchanged") else _finish(context, answer)
 
 
 def _refuse_mixed(args: Namespace) -> None:

@@ -17,7 +17,7 @@ from pipeline.domain.watching import bake
 from pipeline.errors import RequestError
 from pipeline.lib import skipping
 from pipeline.lib.text import summary
-from pipeline.service import permissions, reverting, transactions
+from pipeline.service import permissions, reverting, transactions, unchanged
 from pipeline.service.accessories import Accessories
 from pipeline.service.app.backups import Backups
 from pipeline.service.app.evidence import Evidence
@@ -87,8 +87,9 @@ class Commands(Refusals, VolumeCommands, FreezeCommands):
         again: Again | None = None,
     ) -> Run:
         """A run at a person's request: of the branch's head, a commit, a release as it is, or a changed configuration
-        (its text) with the image of that release (default: the live one). ``again``: the run that this repeats. Raises
-        Forbidden if the configuration differs in what only a maintainer may change."""
+        (its text) with the image of that release (default: the live one). If that would change nothing, it is the run
+        that made what serves, and has ended. ``again``: the run that this repeats. Raises Forbidden if the
+        configuration differs in what only a maintainer may change."""
         self.insist_on_store()
         digest, current = self._configurations.current()
         stages = self._known(current, pipeline).stages
@@ -102,6 +103,8 @@ class Commands(Refusals, VolumeCommands, FreezeCommands):
             image_of = self._live(pipeline) if release is None else release
             self._store.release(pipeline, image_of)
             self._refuse_without_image(pipeline, image_of)
+            if release is None and not again and (made := self._unchanged(pipeline, config, image_of)):
+                return made
             base = replace(base, config=self._store.put_config(config), from_release=image_of)
             text = f"a changed configuration with the image of r{base.from_release}"
         elif release is not None:
@@ -349,6 +352,9 @@ class Commands(Refusals, VolumeCommands, FreezeCommands):
 
     def _template(self, pipeline: str, kind: Kind, digest: str, stages: tuple[str, ...], by: str) -> Run:
         return Run(pipeline, 0, kind, "", "", digest, stages, self._clock.now(), by=by)
+
+    def _unchanged(self, pipeline: str, config: str, number: int) -> Run | None:
+        return unchanged.made_by(self._store, self._configurations, pipeline, config, number)
 
     def _ask(self, template: Run, text: str, by: Who, again: Again | None = None) -> Run:
         def act(tx: Transaction) -> Run:

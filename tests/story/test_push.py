@@ -14,7 +14,9 @@ from pipeline.deploy.run_context import RunContext
 from pipeline.domain.events import Event
 from pipeline.domain.run import Outcome, Push, State
 from pipeline.errors import NotFound
+from pipeline.lib.secret import Secret
 from pipeline.runlog import file as logs
+from tests.story.conftest import CONFIG
 
 
 def test_a_push_goes_live_through_every_environment(world):
@@ -175,6 +177,36 @@ def test_a_retried_configuration_deploy_keeps_its_configuration(world):
     world.work()
     again = world.commands.retry("hello", run.number, "ann")
     assert (again.config, again.from_release) == (run.config, run.from_release)
+
+
+def test_a_sent_configuration_that_changes_nothing_makes_no_release(world):
+    first = world.push("one")
+    text = world.settings.config.read_text()
+    assert world.commands.deploy("hello", "ann", config=f"# a comment\n{text}") == world.run(first.number)
+    assert world.store.last_run("hello") == first.number
+    assert (
+        world.commands.deploy("hello", "ann", config=text, release=1).state == State.QUEUED
+    )  # asked for by name
+
+
+def test_a_sent_configuration_is_a_release_while_something_else_serves_or_a_secret_is_newer(make_world):
+    world = make_world(CONFIG.replace("{health: /healthz}", "{health: /healthz, secrets: [TOKEN]}"))
+    text = world.settings.config.read_text()
+
+    def put(value: str) -> None:
+        now = world.clock.now()
+        world.services.vault.put("hello", "TOKEN", Secret(value), environment="", by="ann", now=now)
+
+    put("the-first")
+    world.push("one")
+    put("the-second")
+    run = world.commands.deploy("hello", "ann", config=text)
+    world.work()
+    assert world.run(run.number).release == 2
+    assert world.commands.deploy("hello", "ann", config=text).id == run.id
+    world.commands.revert("hello", "ann", environment="dev")
+    world.work()
+    assert world.commands.deploy("hello", "ann", config=text).number == 4
 
 
 def test_a_retried_release_deploy_keeps_its_release(world):

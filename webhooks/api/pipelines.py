@@ -7,8 +7,9 @@ from typing import Any
 from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
+from pipeline.domain.run import State
 from webhooks.api.parameters import acting_reason, fields, number_between
-from webhooks.api.replies import messages, run_accepted, text
+from webhooks.api.replies import messages, run_accepted, text, unchanged
 from webhooks.context import WebContext
 from webhooks.error_responses import Refused
 from webhooks.security.auth import bearer
@@ -25,7 +26,8 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
         by = bearer(web, "developer")
         wanted = fields({"commit": str, "release": int, "config": str, "rebuild": bool})
         _refuse_mixed(wanted)
-        return run_accepted(service.deploy(pipeline, by, **wanted))
+        run = service.deploy(pipeline, by, **wanted)
+        return unchanged(run) if run.state == State.ENDED else run_accepted(run)
 
     @api.post("/api/pipelines/<pipeline>/revert")
     def revert(pipeline: str) -> ResponseReturnValue:

@@ -20,6 +20,16 @@ def run_accepted(run: Run) -> ResponseReturnValue:
     return {"run": run.id}, 202
 
 
+def unchanged(run: Run) -> ResponseReturnValue:
+    """200: what was asked for serves already, from that run; no release is made."""
+    again = f"`pushlive deploy {run.pipeline} --release r{run.release}`"
+    text = (
+        f"Nothing changed: r{run.release} serves in every environment with this configuration. No release was made; "
+        f"{again} starts it again."
+    )
+    return {"run": run.id, "unchanged": True, "messages": [text]}
+
+
 def text(lines: Iterable[str]) -> Response:
     """Lines as plain text, streamed in pieces: each piece passes from a thread to the server's loop."""
     return Response(_pieces(lines), mimetype="text/plain")

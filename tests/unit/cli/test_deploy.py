@@ -34,6 +34,16 @@ def test_deploy_sends_its_request_and_follows_the_run(
     assert _posted(stub) == [("/api/pipelines/hello/deploy", body)]
 
 
+def test_deploy_of_a_file_that_changes_nothing_says_so_and_follows_nothing(
+    stub: Stub, pushlive: Callable[..., Told]
+) -> None:
+    Path("same.yaml").write_text("pipelines: {}\n")
+    answer = {"run": "hello#42", "unchanged": True, "messages": ["Nothing changed: r7 serves."]}
+    stub.answers["POST", "/api/pipelines/hello/deploy"] = (200, answer)
+    told = pushlive("deploy", "hello", "--config", "same.yaml")
+    assert (told.code, told.out) == (0, "Nothing changed: r7 serves.\n")
+
+
 def test_deploy_sends_the_file(stub: Stub, pushlive: Callable[..., Told]) -> None:
     Path("new.yaml").write_text("pipelines: {}\n# grün\n")
     assert pushlive("deploy", "hello", "--config", "new.yaml").code == 0
