@@ -25,10 +25,17 @@ _FILE = argument("file", nargs="?", default="", help="default: pipelines.yaml")
     argument("--name", default="", help="the pipeline's name (default: the folder's)"),
 )
 def init(context: Context) -> int:
-    from pipeline.config.scaffold import starter
+    from pipeline.config.scaffold import is_application, starter
 
-    file = Path(context.environ.get("PUSHLIVE_CONFIG") or "pipelines.yaml")
-    text = starter(Path.cwd(), context.args.name or None)
+    file, folder = Path(context.environ.get("PUSHLIVE_CONFIG") or "pipelines.yaml"), Path.cwd()
+    new = file.parent.is_dir() and not file.exists()
+    if new and not context.args.name and not is_application(folder):
+        raise RequestError(
+            f"{one_line(str(folder))} has no Dockerfile and is not in a git repository. Nothing was written.",
+            advice="Run this in the folder of an application, or name the pipeline: `pushlive init --name shop` writes "
+            "a file with the defaults.",
+        )
+    text = starter(folder, context.args.name or None)
     try:
         with file.open("x", encoding="utf-8") as opened:
             opened.write(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -70,6 +71,7 @@ def logs(context: Context) -> int:
     from urllib.parse import quote
 
     args = context.args
+    _refuse_mixed(args)
     if args.follow or args.process or args.since or _names_environment(args.run):
         return _containers_output(context)
     if args.app:
@@ -79,6 +81,37 @@ def logs(context: Context) -> int:
     for line in context.client.lines(f"{path}/log" + (f"?stage={quote(stage, safe='')}" if stage else "")):
         context.terminal.data(one_line(line))
     return DONE
+
+
+def _refuse_mixed(args: Namespace) -> None:
+    """Raises UsageError for what would be ignored: the log of a run and an application have options of their own."""
+    in_environment = _names_environment(args.run)
+    given = {
+        "-f": args.follow,
+        "--app": args.app,
+        "--process": args.process,
+        "--since": args.since,
+        "an environment": in_environment,
+    }
+    of_application = next((name for name, is_given in given.items() if is_given), "")
+    if not of_application:
+        if args.env:
+            raise UsageError(
+                "--env is for the output of an application.",
+                advice=f"Add --app for that; of a run's log, `--stage {one_line(args.env)}` prints the part.",
+            )
+        return
+    name, number = reference(args.run[:1] if in_environment else args.run)
+    if number is not None:
+        raise UsageError(
+            f"{of_application} is for the output of an application, and {name}#{number} is a run.",
+            advice=f"`pushlive follow '{name}#{number}'` watches the run; without its number, this prints the output.",
+        )
+    if args.stage:
+        raise UsageError(
+            f"--stage and {of_application} cannot be combined: a stage is a part of a run's log.",
+            advice="Without --stage, this prints what the application's containers print.",
+        )
 
 
 def _names_environment(words: list[str]) -> bool:

@@ -88,6 +88,13 @@ def current_branch(folder: Path) -> str:
         return ""
 
 
+def is_application(folder: Path) -> bool:
+    """Whether there is anything that a configuration could be read from: a Dockerfile, or a git repository."""
+    folder = folder.resolve()
+    in_repository = any((place / ".git").exists() for place in (folder, *folder.parents))
+    return in_repository or bool(find_dockerfiles(folder))
+
+
 def find_dockerfiles(folder: Path) -> tuple[str, ...]:
     """The paths of the Dockerfiles relative to the folder, the topmost first."""
     found: dict[str, None] = {}

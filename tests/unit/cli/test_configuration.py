@@ -31,6 +31,15 @@ def test_init_overwrites_nothing(pushlive: Callable[..., Told]) -> None:
     assert Path("pipelines.yaml").read_text() == "mine"
 
 
+def test_init_where_there_is_no_application_writes_nothing(pushlive: Callable[..., Told]) -> None:
+    told = pushlive("init")
+    assert told.code == 3
+    assert "has no Dockerfile and is not in a git repository. Nothing was written." in told.err
+    assert not Path("pipelines.yaml").exists()
+    Path("Dockerfile").write_text("FROM scratch\n")
+    assert pushlive("init").code == 0
+
+
 def test_init_in_a_missing_folder_is_an_error(pushlive: Callable[..., Told]) -> None:
     told = pushlive("init", PUSHLIVE_CONFIG="missing/pipelines.yaml")
     assert told.code == 2

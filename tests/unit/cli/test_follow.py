@@ -146,6 +146,23 @@ def test_logs_are_streamed_with_escapes_made_inert(pushlive: Callable[..., Told]
     assert pushlive("logs", "hello", "42", "--stage", "build").out == "build   │ made\n"
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-f", "corner", "--stage", "build"], "--stage and -f cannot be combined"),
+        (["corner", "live", "--stage", "build"], "--stage and an environment cannot be combined"),
+        (["corner", "--app", "--stage", "live"], "--stage and --app cannot be combined"),
+        (["corner#42", "-f"], "corner#42 is a run.\n  `pushlive follow 'corner#42'` watches the run"),
+        (["corner", "--env", "live"], "Add --app for that; of a run's log, `--stage live` prints the part."),
+    ],
+)
+def test_logs_refuse_an_option_that_would_be_ignored(
+    words: list[str], said: str, pushlive: Callable[..., Told]
+) -> None:
+    told = pushlive("logs", *words)
+    assert (told.code, said in told.err) == (2, True), told
+
+
 def on_a_terminal(stub: Stub, *words: str, **environ: str) -> tuple[int, str]:
     """The command with a real terminal, 100 columns wide, as its standard output: exit code and output."""
     controller, terminal = pty.openpty()
