@@ -78,6 +78,26 @@ def test_a_ref_that_is_neither_branch_nor_tag_says_what_is(service, work):
     assert remotes(told.stderr) == ["Only branches and tags can be pushed."]
 
 
+def test_the_second_of_two_pushes_at_once_is_told_who_was_first(service, work, tmp_path):
+    """git's own hook before a push lets the other one in between: the refs were read, and nothing was sent yet."""
+    url = service.url("/git/hello.git", DEVELOPER)
+    git("push", "-qf", url, "main", cwd=work)
+    git("clone", "-q", url, "other", cwd=tmp_path)
+    for folder in (work, tmp_path / "other"):
+        git("commit", "-q", "--allow-empty", "-m", os.urandom(8).hex(), cwd=folder)
+    hook = work / ".git" / "hooks" / "pre-push"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\nunset GIT_DIR; exec git -C {tmp_path / 'other'} push -q {url} main\n")
+    hook.chmod(0o755)
+    told = git("push", url, "main", cwd=work, check=False)
+    assert "failed to update ref" in told.stderr
+    [line] = [line for line in remotes(told.stderr) if "at the same moment" in line]
+    assert line == (
+        "developer pushed to the same branch at the same moment, so this push changed nothing. "
+        "Run `git fetch`, look at what came, then push again."
+    )
+
+
 def test_git_lfs_is_told_what_to_do_in_its_own_form(service):
     headers = {
         "Authorization": "Basic " + b64encode(f"me:{DEVELOPER}".encode()).decode(),

@@ -7,7 +7,7 @@ is 1 for the result, 2 for lines that the pusher sees. git's texts are read here
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 _RESULT, _LINE = b"\x01", b"\x02"
@@ -28,6 +28,8 @@ _ADVICE: tuple[tuple[re.Pattern[bytes], str], ...] = (
     ),
     (re.compile(rb"deny updating a hidden ref"), "Only branches and tags can be pushed."),
 )
+# A lock file that is there, or a ref that has moved since the pusher's git read it.
+_AT_ONCE = re.compile(rb"cannot lock ref '[^']*': (?:is at ([0-9a-f]+) but expected|Unable to create)")
 
 
 class Answer(Protocol):
@@ -36,11 +38,16 @@ class Answer(Protocol):
     def close(self) -> None: ...
 
 
-class Advised:
-    """The answer of ``git receive-pack`` with our advice in it; unchanged if the client reads no lines."""
+def _no_one(_: str) -> str:
+    return ""
 
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
+
+class Advised:
+    """The answer of ``git receive-pack`` with our advice in it; unchanged if the client reads no lines. ``pusher``: who
+    pushed that commit, "" if it is not known."""
+
+    def __init__(self, answer: Answer, pusher: Callable[[str], str] = _no_one) -> None:
+        self._answer, self._pusher = answer, pusher
 
     def __iter__(self) -> Iterator[bytes]:
         rest, said = b"", b""
@@ -51,7 +58,7 @@ class Advised:
                 if band in (_RESULT, _LINE):
                     said = said[-_KEPT:] + packet[5:]
                 if band == _RESULT:
-                    yield from map(_line, _advice(said))
+                    yield from map(_line, self._advice(said))
                     said = b""
                 yield packet
         if rest:
@@ -59,6 +66,17 @@ class Advised:
 
     def close(self) -> None:
         self._answer.close()
+
+    def _advice(self, said: bytes) -> Iterator[str]:
+        for pattern, advice in _ADVICE:
+            if match := pattern.search(said):
+                yield advice.format(*(group.decode("ascii", "replace") for group in match.groups()))
+        if match := _AT_ONCE.search(said):
+            who = self._pusher(match[1].decode()) if match[1] else ""
+            yield (
+                f"{who or 'Someone else'} pushed to the same branch at the same moment, so this push changed nothing. "
+                "Run `git fetch`, look at what came, then push again."
+            )
 
 
 def _packets(data: bytes) -> tuple[list[bytes], bytes]:
@@ -74,12 +92,6 @@ def _packets(data: bytes) -> tuple[list[bytes], bytes]:
         found.append(data[at : at + length])
         at += length
     return found, data[at:]
-
-
-def _advice(said: bytes) -> Iterator[str]:
-    for pattern, advice in _ADVICE:
-        if match := pattern.search(said):
-            yield advice.format(*(group.decode("ascii", "replace") for group in match.groups()))
 
 
 def _line(text: str) -> bytes:

@@ -11,13 +11,16 @@ import re
 import stat
 import sys
 import uuid
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from pipeline.config.settings import Settings
-from pipeline.errors import NotFound
+from pipeline.domain.run import Kind
+from pipeline.errors import NotFound, PushliveError
 from pipeline.lib import push_notes
 from pipeline.lib.git_settings import ENVIRONMENT, SETTINGS, VISIBLE, ignoring, in_environment
 from webhooks.context import WebContext
@@ -35,6 +38,7 @@ NO_LFS = (  # shown by `git push`, whose hook asks first
     "Pushlive stores no Git LFS objects. Push without them: git push --no-verify. If the build needs these files, "
     "commit them without LFS first: git lfs untrack PATTERN, then git add --renormalize ."
 )
+RECENT = 20  # runs in which the pusher of a commit is looked for
 HOOKS = {"pre-receive": "pre_receive", "post-receive": "hook"}  # git's name for each, and ours
 HOOK = '#!/bin/sh\nexec "$PUSHLIVE_PYTHON" -I -S "$PUSHLIVE_HOOKS/{}.py"\n'
 
@@ -94,7 +98,18 @@ def _serve(web: WebContext, name: str, service: str, path: str) -> ResponseRetur
     except (BackendFailed, ValueError) as error:
         exchange.close()
         raise _refused_by_git() from error
-    return Response(Advised(exchange) if receiving else exchange, status=status, headers=headers)
+    answer = Advised(exchange, partial(_pusher, web, name.removesuffix(".git"))) if receiving else exchange
+    return Response(answer, status=status, headers=headers)
+
+
+def _pusher(web: WebContext, repository: str, commit: str) -> str:
+    """Who pushed that commit to the repository, "" if no recent run tells."""
+    with suppress(PushliveError):
+        for pipeline in web.service.pipelines_of_repository(repository):
+            for run in web.service.runs(pipeline, RECENT):
+                if run["commit"] == commit and run["kind"] == Kind.PUSH:
+                    return str(run["pusher"])
+    return ""
 
 
 def _refused_by_git() -> Refused:
