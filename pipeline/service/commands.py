@@ -17,7 +17,7 @@ from pipeline.domain.watching import bake
 from pipeline.errors import RequestError
 from pipeline.lib import skipping
 from pipeline.lib.text import summary
-from pipeline.service import permissions, reverting, transactions, unchanged
+from pipeline.service import permissions, reverting, transactions
 from pipeline.service.accessories import Accessories
 from pipeline.service.app.backups import Backups
 from pipeline.service.app.evidence import Evidence
@@ -352,9 +352,6 @@ class Commands(Refusals, VolumeCommands, FreezeCommands):
 
     def _template(self, pipeline: str, kind: Kind, digest: str, stages: tuple[str, ...], by: str) -> Run:
         return Run(pipeline, 0, kind, "", "", digest, stages, self._clock.now(), by=by)
-
-    def _unchanged(self, pipeline: str, config: str, number: int) -> Run | None:
-        return unchanged.made_by(self._store, self._configurations, pipeline, config, number)
 
     def _ask(self, template: Run, text: str, by: Who, again: Again | None = None) -> Run:
         def act(tx: Transaction) -> Run:

@@ -10,8 +10,10 @@ from pipeline.config.models import Config, Pipeline
 from pipeline.domain import audit_chain, naming, slots
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.environment import Environment
-from pipeline.domain.release import Release
-from pipeline.errors import ConfigError, NotFound, RequestError
+from pipeline.domain.release import FORM, Release
+from pipeline.domain.run import Run
+from pipeline.domain.secret_versions import newest
+from pipeline.errors import ConfigError, DamagedRecord, NotFound, RequestError
 from pipeline.service import former_names, permissions, views
 from pipeline.service.credentials import Credentials
 
@@ -41,6 +43,24 @@ class Refusals(Credentials):
         if found is None or found.serving is None:
             raise RequestError(f"no release of {pipeline} is live yet.", advice="Push first.")
         return found.serving
+
+    def _unchanged(self, pipeline: str, text: str, number: int) -> Run | None:
+        """The run that made the release of that number, if it serves in every environment, nothing newer is on its way,
+        and a release of its image with the configuration in ``text`` would be the same; otherwise None."""
+        try:
+            release = self._store.release(pipeline, number)
+            run = self._store.run(pipeline, release.run)
+            made, sent = self._configurations.by_hash(run.config), loading.load(text)
+            wanted = sent.pipelines[pipeline]
+            names = {env: wanted.render(env).service.secrets for env in wanted.environments}
+            secrets = newest(self._store.secrets(pipeline), pipeline, names)
+        except (NotFound, DamagedRecord, ConfigError):
+            return None
+        found = self._store.environments(pipeline)
+        serves = all(one in found and found[one].serving == number for one in release.environments)
+        before = (made.pipelines.get(pipeline), made.accessories, release.secrets, release.form)
+        same = before == (wanted, sent.accessories, secrets, FORM)
+        return run if same and serves and not self._store.open_runs(pipeline) else None
 
     def _refuse_unready(self, pipeline: str, name: str, to: int | None) -> None:
         """Raises RequestError if a revert cannot be done."""
