@@ -187,6 +187,8 @@ def next_lines(run: dict[str, Any], paint: Paint) -> list[str]:
         ]
     if state == "waiting":
         promote = f"`pushlive promote '{run['id']}'`"
+        if approval := run.get("approval"):
+            return [str(approval["text"]), f"{paint(promote, 'bold')} approves it"]
         return [f"{paint(promote, 'bold')} lets it into {run.get('gate')}"]
     if state != "ended":
         follow = f"`pushlive follow '{run['id']}'`"

@@ -219,6 +219,8 @@ def _waiting(name: str, waiting: dict[str, Any], paint: Paint) -> list[str]:
             paint(f"    to promote it all the same: `{back['force']}`", "dim"),
             *more,
         ]
+    if approval := waiting.get("approval"):
+        text += f": {approval['text']}"
     return [paint(text, "yellow") + "  → " + paint(f"`pushlive {command}`", "bold"), *more]
 
 

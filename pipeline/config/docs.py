@@ -26,6 +26,7 @@ from pipeline.config.models import (
     Service,
 )
 from pipeline.config.ownership import owner
+from pipeline.config.promotion.approvals import Promote
 from pipeline.config.promotion.freezes import Days, Environments, Window
 from pipeline.config.settings import Secret, Settings
 from pipeline.config.workload.accessory import Accessory, AccessoryHealth, Use
@@ -78,6 +79,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     *((f"`smoke`: `{key}`", kind) for key, kind in KINDS.items()),
     ("`environments.<name>`", Environment),
     ("`bake`", Bake),
+    ("`promote`", Promote),
     ("`uses.<name>`", Use),
     ("`engine`", Where),
 )

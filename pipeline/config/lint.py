@@ -148,7 +148,7 @@ def _pipeline(path: str, pipeline: Pipeline, whole: float) -> Iterator[Warned]:
 
 def _promotion(path: str, pipeline: Pipeline) -> Iterator[Warned]:
     first, *_ = pipeline.environments
-    if len(pipeline.environments) > 1 and pipeline.environment(first).promote == "manual":
+    if len(pipeline.environments) > 1 and pipeline.environment(first).promote.manual:
         yield Warned(
             f"{path}.environments.{first}.promote",
             "every push waits for a person before the first environment",

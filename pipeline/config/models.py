@@ -39,6 +39,7 @@ from pipeline.config.fields import (
     Words,
     hashed,
 )
+from pipeline.config.promotion.approvals import Promote
 from pipeline.config.promotion.freezes import Window, Windows
 from pipeline.config.workload.accessory import Accessory, Uses
 from pipeline.config.workload.bake import DEFAULT as BAKED_FOR
@@ -257,9 +258,9 @@ class Environment(Service):
     """A host name in addition to `<pipeline>-<environment>.localhost`."""
     hosts: tuple[Host, ...] = ()
     """More host names."""
-    promote: Literal["auto", "manual"] = "auto"
-    """`manual`: a run waits before this environment until a person promotes it. Added, it holds for runs on their
-    way as well; removed, from the next run on."""
+    promote: Promote = Promote()
+    """`manual`: a run waits before this environment until a person promotes it, or as many people as `approvals` says.
+    Added, it holds for runs on their way as well; removed, from the next run on."""
     bake: Bake = Bake()
     smoke: tuple[SmokeCheck, ...] | None = None
     """The smoke checks here, instead of the pipeline's."""

@@ -33,6 +33,7 @@ from pipeline.config.models import (
     Service,
     Source,
 )
+from pipeline.config.promotion.approvals import Promote
 from pipeline.config.promotion.freezes import Days, Environments, Window
 from pipeline.config.workload.accessory import Accessory, AccessoryHealth, Use
 from pipeline.config.workload.backup import AccessoryBackup, Backup, Destination
@@ -163,6 +164,7 @@ OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {
         **_SERVICE, "host": _M, "hosts": _M, "promote": _M, "bake": _M, "smoke": _M, "uses": _M, "engine": _M,
     },
     Bake: {"for": _M, "on_failure": _M},
+    Promote: {"manual": _M, "approvals": _M, "not_by_pusher": _M, "expires": _M},
     Where: {"docker": _M, "kubernetes": _M, "namespace": _M, "ingress": _M},
 }  # fmt: skip
 """The owner of every key, by the model it is in. A test fails for a key that is missing here; until then only a

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.config.models import Pipeline
 from pipeline.domain.environment import SLOTS, Environment, Hold, Quarantined
+from pipeline.domain.promotion import approvals
 from pipeline.domain.promotion.freezing import THAW, Frozen, thaw_command
 from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Run, State
@@ -61,7 +62,7 @@ def may_enter(
     return (
         _held(environment, run)
         or _taken_back(environment, release, run, environments)
-        or _gate((pipeline, in_force), environment, run)
+        or _gate((pipeline, in_force), environment, run, now)
         or _frozen(environment, run, frozen, now)
     )
 
@@ -96,18 +97,20 @@ def _taken_back(
     return Gate(found.why, "force", how)
 
 
-def manual(pipeline: Pipeline | None, name: str) -> bool:
-    """True if a person has to promote runs into that environment."""
-    return bool(pipeline and name in pipeline.environments and pipeline.environment(name).promote == "manual")
-
-
-def _gate(pipelines: Iterable[Pipeline | None], environment: Environment, run: Run) -> Gate | None:
+def _gate(
+    pipelines: Iterable[Pipeline | None], environment: Environment, run: Run, now: float
+) -> Gate | None:
     """The manual promotion that keeps the run out, or None."""
-    if run.kind == Kind.REVERT or environment.name in run.promoted:
+    if run.kind == Kind.REVERT or not needs_promotion(pipelines, environment.name, run, now):
         return None
-    if not any(manual(pipeline, environment.name) for pipeline in pipelines):
-        return None
-    return Gate(f"promotion to {environment.name} is manual", "promote")
+    rule = approvals.rule(pipelines, environment.name) or approvals.PLAIN
+    return Gate(approvals.text(run, environment.name, rule, now), "promote")
+
+
+def needs_promotion(pipelines: Iterable[Pipeline | None], environment: str, run: Run, now: float) -> bool:
+    """True if people have to promote the run into that environment, and not enough of them have."""
+    rule = approvals.rule(pipelines, environment)
+    return rule is not None and not approvals.enough(run, environment, rule, now)
 
 
 def _frozen(environment: Environment, run: Run, found: Frozen | None, now: float) -> Gate | None:

@@ -90,6 +90,16 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Approval:
+    """That a person promoted the run into an environment, with the release that it had then."""
+
+    environment: str
+    by: str
+    at: float
+    release: int | None
+
+
+@dataclass(frozen=True)
 class Ending:
     """How a run is going to end. It is written together with the change to its environment's record, so that a worker
     that takes the run up after a crash only has to finish it."""
@@ -122,7 +132,8 @@ class Run:
     stage: str = ""  # where it is now, "" before the first
     steps: tuple[StepResult, ...] = ()
     checks: dict[str, tuple[Check, ...]] = field(default_factory=dict)  # by stage
-    promoted: tuple[str, ...] = ()  # environments that a person promoted it to
+    promoted: tuple[str, ...] = ()  # environments that people promoted it to
+    approvals: tuple[Approval, ...] = ()  # who did, also where more of them are needed
     forced: dict[str, int] = field(
         default_factory=dict
     )  # environments it was forced into although an earlier one took it back, and by which revert (its number)

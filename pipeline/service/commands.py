@@ -12,6 +12,7 @@ from pipeline.deploy.admission import Accepted
 from pipeline.domain import audit_chain, gates
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.events import Said
+from pipeline.domain.promotion import approvals
 from pipeline.domain.run import Kind, Push, Run, State
 from pipeline.domain.watching import bake
 from pipeline.errors import RequestError
@@ -187,7 +188,8 @@ class Commands(Refusals, VolumeCommands, FreezeCommands):
     ) -> Run:
         """Lets the run that waits at a gate go on, with exactly the release that was shown. ``force``: although an
         environment before the gate took that release back; it needs a reason. Raises RequestError if no run waits, if
-        another release waits now, if the environment is held, or if the release was taken back."""
+        another release waits now, if the environment is held, if the release was taken back, or if that person's
+        approval does not count. A run that needs more approvals waits on."""
         if pipeline not in self._store.pipelines():
             self._known(self._config(), pipeline)
         now, who = self._clock.now(), audit_chain.actor(by).name
@@ -207,11 +209,13 @@ class Commands(Refusals, VolumeCommands, FreezeCommands):
                 reason=reason,
                 now=now,
                 frozen=frozen,
+                rule_of=lambda run: approvals.rule(self._deciding(run), run.gate),
             )
-            forced = "although it was taken back before" if found.promoted[-1] in found.forced else ""
-            entry = self._entry(
-                by, "promote", found, environment=found.promoted[-1], why=reason, detail=forced
-            )
+            where = found.gate or found.promoted[-1]
+            detail = "although it was taken back before" if not found.gate and where in found.forced else ""
+            if found.gate:
+                detail = "more approvals are needed"
+            entry = self._entry(by, "promote", found, environment=where, why=reason, detail=detail)
             tx.record(entry)
             return found
 
@@ -242,11 +246,8 @@ class Commands(Refusals, VolumeCommands, FreezeCommands):
         name = self._recorded_name(pipeline, environment)
         now, who = self._clock.now(), audit_chain.actor(by).name
 
-        current = self._configurations.current()[1].pipelines.get(pipeline)
-
-        def manual(run: Run) -> bool:  # in the configuration of the run, or in the current one
-            own = self._configurations.by_hash(run.config).pipelines[pipeline]
-            return gates.manual(own, name) or gates.manual(current, name)
+        def manual(run: Run) -> bool:
+            return gates.needs_promotion(self._deciding(run), name, run, now)
 
         def act(tx: Transaction) -> tuple[str, ...]:
             hold = tx.environment(name).hold

@@ -138,7 +138,9 @@ class Queries:
         except ConfigError as error:
             problem, unknown = str(error), self.unknown_store()
             return {"pipelines": [], "config_error": problem, "config": "", "unknown_store": unknown}
-        view = views.Views(self._store, self._settings, config, self._clock.now(), self._freezes)
+        view = views.Views(
+            self._store, self._settings, config, self._clock.now(), self._freezes, self._deciding
+        )
         names = view.names()
         if pipeline and pipeline not in names:
             self._known(config, pipeline)
@@ -183,7 +185,7 @@ class Queries:
                 raise NotFound(f"{pipeline} has no run yet.", advice="The first push makes one.")
         run = self._store.run(pipeline, number)
         config = self._configurations.by_hash(run.config)
-        return views.show(self._store, config, run, self._clock.now(), self._freezes)
+        return views.show(self._store, config, run, self._clock.now(), self._freezes, self._deciding)
 
     def follow(
         self, pipeline: str, number: int, after: str = "0", idle: float = 10.0
@@ -278,6 +280,15 @@ class Queries:
 
     def _config(self) -> Config:
         return self._configurations.current()[1]
+
+    def _deciding(self, run: Run) -> tuple[Pipeline | None, ...]:
+        """The run's pipeline in its own configuration and in the current one: the gates of both hold."""
+        found: list[Pipeline | None] = []
+        with suppress(ConfigError):
+            found.append(self._configurations.by_hash(run.config).pipelines.get(run.pipeline))
+        with suppress(ConfigError):
+            found.append(self._configurations.current()[1].pipelines.get(run.pipeline))
+        return tuple(found)
 
     def _known(self, config: Config, pipeline: str, file: str = "pipelines.yaml") -> Pipeline:
         if pipeline not in config.pipelines:

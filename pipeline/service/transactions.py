@@ -14,6 +14,8 @@ from pipeline.domain import gates, taken_back
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
 from pipeline.domain.going_back import holds, returning
+from pipeline.domain.promotion import approvals
+from pipeline.domain.promotion.approvals import PLAIN, Rule
 from pipeline.domain.promotion.freezing import thaw_command
 from pipeline.domain.run import Kind, Outcome, Run, State
 from pipeline.domain.transitions import end, move
@@ -44,10 +46,11 @@ def promote(
     reason: str,
     now: float,
     frozen: Callable[[str], str] = lambda _: "",
+    rule_of: Callable[[Run], Rule | None] = lambda _: None,
 ) -> Run:
     """The run that waits at the gate goes on, with exactly the release that was shown. ``force``: although an
     environment before the gate took it back, for that ``reason``. ``frozen``: why an environment is frozen now, or
-    ""."""
+    ""; ``rule_of``: whose approvals the run needs before its gate. Until it has them all, it waits on."""
     chosen = _waiting(tx, run, environment)
     if release is not None and chosen.release != release:
         raise RequestError(
@@ -75,13 +78,43 @@ def promote(
             f"{found.why}. To force it past that needs a reason.",
             advice=f"`{found.force}`, with your reason.",
         )
+    rule = rule_of(chosen) or PLAIN
+    approved = _approved(chosen, rule, by, now)
+    over = f", although {found.why}. Forced: {reason}" if found else ""
+    if len(approvals.given(approved, chosen.gate, rule, now)) < rule.needed:
+        return _waits_on(tx, approved, rule, now, f"approved by {by}{over}")
     watched = bake.superseded(there, f"{chosen.id} was promoted by {by}", now)
     if watched != there:
         tx.put_environment(watched)
     if found is None:
-        return _go_on(tx, _promoted(chosen), by, now, f"; {freeze}, and it waits for that" if freeze else "")
-    forced = replace(chosen, forced={**chosen.forced, chosen.gate: found.entry.run})
-    return _go_on(tx, _promoted(forced), by, now, f", although {found.why}. Forced: {reason}")
+        more = f"; {freeze}, and it waits for that" if freeze else ""
+        return _go_on(tx, _promoted(approved), by, now, more)
+    forced = replace(approved, forced={**approved.forced, approved.gate: found.entry.run})
+    return _go_on(tx, _promoted(forced), by, now, over)
+
+
+def _approved(run: Run, rule: Rule, by: str, now: float) -> Run:
+    """The run with that person's approval. Raises RequestError if it would not count, or is there already."""
+    if rule.others and approvals.is_pusher(run, by):
+        raise RequestError(
+            f"{by} {approvals.beginning(run)} {run.id}, and so cannot let it into {run.gate} (`not_by_pusher`).",
+            advice=f"Ask another person for `pushlive promote '{run.id}'`.",
+        )
+    found = approvals.given(run, run.gate, rule, now)
+    if by.casefold() in {one.by.casefold() for one in found}:
+        raise RequestError(
+            f"{by} has already approved {run.id} for {run.gate}: {len(found)} of {rule.needed} approvals.",
+            advice=f"Ask another person for `pushlive promote '{run.id}'`.",
+        )
+    return approvals.with_approval(run, run.gate, by, now)
+
+
+def _waits_on(tx: Transaction, run: Run, rule: Rule, now: float, said: str) -> Run:
+    """The run, which needs more approvals."""
+    tx.put_run(run)
+    text = f"{said}: {approvals.text(run, run.gate, rule, now)}. The next: `pushlive promote '{run.id}'`"
+    tx.event(run.number, Event("gate", now, text, run.gate))
+    return run
 
 
 def _waiting(tx: Transaction, number: int | None, environment: str) -> Run:
@@ -120,7 +153,8 @@ def _returning(tx: Transaction, environment: Environment, release: int) -> tuple
 
 
 def _promoted(run: Run) -> Run:
-    return replace(run, promoted=(*run.promoted, run.gate))
+    others = (name for name in run.promoted if name != run.gate)
+    return replace(run, promoted=(*others, run.gate))
 
 
 def _go_on(tx: Transaction, run: Run, by: str, now: float, more: str = "") -> Run:
@@ -136,7 +170,7 @@ def resume(
     tx: Transaction, name: str, *, by: str, manual: Callable[[Run], bool], now: float, held_by: str = ""
 ) -> tuple[str, ...]:
     """Lifts the hold, only that of ``held_by`` if it is given; the newest run that waits there continues, unless its
-    gate is ``manual`` as well."""
+    gate still needs people (``manual``)."""
     environment = tx.environment(name)
     if environment.hold is None:
         return (f"{environment.id} is not held.",)
@@ -150,7 +184,7 @@ def resume(
     found = _obstacle(tx, newest) if newest else None
     if newest and found:
         messages.append(f"{newest.id} still waits: {found.why}. {found.advice}")
-    elif newest and manual(newest) and name not in newest.promoted:
+    elif newest and manual(newest):
         messages.append(f"{newest.id} still waits for a promotion: `pushlive promote '{newest.id}'`.")
     elif newest:
         _go_on(tx, newest, by, now)

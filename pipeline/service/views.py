@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
 from typing import Any
@@ -22,12 +23,14 @@ from pipeline.domain.release import Release
 from pipeline.domain.run import Run, State
 from pipeline.errors import ConfigError, DamagedRecord, NotFound
 from pipeline.lib import codec
-from pipeline.service import answers, bakes, frozen, health
+from pipeline.service import answers, approvals, bakes, frozen, health
 from pipeline.service.app import backed_up, volume_sizes
 from pipeline.service.health import beside
 from pipeline.service.scheduled import scheduled
 from pipeline.store import Store
 from pipeline.store.freezes import Freezes
+
+Deciding = Callable[[Run], tuple[Pipeline | None, ...]]
 
 
 def summary(run: Run, now: float) -> dict[str, Any]:
@@ -37,8 +40,10 @@ def summary(run: Run, now: float) -> dict[str, Any]:
     return {**codec.plain(run), "id": run.id, "short": run.short, "seconds": seconds, "pusher": who}
 
 
-def show(store: Store, config: Config, run: Run, now: float, freezes: Freezes) -> dict[str, Any]:
-    """One run, its timing table and its release."""
+def show(
+    store: Store, config: Config, run: Run, now: float, freezes: Freezes, deciding: Deciding
+) -> dict[str, Any]:
+    """One run, its timing table and its release. ``deciding``: the pipelines whose gates hold for a run."""
     limits = config.budget_of(run.pipeline) if run.pipeline in config.pipelines else config.budget
     timing = budget.timing(run, limits, now)
     release = codec.plain(store.release(run.pipeline, run.release)) if run.release else None
@@ -48,6 +53,7 @@ def show(store: Store, config: Config, run: Run, now: float, freezes: Freezes) -
     shown["taken_back"], shown["newer"] = obstacle_of(store, run), newer_than(store, run)
     shown["bakes"] = bakes.of_run(store, run)
     shown["returning"], shown["freeze"] = returning_of(store, run), frozen.of_run(freezes, run, now)
+    shown["approval"] = approvals.of_run(deciding(run), run, now)
     shown["cancelled_when"] = run.cancelled_when(now)
     return {"run": shown, "timing": timing, "release": release}
 
@@ -191,10 +197,16 @@ class Views:
     """The status of pipelines, from the store. ``now``: seconds since the epoch."""
 
     def __init__(
-        self, store: Store, settings: Settings, config: Config, now: float, freezes: Freezes
+        self,
+        store: Store,
+        settings: Settings,
+        config: Config,
+        now: float,
+        freezes: Freezes,
+        deciding: Deciding,
     ) -> None:
         self._store, self._settings, self._config, self._now = store, settings, config, now
-        self._freezes = freezes
+        self._freezes, self._deciding = freezes, deciding
 
     def names(self) -> tuple[str, ...]:
         """The pipelines of the file, then those that were taken out of it while something of them runs or waits."""
@@ -247,11 +259,13 @@ class Views:
 
     def _waiting(self, run: Run, records: dict[str, Environment]) -> dict[str, Any]:
         """A run that waits. ``held``: for the end of a hold, not for a promotion; ``taken_back``: see
-        ``obstacle_of``; ``returning``: see ``returning_of``; ``freeze``: see ``frozen.of_run``."""
+        ``obstacle_of``; ``returning``: see ``returning_of``; ``freeze``, ``approval``: see
+        ``frozen.of_run`` and ``approvals.of_run``."""
         gate = records.get(run.gate)
         held, back = bool(gate and gate.hold), obstacle_of(self._store, run)
         found = {"held": held, "taken_back": back, "returning": returning_of(self._store, run)}
         found["freeze"] = frozen.of_run(self._freezes, run, self._now)
+        found["approval"] = approvals.of_run(self._deciding(run), run, self._now)
         return {**summary(run, self._now), **found}
 
     def repository_url(self, name: str) -> str:
@@ -296,7 +310,7 @@ class Views:
             "quarantine": [{"release": q.release, "reason": q.reason} for q in record.quarantine]
             if record
             else [],
-            "manual": bool(configured and configured.environment(name).promote == "manual"),
+            "manual": bool(configured and configured.environment(name).promote.manual),
             "processes": beside(record, release),
             "cron": scheduled(self._store, record, release, self._now, entries=1),
             "volumes": volume_sizes.shown(self._store, pipeline, name, release),

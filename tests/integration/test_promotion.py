@@ -19,6 +19,9 @@ pipelines:
   one:
     service: {memory: 128MiB, stop: 1s}
     environments: {production: }
+  kept:
+    service: {memory: 128MiB, stop: 1s}
+    environments: {live: }
   five:
     service: {memory: 16MiB, stop: 1s}
     environments: {alpha: , beta: , gamma-2: , shadow: , world: }
@@ -131,3 +134,20 @@ def test_a_release_that_qa_took_back_is_not_promoted_to_live(service: Service) -
     service.pushlive("promote", run, "--force", "--reason", "the prices are live's own")
     assert service.releases("gated")["live"] == released["qa"]
     assert "the prices are live's own" in service.pushlive("audit", "gated").out
+
+
+def test_a_push_waits_for_the_end_of_a_freeze_and_goes_on_by_itself(service: Service) -> None:
+    service.push(web("version 1"), "One", "kept")
+    said = service.pushlive("freeze", "kept", "live", "--reason", "a launch", "--for", "2h").text
+    assert "kept/live is frozen until" in said
+    pushed = service.push(web("version 2"), "Two", "kept")
+    assert "waits before live: live is frozen until" in pushed
+    assert "a launch (by first). Then r2 continues by itself" in pushed
+    assert "live is frozen until" in service.pushlive("status", "kept").out
+    assert service.api("POST", "/api/pipelines/kept/promote", {})[0] == 409
+    assert service.releases("kept") == {"live": 1}
+    assert (
+        "kept#2 (r2) continues to live" in service.pushlive("thaw", "kept", "live", "--reason", "done").text
+    )
+    until(lambda: service.releases("kept") == {"live": 2}, 30)
+    assert "live is no longer frozen: r2 continues" in service.pushlive("follow", "kept#2").out

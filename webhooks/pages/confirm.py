@@ -163,11 +163,14 @@ def _promote(run: dict[str, Any], what: str) -> Confirm:
     gate, release, back = run["gate"], f"r{run['release']}", run.get("taken_back")
     gets = f"{gate} gets {release}: {what}. It is the same image that ran in the stages before."
     fields = {"release": str(run["release"]), "gate": gate}
+    approval = run.get("approval")
+    if approval:
+        gets = f"{gets} {approval['text'][:1].upper()}{approval['text'][1:]}."
     if not back:
         return Confirm(
             f"Promote {run['id']} to {gate}",
             (gets, *_returning(run)),
-            f"Promote {release} to {gate}",
+            f"{'Approve' if approval else 'Promote'} {release} {'for' if approval else 'to'} {gate}",
             fields=fields,
         )
     return Confirm(

@@ -75,7 +75,8 @@ def test_every_problem_is_reported_at_once_in_the_order_of_lines() -> None:
         "my.yaml:4: pipelines.hello.service.memory: '128' is too small; write a size such as 128MiB "
         "or 1GiB, from 6 MiB to 1024 GiB",
         "my.yaml:4: pipelines.hello.service.port: 80800 is too large; write a whole number from 1 to 65535",
-        "my.yaml:5: pipelines.hello.environments.dev.promote: 'never' is not allowed; write auto or manual",
+        "my.yaml:5: pipelines.hello.environments.dev.promote: 'never' is not allowed; write auto, manual, "
+        "or {manual: true, approvals: 2, not_by_pusher: true, expires: 24h}",
     ]
 
 

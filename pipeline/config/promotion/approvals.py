@@ -1,0 +1,54 @@
+"""The `promote` key of an environment: whether runs wait for people before it, and for how many."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+
+from pipeline.config.fields import Duration, Model
+from pipeline.lib.units import write_duration
+
+_SHORT = "auto, manual, or {manual: true, approvals: 2, not_by_pusher: true, expires: 24h}"
+
+
+class Promote(Model):
+    """Who lets a run into an environment. `auto`: no one has to; `manual`: one person."""
+
+    SHORT = _SHORT
+
+    manual: bool = False
+    """`true`: a run waits before this environment until people promote it."""
+    approvals: int = Field(default=1, ge=1, le=10)
+    """How many people have to promote it, each with a token of their own."""
+    not_by_pusher: bool = False
+    """`true`: who pushed the commit, or asked for the deploy, is not one of them."""
+    expires: Duration = 0.0
+    """How long a promotion counts until the run enters, such as `24h`. 0: for ever."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, given: Any) -> Any:
+        if isinstance(given, str):
+            if given not in ("auto", "manual"):
+                raise ValueError(f"{given[:40]!r} is not allowed; write {_SHORT}")
+            return {"manual": given == "manual"}
+        return given
+
+    @model_validator(mode="after")
+    def _not_without_manual(self) -> Promote:
+        if not self.manual and (self.approvals > 1 or self.not_by_pusher or self.expires):
+            raise ValueError("`approvals`, `not_by_pusher` and `expires` need `manual: true`")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_short(self, whole: SerializerFunctionWrapHandler) -> Any:
+        return whole(self) if self.approvals > 1 or self.not_by_pusher or self.expires else str(self)
+
+    def __str__(self) -> str:
+        more = [
+            f"{self.approvals} approvals" * (self.approvals > 1),
+            "not by the pusher" * self.not_by_pusher,
+            f"within {write_duration(self.expires)}" if self.expires else "",
+        ]
+        return ", ".join(filter(None, ("manual" if self.manual else "auto", *more)))

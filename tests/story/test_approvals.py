@@ -1,0 +1,150 @@
+"""Approvals by several people, not by who pushed, that expire and are for the release that was shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.domain.run import Outcome, State
+from pipeline.errors import RequestError
+
+CONFIG = """\
+pipelines:
+  hello:
+    environments: {dev: , live: {promote: {manual: true, RULE}}}
+"""
+TWO = "approvals: 2, not_by_pusher: true, expires: 24h"
+
+
+@pytest.fixture
+def make(make_world):
+    return lambda rule=TWO: make_world(CONFIG.replace("RULE", rule))
+
+
+def promote(world, who: str, **what):
+    run = world.commands.promote("hello", who, **what)
+    world.work()
+    return world.run(run.number)
+
+
+def approval(world, number: int) -> dict:
+    return world.commands.show("hello", number)["run"]["approval"]
+
+
+def test_a_run_waits_until_two_others_have_approved_it(make):
+    world = make()
+    run = world.push("one")  # by ann
+    assert run.state == State.WAITING
+    [gate] = world.events(run, "gate")
+    assert "promotion to live is manual: 0 of 2 approvals; ann, who pushed, cannot give one" in gate.text
+    with pytest.raises(RequestError, match="ann pushed hello#1"):
+        promote(world, "ann")
+    assert promote(world, "ben").state == State.WAITING
+    assert approval(world, 1)["text"] == (
+        "promotion to live is manual: 1 of 2 approvals (ben); ann, who pushed, cannot give one"
+    )
+    with pytest.raises(RequestError, match="Ben has already approved hello#1 for live: 1 of 2"):
+        promote(world, "Ben")
+    done = promote(world, "cat")
+    assert done.outcome == Outcome.LIVE
+    assert [(one.environment, one.by, one.release) for one in done.approvals] == [
+        ("live", "ben", 1),
+        ("live", "cat", 1),
+    ]
+    acts = [(one["act"], one["who"]) for one in world.commands.audit_log("hello")]
+    assert acts.count(("promote", "ben")) == acts.count(("promote", "cat")) == 1
+
+
+def test_an_approval_expires(make):
+    world = make()
+    world.push("one")
+    promote(world, "ben")
+    world.clock.sleep(24 * 3600)
+    assert approval(world, 1)["given"] == []
+    assert promote(world, "cat").state == State.WAITING
+    assert promote(world, "ben").outcome == Outcome.LIVE
+
+
+def test_an_approval_is_for_one_run(make):
+    world = make()
+    world.push("one")
+    promote(world, "ben")
+    second = world.push("two")
+    assert world.run(1).outcome == Outcome.SUPERSEDED
+    assert approval(world, second.number)["given"] == []
+    with pytest.raises(RequestError, match="r2 waits before live now, not r1"):
+        promote(world, "cat", release=1)
+
+
+def test_approvals_that_expire_during_a_freeze_are_asked_for_again(make):
+    world = make()
+    world.push("one")
+    world.commands.freeze("ada", environment="live", reason="a launch", lasting="2d")
+    promote(world, "ben")
+    assert promote(world, "cat").frozen
+    world.clock.sleep(2 * 86400)
+    world.jobs.opening.run()
+    world.work()
+    run = world.run(1)
+    assert (run.state, run.frozen) == (State.WAITING, False)
+    promote(world, "ben")
+    assert promote(world, "cat").outcome == Outcome.LIVE
+
+
+def test_a_stricter_rule_holds_for_a_run_that_was_promoted_already(make):
+    world = make("approvals: 1")
+    world.push("one")
+    world.commands.promote("hello", "ben")
+    world.configure(CONFIG.replace("RULE", TWO))
+    world.work()
+    assert world.run(1).state == State.WAITING
+    assert promote(world, "cat").outcome == Outcome.LIVE
+
+
+def test_a_release_that_was_taken_back_needs_every_approval_and_each_is_forced(make_world):
+    world = make_world(
+        "pipelines: {hello: {environments: {dev: , live: {promote: {manual: true, approvals: 2}}}}}"
+    )
+    for text in ("one", "two"):
+        world.push(text)
+    promote(world, "ben")
+    promote(world, "cat")
+    third = world.push("three")
+    world.commands.revert("hello", "ann", environment="dev")
+    world.work()
+    with pytest.raises(RequestError, match="reverted"):
+        promote(world, "ben")
+    assert promote(world, "ben", force=True, reason="checked by hand").state == State.WAITING
+    with pytest.raises(RequestError, match="reverted"):
+        promote(world, "cat")
+    assert promote(world, "cat", force=True, reason="checked as well").outcome == Outcome.LIVE
+    assert world.run(third.number).forced
+
+
+def test_the_end_of_a_hold_does_not_take_the_place_of_an_approval(make):
+    world = make()
+    world.commands.hold("hello", "ada", environment="live")
+    world.push("one")
+    said = world.commands.resume("hello", "ada", environment="live")
+    assert any("still waits for a promotion" in line for line in said)
+    world.work()
+    assert world.run(1).state == State.WAITING
+
+
+def test_a_revert_needs_no_approval(make):
+    world = make()
+    for text in ("one", "two"):
+        world.push(text)
+        promote(world, "ben")
+        promote(world, "cat")
+    assert world.revert(environment="live").outcome == Outcome.LIVE
+
+
+def test_who_asks_for_a_deploy_cannot_approve_it(make):
+    world = make("not_by_pusher: true")
+    world.push("one")
+    promote(world, "ben")
+    run = world.commands.deploy("hello", "ben", release=1)
+    world.work()
+    with pytest.raises(RequestError, match="ben asked for hello#2"):
+        promote(world, "ben", run=run.number)
+    assert promote(world, "cat", run=run.number).outcome == Outcome.LIVE
