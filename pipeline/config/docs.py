@@ -122,7 +122,8 @@ def _as_written(definition: dict[str, Any], model: type[BaseModel]) -> None:
             definition["properties"][key] = entry = _or_empty(entry)
         if hint.short:
             texts = {"type": "array", "items": {"type": "string"}}
-            entry["anyOf"].insert(0, texts if hint.listed else {"type": "string"})
+            text = {"enum": hint.choices} if hint.choices else {"type": "string"}
+            entry["anyOf"].insert(0, texts if hint.listed else text)
             if hint.has_text:
                 entry["anyOf"].insert(0, {"type": "string"})
 

@@ -26,6 +26,8 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
     SHORT: ClassVar[str] = ""
     """What the model may be written as instead of a mapping, in words; "" if nothing."""
+    CHOICES: ClassVar[tuple[str, ...]] = ()
+    """The only texts that the model may be written as, if there are only some; () if not."""
     LISTED: ClassVar[str] = ""
     """The field that a list instead of a mapping stands for; "" if none."""
     TEXT: ClassVar[str] = ""

@@ -58,6 +58,11 @@ class Hint:
         return str(getattr(self.base, "SHORT", "")) if self.shape == "model" else ""
 
     @property
+    def choices(self) -> list[str]:
+        """The only texts that a model may be written as; [] if it is not limited to some."""
+        return list(getattr(self.base, "CHOICES", ())) if self.shape == "model" else []
+
+    @property
     def has_text(self) -> bool:
         """True if the model may be written as a text, although it has a list as well."""
         return self.shape == "model" and bool(getattr(self.base, "TEXT", ""))

@@ -16,6 +16,7 @@ class Promote(Model):
     """Who lets a run into an environment. `auto`: no one has to; `manual`: one person."""
 
     SHORT = _SHORT
+    CHOICES = ("auto", "manual")
 
     manual: bool = False
     """`true`: a run waits before this environment until people promote it."""
@@ -30,7 +31,7 @@ class Promote(Model):
     @classmethod
     def _short(cls, given: Any) -> Any:
         if isinstance(given, str):
-            if given not in ("auto", "manual"):
+            if given not in cls.CHOICES:
                 raise ValueError(f"{given[:40]!r} is not allowed; write {_SHORT}")
             return {"manual": given == "manual"}
         return given
