@@ -84,7 +84,7 @@ def promote(
     if len(approvals.given(approved, chosen.gate, rule, now)) < rule.needed:
         return _waits_on(tx, approved, rule, now, f"approved by {by}{over}")
     watched = bake.superseded(there, f"{chosen.id} was promoted by {by}", now)
-    if watched != there:
+    if watched != there and not freeze:  # a frozen run may switch much later
         tx.put_environment(watched)
     if found is None:
         more = f"; {freeze}, and it waits for that" if freeze else ""
