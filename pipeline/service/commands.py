@@ -24,7 +24,7 @@ from pipeline.service.app.backups import Backups
 from pipeline.service.app.evidence import Evidence
 from pipeline.service.app.volumes import VolumeCommands
 from pipeline.service.baking import Baking
-from pipeline.service.freezes import FreezeCommands
+from pipeline.service.promotion.freezes import FreezeCommands
 from pipeline.service.refusals import Refusals
 from pipeline.service.tools import Tools
 from pipeline.store import Transaction

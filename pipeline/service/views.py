@@ -23,9 +23,10 @@ from pipeline.domain.release import Release
 from pipeline.domain.run import Run, State
 from pipeline.errors import ConfigError, DamagedRecord, NotFound
 from pipeline.lib import codec
-from pipeline.service import answers, approvals, bakes, frozen, health
+from pipeline.service import answers, bakes, health
 from pipeline.service.app import backed_up, volume_sizes
 from pipeline.service.health import beside
+from pipeline.service.promotion import approvals, frozen
 from pipeline.service.scheduled import scheduled
 from pipeline.store import Store
 from pipeline.store.freezes import Freezes

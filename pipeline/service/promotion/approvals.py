@@ -12,7 +12,8 @@ from pipeline.domain.run import Run, State
 
 def of_run(pipelines: Iterable[Pipeline | None], run: Run, now: float) -> dict[str, Any] | None:
     """What a run that waits for a promotion has and needs: ``{"needed", "given": [{"by", "at"}], "not_by", "text"}``;
-    ``not_by``: who pushed and may not promote it, "" if anyone may. None if one person is enough, whoever it is."""
+    ``not_by``: who pushed and may not promote it, "" if anyone may. None if one person is enough, and
+    it may be anyone."""
     rule = approvals.rule(pipelines, run.gate) if run.state == State.WAITING else None
     if rule is None or rule == approvals.PLAIN or run.frozen:
         return None
