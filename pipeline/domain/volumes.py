@@ -69,7 +69,8 @@ class BackupState:
 
     ``since``: when a schedule was first seen for it; ``tried``: when the last attempt began; ``made``: the newest one;
     ``good``: the newest one that is in every place where it should be; ``failed``: why the last attempt failed, "" if
-    it did not; ``told``: that it is late was reported.
+    it did not; ``told``: that it is late was reported; ``formerly``: the names that it had when older copies were sent
+    elsewhere, such as "hello/live/data".
     """
 
     since: float = 0.0
@@ -78,6 +79,7 @@ class BackupState:
     good: KeptBackup | None = None
     failed: str = ""
     told: bool = False
+    formerly: tuple[str, ...] = ()
 
     def is_due(self, said: Backup, now: float) -> bool:
         """Whether one is to be made now by the schedule."""

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pipeline.config.settings import Settings
 from pipeline.deploy.data.accessory_restore import AccessoryRestore
-from pipeline.deploy.data.backups import BackupWork, named
+from pipeline.deploy.data.backup_places import named
+from pipeline.deploy.data.backups import BackupWork
 from pipeline.deploy.data.kept import FOLDER, chunks
 from pipeline.deploy.data.volumes import TRANSFER, VolumeWork
 from pipeline.domain import audit_chain

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Generator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,11 +12,10 @@ import pytest
 from pipeline.adapters.fake.script import Killed
 from pipeline.config.workload.backup import Destination
 from pipeline.domain.accessories import AccessoryRef
-from pipeline.domain.volumes import VolumeRef
+from pipeline.domain.volumes import KeptBackup, VolumeRef, folder_of, time_of
 from pipeline.errors import EngineFailed, NotFound, RequestError, TryAgain
 from pipeline.maintenance.doctor.backups import examine
 from pipeline.ports.clock import Watch
-from pipeline.ports.volumes import NoCopies
 from tests.story.conftest import World
 
 CONFIG = """\
@@ -38,21 +39,48 @@ TAR = b"x" * 257 + b"ustar" + b"y" * 250 + b"\0" * 1024
 HOUR, DAY = 3600.0, 86400.0
 
 
-class FakeCopies(NoCopies):
+class FakeCopies:
     def __init__(self) -> None:
         self.sent: list[str] = []
         self.away = False
+        self.bucket: dict[tuple[str, str], bytes] = {}
 
     def send(self, to: Destination, ref: VolumeRef, file: Path, watch: Watch) -> None:
-        if self.away:
-            raise EngineFailed(f"{file.name} was not copied to {to}: no route to host.")
+        self._answer(to, f"{file.name} was not copied")
         self.sent.append(file.name)
+        if to.s3:
+            self.bucket[folder_of(ref), file.name] = file.read_bytes()
+
+    def kept(self, to: Destination, ref: VolumeRef) -> tuple[KeptBackup, ...]:
+        if not to.s3:
+            return ()
+        self._answer(to, "the backups cannot be listed")
+        files = sorted(
+            (file for folder, file in self.bucket if folder == folder_of(ref)), key=time_of, reverse=True
+        )
+        return tuple(KeptBackup(one, time_of(one), len(self.bucket[folder_of(ref), one])) for one in files)
+
+    def read(self, to: Destination, ref: VolumeRef, file: str, watch: Watch) -> Generator[bytes]:
+        self._answer(to, f"{file} was not read")
+        yield self.bucket[folder_of(ref), file]
+
+    def prune(self, to: Destination, ref: VolumeRef, keep: int) -> None:
+        for one in self.kept(to, ref)[keep:]:
+            del self.bucket[folder_of(ref), one.file]
+
+    def _answer(self, to: Destination, what: str) -> None:
+        if self.away:
+            raise EngineFailed(f"{what}: {to}: no route to host.")
 
 
 @pytest.fixture
 def copies(monkeypatch: pytest.MonkeyPatch) -> FakeCopies:
     found = FakeCopies()
-    monkeypatch.setattr("pipeline.ports.adapters.NoCopies.send", lambda _, *given: found.send(*given))
+    for name in ("send", "kept", "read", "prune"):
+        act = getattr(found, name)
+        monkeypatch.setattr(
+            f"pipeline.ports.adapters.NoCopies.{name}", lambda _, *given, act=act: act(*given)
+        )
     return found
 
 
@@ -253,3 +281,108 @@ def test_a_volume_comes_back_from_one_that_is_kept(world: World) -> None:
         world.backups.restore_volume("hello", "live", "data", "ada", made["file"])
     world.backups.restore_volume("hello", "live", "data", "ada", "latest", stop=True)
     assert world.engine.stored[DATA] == TAR
+
+
+# ── a bucket ─────────────────────────────────────────────────────────────────
+
+BUCKET = CONFIG.replace("ssh://backup.example.com/hello", "s3://backups/all").replace(
+    "every: 1h", "every: 1h, keep: 2"
+)
+
+
+def emptied(world: World) -> None:
+    """As on a machine that has lost its disk."""
+    for ref in (DATA, DATABASE):
+        for path in folder(world, ref).iterdir():
+            path.unlink()
+
+
+def listed(world: World, of: str = "hello") -> list[str]:
+    [one] = world.backups.overview(of)
+    assert one["copies_problem"] == ""
+    return [copy["file"] for copy in one["copies"]]
+
+
+def test_a_bucket_is_listed_restored_from_and_kept_small(world: World, copies: FakeCopies) -> None:
+    world.configure(BUCKET)
+    for _ in range(4):
+        scheduled(world, HOUR)
+    newest, older = listed(world)
+    assert copies.sent[-2:] == [older, newest]
+    assert "copies" not in row(world, "hello")  # what is polled waits for no store
+    emptied(world)
+    for given in ("latest", newest, f"s3://backups/all/hello/live/data/{older}"):
+        world.engine.stored[DATA] = TAR + b"lost"
+        world.backups.restore_volume("hello", "live", "data", "ada", given, stop=True)
+        assert world.engine.stored[DATA] == TAR
+    left = [one.name for one in folder(world, DATA).iterdir()]
+    assert left == []  # a copy that was read goes again
+    for refused in (
+        f"s3://others/all/hello/live/data/{older}",
+        "s3://backups/all/hello/live/data/x",
+        "s3://backups/all",
+    ):
+        with pytest.raises(RequestError, match="no backup in a bucket that pipelines"):
+            world.backups.restore_volume("hello", "live", "data", "ada", refused, stop=True)
+    with pytest.raises(NotFound, match="no backup 'none'"):
+        world.backups.restore_volume("hello", "live", "data", "ada", "none", stop=True)
+
+
+def test_what_may_be_old_is_not_restored_as_the_latest(world: World, copies: FakeCopies) -> None:
+    world.configure(BUCKET)
+    scheduled(world)
+    copies.away = True
+    [kept] = row(world, "hello")["kept"]
+    with pytest.raises(EngineFailed, match="cannot be listed"):
+        world.backups.restore_volume("hello", "live", "data", "ada", "latest", stop=True)
+    assert "no route" in world.backups.overview("hello")[0]["copies_problem"]
+    world.engine.stored[DATA] = TAR + b"lost"
+    world.backups.restore_volume("hello", "live", "data", "ada", kept["file"], stop=True)
+    assert world.engine.stored[DATA] == TAR
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["before", "after"])
+def test_the_backups_of_a_volume_follow_its_new_name(world: World, copies: FakeCopies, killed: bool) -> None:
+    world.configure(BUCKET)
+    for _ in range(2):
+        scheduled(world, HOUR)
+    files, good = [one["file"] for one in row(world, "hello")["kept"]], row(world, "hello")["good"]
+    world.configure(BUCKET.replace("hello:", "shop:"))
+    world.gc()
+
+    said: list[str] = []
+    move = partial(
+        world.commands._operations.volumes().move, DATA, VolumeRef("shop", "live", "data"), said.append
+    )
+    if killed:
+        world.engine.kill("remove_volume")
+        with pytest.raises(Killed):
+            move()
+    else:
+        world.engine.kill("copy_volume")
+        with pytest.raises(Killed):
+            move()
+        assert [one.name for one in folder(world, DATA).iterdir()]
+    move()
+    assert said[-1] == "Removed the volume hello/live/data."
+    assert "hello/live/data: 2 backups are kept as backups of shop/live/data now." in said
+    assert any("`pushlive backups shop` lists them" in one for one in said)
+    assert [one["file"] for one in row(world, "shop")["kept"]] == files == listed(world, "shop")
+    assert row(world, "shop")["good"] == good
+    world.backups.restore_volume("shop", "live", "data", "ada", "latest")
+    assert world.engine.stored[VolumeRef("shop", "live", "data")] == TAR
+    world.backups.make("shop", "live", "data", "ada")
+    assert len(listed(world, "shop")) == 2  # `keep` counts those of both names
+
+
+def test_the_backups_of_an_accessory_follow_its_new_name(world: World) -> None:
+    world.configure(CONFIG.replace("every: 1d, keep: 2", "to: [store-it]"))
+    made = world.backups.make("shop-db", "live", "data", "ada")
+    world.engine.stored[DATABASE] = TAR
+    world.configure(CONFIG.replace("shop-db", "store-db").replace("every: 1d, keep: 2", "to: [store-it]"))
+    lines = world.accessories.move("shop-db", "ada", environment="live", to="store-db")
+    said = "\n".join(line for some in lines for line in some)
+    assert "shop-db/live: 1 backup is kept as a backup of store-db/live now." in said
+    assert "The copies in another place keep the names with shop-db/live/data." in said
+    assert [one["file"] for one in row(world, "store-db")["kept"]] == [made["file"]]
+    world.backups.restore_accessory("store-db", "live", "ada", (), made["file"])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 
 from pipeline.adapters.fake.engine_state import EMPTY
 from pipeline.adapters.fake.script import Killed
+from pipeline.deploy.data.access import InUse, VolumeAccess
 from pipeline.domain.accessories import AccessoryRef
 from pipeline.domain.run import Outcome
 from pipeline.domain.volumes import VolumeRef
@@ -190,3 +193,76 @@ def test_one_that_a_push_has_made_already_is_not_replaced(world: World) -> None:
     with pytest.raises(RequestError, match="there is an accessory store-db/live, with data of its own"):
         move_db(world)
     assert world.engine.running[OLD].alive
+
+
+# ── a backup that runs ───────────────────────────────────────────────────────
+
+
+def touched(world: World) -> list[str]:
+    """What was asked of the engine that changes something."""
+    acts = {
+        "import_volume",
+        "copy_volume",
+        "remove_volume",
+        "ensure_volume",
+        "halt_accessory",
+        "keep_accessory",
+    }
+    return [name for name in world.engine.names() if name in acts]
+
+
+@pytest.mark.parametrize("act", ["volume mv", "volume rm", "volume restore"])
+def test_a_backup_that_runs_is_not_ended(world: World, act: str) -> None:
+    acts = {
+        "volume mv": lambda: move(world),
+        "volume rm": lambda: world.commands.remove_volume("hello", "live", "data", "ada"),
+        "volume restore": lambda: world.commands.restore_volume("hello", "live", "data", "ada", [TAR]),
+    }
+    world.configure(RENAMED if act == "volume mv" else "pipelines: {}\n")
+    world.gc()
+    before = touched(world)
+    with closing(world.commands.volume_files("hello", "live", "data", "ada")) as backup:
+        assert next(backup) == TAR
+        with pytest.raises(
+            InUse, match=r"A backup of hello/live/data has been running since .*nothing was changed"
+        ):
+            acts[act]()
+        assert touched(world) == before
+        with closing(world.commands.volume_files("hello", "live", "data", "ada")) as another:
+            assert next(another) == TAR  # reading takes nothing from who reads as well
+    acts[act]()
+    assert touched(world) != before
+
+
+@pytest.mark.parametrize("act", ["accessory mv", "accessory upgrade", "accessory restore"])
+def test_the_backup_of_an_accessory_is_not_ended_by_stopping_it(world: World, act: str) -> None:
+    backed_up = KEEPING.replace("volume: /data,", "volume: /data, backup: {run: [tar]},")
+    changed = {
+        "accessory mv": backed_up.replace("shop-db", "store-db"),
+        "accessory upgrade": backed_up.replace("postgres:15", "postgres:15.2"),
+        "accessory restore": backed_up,
+    }
+    acts = {
+        "accessory mv": lambda: move_db(world),
+        "accessory upgrade": lambda: list(world.accessories.upgrade("shop-db", "ada", environment="live")),
+        "accessory restore": lambda: world.backups.restore_accessory("shop-db", "live", "ada", [TAR]),
+    }
+    world.configure(changed[act])
+    access = VolumeAccess(world.store, world.clock)
+    before = touched(world)
+    with (
+        access.reading(OLD.volume),
+        pytest.raises(InUse, match=r"A backup of shop-db/live/data has been running since"),
+    ):
+        acts[act]()
+    assert touched(world) == before
+    assert world.engine.running[OLD].alive
+    acts[act]()
+
+
+def test_no_backup_starts_while_files_are_replaced(world: World) -> None:
+    access = VolumeAccess(world.store, world.clock)
+    with access.replacing(DATA), pytest.raises(InUse, match="are being replaced"):
+        next(world.commands.volume_files("hello", "live", "data", "ada"))
+    with closing(world.commands.volume_files("hello", "live", "data", "ada")) as backup:
+        assert next(backup) == TAR

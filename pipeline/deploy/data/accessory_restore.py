@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from pipeline.config.workload.backup import AccessoryBackup
 from pipeline.deploy.accessories import AccessoryCare
+from pipeline.deploy.data.access import VolumeAccess
 from pipeline.deploy.data.kept import KeptBackups, chunks
 from pipeline.deploy.data.volumes import TRANSFER
 from pipeline.deploy.heartbeat import HeldLease
@@ -27,6 +28,7 @@ class AccessoryRestore:
         self._kept = kept
         self._store, self._configurations = services.store, services.configurations
         self._engines, self._clock = adapters.engines, adapters.clock
+        self._access = VolumeAccess(services.store, adapters.clock)
         self._care = AccessoryCare(services, adapters.engines, adapters.clock)
 
     def restore(
@@ -42,13 +44,15 @@ class AccessoryRestore:
         watch = Deadline(self._clock, TRANSFER, f"Restoring {ref.owner}/{ref.environment}")
         with self._care.lease(f"{ref.owner}/{ref.environment}", watch) as lease:
             record = replace(self._care.configured(ref.owner, ref.environment), stopped="")
-            self._store.accessories.put(record, lease, entry())
             if said.restore:
+                self._store.accessories.put(record, lease, entry())
                 self._keep(record, lease, watch)
                 engine = lease.fenced(self._engines.of(record.engine))
                 engine.accessories.load_accessory(record.ref, said.restore, pieces, size or 0, watch)
                 return (f"{record.id} has the data of the backup.",)
-            self._replace_files(record, pieces, lease, watch)
+            with self._access.replacing(ref):  # a backup of it would end with it
+                self._store.accessories.put(record, lease, entry())
+                self._replace_files(record, pieces, lease, watch)
             return (f"{record.id} has the files of the backup, and is ready.",)
 
     def _said(self, name: str) -> AccessoryBackup:

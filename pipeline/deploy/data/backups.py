@@ -6,62 +6,51 @@ taken for dead finds its lease lost before its file would count.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
-from pipeline.config.models import Config
-from pipeline.config.workload.backup import AccessoryBackup, Backup, Destination
-from pipeline.deploy.data.kept import KeptBackups
+from pipeline.config.workload.backup import AccessoryBackup, Backup
+from pipeline.deploy.data.access import VolumeAccess
+from pipeline.deploy.data.backup_places import BackupPlaces, fact_of
 from pipeline.deploy.data.volumes import TRANSFER, VolumeWork
 from pipeline.deploy.heartbeat import HeldLease, holding
 from pipeline.deploy.services import Services
 from pipeline.domain.accessories import AccessoryRecord
-from pipeline.domain.volumes import DATA, BackupState, KeptBackup, VolumeRef, backup_state, time_of
+from pipeline.domain.volumes import BackupState, KeptBackup, VolumeRef, backup_state
 from pipeline.errors import EngineFailed, NotFound, PushliveError, RequestError, StoreUnavailable, TryAgain
 from pipeline.lib import codec
 from pipeline.lib.retry import poll
 from pipeline.notify import messages
 from pipeline.ports.adapters import Adapters
 from pipeline.ports.clock import Deadline
-from pipeline.store import Store, Transaction
+from pipeline.store import Transaction
 
 LEASE = 10.0  # seconds that a person waits for a backup at work, which takes longer
-LATEST = "latest"
-_WORD = re.compile(r"[a-z][a-z0-9-]*")
 
 Change = Callable[[BackupState], BackupState]
 
 
-class BackupWork:
-    """What is said about backups is read from the configuration in force, also for what an earlier one has made."""
+class BackupWork(BackupPlaces):
+    """Makes them, and remembers how that went."""
 
     def __init__(self, services: Services, adapters: Adapters) -> None:
-        self._store, self._vault = services.store, services.vault
-        self._configurations, self._adapters = services.configurations, adapters
-        self._clock = adapters.clock
+        super().__init__(services, adapters)
+        self._vault = services.vault
+        self._access = VolumeAccess(services.store, adapters.clock)
         self._volumes = VolumeWork(services, adapters)
-        self.kept = KeptBackups(services.settings.data, services.settings.disk_free)
-
-    def configured(self) -> dict[VolumeRef, Backup]:
-        """Everything with a `backup` key."""
-        _, config = self._configurations.current()
-        return configured(config)
-
-    def said(self, ref: VolumeRef) -> Backup:
-        """What is configured for it; the defaults if nothing is."""
-        return self.configured().get(ref, Backup())
-
-    def state(self, ref: VolumeRef) -> BackupState:
-        return state_of(self._store, ref)
 
     # ── made ─────────────────────────────────────────────────────────────────
 
     def make(self, ref: VolumeRef) -> KeptBackup:
         """One now, because a person asked. Raises NotFound, TryAgain while another is made, and what went wrong."""
+        with self.making(ref) as held:
+            return self._make(ref, self.said(ref), held)
+
+    @contextmanager
+    def making(self, ref: VolumeRef) -> Iterator[HeldLease]:
+        """No other process makes or sends one meanwhile. Raises TryAgain while one does."""
         take = partial(self._store.leases.take, _lease(ref), "backup")
         lease = poll(take, 0.05, self._clock, timeout=LEASE)
         if lease is None:
@@ -69,7 +58,7 @@ class BackupWork:
                 f"A backup of {ref} is being made already.", advice="`pushlive backups` shows it when it is."
             )
         with holding(self._store, lease) as held:
-            return self._make(ref, self.said(ref), held)
+            yield held
 
     def make_due(self, ref: VolumeRef) -> KeptBackup | None:
         """One by the schedule, if it is still due once the lease is held. None if it is not, if another process is at
@@ -138,7 +127,12 @@ class BackupWork:
             )
         watch = Deadline(self._clock, TRANSFER, f"Backing up {record.id}")
         engine = held.fenced(self._adapters.engines.of(record.engine))
-        return engine.accessories.dump_accessory(record.ref, run, watch)
+        return self._dump(ref, engine.accessories.dump_accessory(record.ref, run, watch))
+
+    def _dump(self, ref: VolumeRef, pieces: Generator[bytes]) -> Generator[bytes]:
+        """While it runs, no command stops the accessory for its files."""
+        with self._access.reading(ref), closing(pieces):
+            yield from pieces
 
     def _send(self, ref: VolumeRef, made: KeptBackup, said: Backup, held: HeldLease) -> None:
         held.insist()
@@ -146,57 +140,10 @@ class BackupWork:
         copies.send(said.to, ref, self.kept.path(ref, made.file), watch)
         held.insist()
         with suppress(EngineFailed):  # it has arrived, and the next one tries again
-            copies.prune(said.to, ref, said.keep)
-
-    # ── elsewhere ────────────────────────────────────────────────────────────
-
-    def copies(self, ref: VolumeRef) -> tuple[KeptBackup, ...]:
-        """What is in the bucket that `to` names, newest first. Raises EngineFailed."""
-        return self._adapters.copies.kept(self.said(ref).to, ref)
-
-    @contextmanager
-    def at_hand(self, ref: VolumeRef, file: str) -> Iterator[tuple[Path, str]]:
-        """A backup as a file, and its name. ``file``: the name of one that is kept here or in the bucket that `to`
-        names, `latest` for the newest of both, or the ``s3://…`` of one in a bucket that pipelines.yaml names. Raises
-        NotFound, RequestError, EngineFailed."""
-        to, of, name = self._found(ref, file)
-        if to is None:
-            yield self.kept.path(of, name), name
-            return
-        watch = Deadline(self._clock, TRANSFER, f"Reading {name}")
-        with (
-            closing(self._adapters.copies.read(to, of, name, watch)) as pieces,
-            self.kept.spooled(ref, pieces) as (path, _),
-        ):
-            yield path, name
-
-    def _found(self, ref: VolumeRef, file: str) -> tuple[Destination | None, VolumeRef, str]:
-        """Where it is, None for here; whose it is there; and its name."""
-        if file.startswith("s3://"):
-            return self._in_a_bucket(file)
-        to, here = self.said(ref).to, self.kept.of(ref)
-        if file == LATEST:
-            there = self.copies(ref)
-            found = [*((None, one) for one in here), *((to, one) for one in there)]
-            if not found:
-                raise NotFound(
-                    f"There is no backup of {named(ref)}.", advice="`pushlive backups` lists them."
-                )
-            where, newest = max(found, key=lambda one: (one[1].at, one[0] is None))
-            return where, ref, newest.file
-        return (to if to.s3 and file not in {one.file for one in here} else None), ref, file
-
-    def _in_a_bucket(self, url: str) -> tuple[Destination, VolumeRef, str]:
-        """Only what pipelines.yaml names: the key of the service may read more than a maintainer should."""
-        for said in self.configured().values():
-            rest = url.removeprefix(f"{said.to.url}/") if said.to.s3 else url
-            parts = rest.split("/")
-            if rest != url and len(parts) == 4 and all(map(_WORD.fullmatch, parts[:3])) and time_of(parts[3]):
-                return said.to, VolumeRef(parts[0], parts[1], parts[2]), parts[3]
-        raise RequestError(
-            f"{url[:200]} is no backup in a bucket that pipelines.yaml names under `backup.to`.",
-            advice="Write s3://BUCKET/FOLDER/NAME/ENVIRONMENT/VOLUME/FILE; `pushlive backups NAME` lists the files.",
-        )
+            keep = said.keep
+            for of in self._names(ref):
+                copies.prune(said.to, of, keep)
+                keep = max(0, keep - len(copies.kept(said.to, of)))
 
     def accessory(self, ref: VolumeRef) -> AccessoryRecord:
         """Raises NotFound if it was never made."""
@@ -226,10 +173,10 @@ class BackupWork:
         """The state as it is then. ``tell``: queues what receivers get, in the same transaction."""
 
         def act(tx: Transaction) -> BackupState:
-            before = backup_state(tx.fact(_fact(ref)))
+            before = backup_state(tx.fact(fact_of(ref)))
             after = change(before)
             if after != before:
-                tx.put_fact(_fact(ref), codec.dump(after))
+                tx.put_fact(fact_of(ref), codec.dump(after))
                 tell(tx, before, after)
             return after
 
@@ -268,45 +215,5 @@ class BackupWork:
         return tuple(record.attached) if record else ()
 
 
-def _fact(ref: VolumeRef) -> str:
-    return f"backup:{ref}"
-
-
 def _lease(ref: VolumeRef) -> str:
     return f"backup-of:{ref}"
-
-
-def state_of(store: Store, ref: VolumeRef) -> BackupState:
-    return backup_state(store.facts.get(_fact(ref)))
-
-
-def named(ref: VolumeRef) -> str:
-    """As its commands name it: an accessory, or a volume."""
-    return f"{ref.owner}/{ref.environment}" if ref.kind == "accessory" else str(ref)
-
-
-def configured(config: Config) -> dict[VolumeRef, Backup]:
-    """Everything with a `backup` key."""
-    found: dict[VolumeRef, Backup] = {}
-    for name, pipeline in config.pipelines.items():
-        for environment in pipeline.environments:
-            found |= of_environment(config, name, environment)
-    return found
-
-
-def of_environment(config: Config, pipeline: str, environment: str) -> dict[VolumeRef, Backup]:
-    """The same of its volumes, and of the accessories that it uses."""
-    found = config.pipelines.get(pipeline)
-    if found is None or environment not in found.environments:
-        return {}
-    rendered = found.render(environment)
-    backups: dict[VolumeRef, Backup] = {
-        VolumeRef(pipeline, environment, name): one.backup
-        for name, one in rendered.service.volumes.items()
-        if one.backup != Backup()
-    }
-    for use in rendered.uses.values():
-        one = config.accessories.get(use.accessory)
-        if one and one.backup.run:
-            backups[VolumeRef(use.accessory, environment, DATA, "accessory")] = one.backup
-    return backups

@@ -92,6 +92,23 @@ class KeptBackups:
         finally:
             part.unlink(missing_ok=True)
 
+    def rename(self, old: VolumeRef, new: VolumeRef) -> int:
+        """Gives ``new`` the backups of ``old``, under the names that they have; how many. Idempotent. Raises
+        EngineFailed."""
+        source, target, count = self._folder(old), self._folder(new), 0
+        try:
+            target.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for one in self.of(old):
+                (source / one.file).rename(target / one.file)
+                count += 1
+            _sync(target)
+        except OSError as error:
+            raise EngineFailed(
+                f"The backups of {old} in {source} cannot be moved to {target}: {error.strerror or error}.",
+                advice="Check both folders, and give the same command again.",
+            ) from error
+        return count
+
     def prune(self, ref: VolumeRef, keep: int) -> None:
         """Removes all but the newest ``keep``. Idempotent."""
         for one in self.of(ref)[keep:]:

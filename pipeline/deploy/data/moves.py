@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
+from pipeline.deploy.data.renamed_backups import RenamedBackups
 from pipeline.deploy.data.volumes import TRANSFER, VolumeWork
 from pipeline.deploy.heartbeat import HeldLease, fenced
 from pipeline.deploy.tools.telling import Tell
@@ -21,7 +22,8 @@ class VolumeMoves(VolumeWork):
         """Gives a pipeline's volume the name ``target``. Raises as ``movable``, RequestError if the other has files of
         its own, and TryAgain."""
         engine = self.movable(source, target)
-        with ExitStack() as stack:
+        backups = self.backups()
+        with backups.alone(source, target), self._access.replacing(source, target), ExitStack() as stack:
             held: list[HeldLease] = []
             for owner, environment in sorted({(one.owner, one.environment) for one in (source, target)}):
                 name, record = f"{owner}/{environment}", self._store.environment(owner, environment)
@@ -37,8 +39,13 @@ class VolumeMoves(VolumeWork):
 
             self.carry(fenced(engine, insist), source, target, tell)
             insist()
-            self.remove(source)
+            for line in backups.follow(source, target):
+                tell(line)
+            self._remove(source)
         tell(f"Removed the volume {source}.")
+
+    def backups(self) -> RenamedBackups:
+        return RenamedBackups(self._services, self._adapters)
 
     def movable(self, source: VolumeRef, target: VolumeRef) -> Engine:
         """The engine of both. Raises NotFound, and RequestError if something has the volume."""

@@ -93,8 +93,12 @@ class VolumeWork:
         return environment.engine if environment and environment.engine in keys else keys[0]
 
     def remove(self, ref: VolumeRef) -> None:
-        """Raises NotFound, and RequestError if it is in use, also if nothing runs with it now, as between two runs by a
-        schedule."""
+        """Raises NotFound, InUse while a backup of it runs, and RequestError if it is in use, also if nothing runs with
+        it now, as between two runs by a schedule."""
+        with self._access.replacing(ref):
+            self._remove(ref)
+
+    def _remove(self, ref: VolumeRef) -> None:
         key = self.find(ref)
         if serving := self._serving_with(ref):
             raise RequestError(
@@ -108,19 +112,20 @@ class VolumeWork:
 
     def back_up(self, ref: VolumeRef) -> Generator[bytes]:
         """Its files as a tar stream, between the commands that the release which serves names for it. Close it. Raises
-        NotFound, and EngineFailed if such a command fails: then nothing was read."""
+        NotFound, InUse while its files are replaced, and EngineFailed if such a command fails, before it reads."""
         engine = self._adapters.engines.of(self.find(ref))
         spec = self._serving_with(ref)
         said = spec.config.service.volumes[ref.name] if spec else None
-        try:
-            if spec and said and said.before_backup:
-                self._command(engine, spec, "before-backup", said.before_backup)
-            watch = Deadline(self._adapters.clock, TRANSFER, f"Reading the volume {ref}")
-            with closing(engine.volumes.export_volume(ref, watch)) as pieces:
-                yield from pieces
-        finally:
-            if spec and said and said.after_backup:
-                self._command(engine, spec, "after-backup", said.after_backup)
+        with self._access.reading(ref):
+            try:
+                if spec and said and said.before_backup:
+                    self._command(engine, spec, "before-backup", said.before_backup)
+                watch = Deadline(self._adapters.clock, TRANSFER, f"Reading the volume {ref}")
+                with closing(engine.volumes.export_volume(ref, watch)) as pieces:
+                    yield from pieces
+            finally:
+                if spec and said and said.after_backup:
+                    self._command(engine, spec, "after-backup", said.after_backup)
 
     def restore(self, ref: VolumeRef, tar: Iterable[bytes], *, stop: bool) -> tuple[str, ...]:
         """Replaces its files; what was done. ``stop``: what runs in the environment is ended once all is unpacked, and
@@ -138,9 +143,9 @@ class VolumeWork:
                 "Kubernetes they get a 503).",
             )
         watch = Deadline(self._adapters.clock, TRANSFER, f"Writing the volume {ref}")
-        engine.volumes.ensure_volume(ref, self._asked(ref))
         said = [f"{ref} has the files of the backup."]
-        with ExitStack() as stack:
+        with self._access.replacing(ref), ExitStack() as stack:
+            engine.volumes.ensure_volume(ref, self._asked(ref))
             held: list[HeldLease] = []
             # From `end` on the lease is read before the files are replaced as well.
             fence = fenced(engine, lambda: held[0].insist() if held else None)

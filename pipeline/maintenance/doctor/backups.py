@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.deploy.data.backups import configured, named, state_of
+from pipeline.deploy.data.backup_places import configured, named, state_of
 from pipeline.deploy.services import Services
 from pipeline.domain.volumes import VolumeRef
 from pipeline.errors import PushliveError

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
+from pipeline.deploy.data.access import VolumeAccess
 from pipeline.deploy.data.accessory_users import FILE
 from pipeline.deploy.heartbeat import HeldLease, fenced
 from pipeline.deploy.tools.telling import Tell, told
@@ -65,12 +66,17 @@ class AccessoryMoves(AccessoryActs):
 
             old = self._known_record(ref.name, ref.environment)
             self._refuse_move(old, to)
+            backups = self._operations.volumes().backups()
+            stack.enter_context(backups.alone(ref.volume, to.volume))
+            stack.enter_context(VolumeAccess(self._store, self._clock).replacing(ref.volume, to.volume))
             engine = fenced(self._engines.of(ref.engine), insist)
             new = self._store.accessories.get(to.name, to.environment)
             if new is None:
                 new = self._carried(old, to, by, engine, held, tell)
             watch = Deadline(self._clock, LIMIT, "starting the accessory")
             engine.accessories.keep_accessory(self._care.spec(new), watch)
+            for line in backups.follow(ref.volume, to.volume):
+                tell(line)
             engine.accessories.remove_accessory(ref)
             if old.config.volume:
                 engine.volumes.remove_volume(ref.volume)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from functools import partial
 
 from pipeline.config.diff import accessory_differences
+from pipeline.deploy.data.access import VolumeAccess
 from pipeline.deploy.data.volumes import TRANSFER
 from pipeline.deploy.heartbeat import HeldLease
 from pipeline.deploy.tools.telling import Tell, told
@@ -55,7 +56,7 @@ class AccessoryUpgrades(AccessoryMoves):
 
     def _upgrade(self, ref: AccessoryRef, by: Who, tell: Tell) -> None:
         watch = Deadline(self._clock, LIMIT, "upgrading the accessory")
-        with self._care.lease(ref.id, watch) as lease:
+        with self._care.lease(ref.id, watch) as lease, self._alone(ref):
             record = self._known_record(ref.name, ref.environment)
             changes = self._changes(record)
             tell(f"{ref.id}: {'; '.join(changes)}")
@@ -129,7 +130,7 @@ class AccessoryUpgrades(AccessoryMoves):
 
     def _take_back(self, ref: AccessoryRef, by: Who, tell: Tell) -> None:
         watch = Deadline(self._clock, LIMIT, "taking the accessory back")
-        with self._care.lease(ref.id, watch) as lease:
+        with self._care.lease(ref.id, watch) as lease, self._alone(ref):
             record = self._known_record(ref.name, ref.environment)
             before, engine = self._before(record), lease.fenced(self._engines.of(ref.engine))
             old = replace(record, config=before.config, secrets=before.secrets, stopped="")
@@ -151,6 +152,10 @@ class AccessoryUpgrades(AccessoryMoves):
             engine.volumes.remove_volume(ref.before_upgrade)
         self._move_entries()
         tell(f"{ref.id} is as it was before its upgrade, and ready. pipelines.yaml still says otherwise.")
+
+    def _alone(self, ref: AccessoryRef) -> AbstractContextManager[None]:
+        """No backup of its data runs meanwhile: it would end with the accessory."""
+        return VolumeAccess(self._store, self._clock).replacing(ref.volume, ref.before_upgrade)
 
     def _has_run(self, record: AccessoryRecord, engine: Engine) -> bool:
         """True if its container was made from the definition in the record, so that it may have written. Otherwise the

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.config.models import Config
-from pipeline.deploy.data.backups import named, of_environment, state_of
+from pipeline.deploy.data.backup_places import named, of_environment, state_of
 from pipeline.lib import codec
 from pipeline.store import Store
 

@@ -11,7 +11,8 @@ from typing import Any
 from pipeline.config.workload.accessory_rules import pairs
 from pipeline.config.workload.backup import Backup
 from pipeline.deploy.data.accessory_restore import AccessoryRestore
-from pipeline.deploy.data.backups import LATEST, BackupWork, named
+from pipeline.deploy.data.backup_places import LATEST, named
+from pipeline.deploy.data.backups import BackupWork
 from pipeline.deploy.data.kept import chunks
 from pipeline.deploy.services import Services
 from pipeline.domain.audit_chain import Who
