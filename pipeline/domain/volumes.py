@@ -85,12 +85,12 @@ class BackupState:
         """Whether one is to be made now by the schedule."""
         if not said.every or (self.good and 0 <= now - self.good.at < said.every):
             return False
-        wait = min(max(said.every / 4, SHORTEST), LONGEST) if self.failed else said.every
-        return not 0 <= now - self.tried < wait
+        # Whatever became of the last attempt: the process that made it may have been killed.
+        return not 0 <= now - self.tried < min(max(said.every / 4, SHORTEST), LONGEST)
 
     def unsent(self, said: Backup, now: float) -> KeptBackup | None:
         """One that only has to be sent: it is younger than the schedule asks for."""
-        if self.made is None or self.made == self.good or not self.failed:
+        if self.made is None or self.made == self.good:
             return None
         return self.made if 0 <= now - self.made.at < said.every else None
 

@@ -105,6 +105,8 @@ def test_data_stays_through_releases_backups_and_removals(service: Service) -> N
     for one in page.split("```\n")[1].splitlines():
         moved = service.pushlive(*shlex.split(one)[1:]).out
     assert "shop/live/data has all files of hello/live/data" in moved
+    assert "of shop/live/data now." in moved
+    assert [row["owner"] for row in service.ask("GET", "/api/backups")["backups"] if row["kept"]] == ["shop"]
     service.pushlive("volume", "backup", "shop/live/data", "--to", str(backup))
     with tarfile.open(backup) as archive:
         found = archive.extractfile("./releases").read().decode()  # type: ignore[union-attr]
