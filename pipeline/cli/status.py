@@ -110,6 +110,8 @@ def _beside(environment: dict[str, Any], now: float, paint: Paint) -> list[str]:
     bake = environment.get("bake") or {}
     if bake.get("state") in ("baking", "baked"):
         known.append(str(bake["text"]))
+    if often := (environment.get("health") or {}).get("revived"):
+        known.append(f"did not answer and was started again {_times(often)}")
     if environment.get("autoscaled") and (health := environment.get("health")):
         known.append(f"{health['replicas']} replicas, which an autoscaler sets")
     for one in environment.get("processes") or ():

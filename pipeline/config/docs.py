@@ -40,6 +40,7 @@ from pipeline.config.workload.kubernetes import (
     Requests,
     ServiceOptions,
 )
+from pipeline.config.workload.liveness import Liveness
 from pipeline.config.workload.processes import Process, ProcessReady
 from pipeline.config.workload.release import ReleaseCommand
 from pipeline.config.workload.volumes import Volume
@@ -65,6 +66,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`registry`", Registry),
     ("`service`", Service),
     ("`health`", HealthCheck),
+    ("`liveness`", Liveness),
     ("`release`", ReleaseCommand),
     ("`requests`", Requests),
     ("`kubernetes`", KubernetesOptions),

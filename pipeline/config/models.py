@@ -46,6 +46,7 @@ from pipeline.config.workload.bake import DEFAULT as BAKED_FOR
 from pipeline.config.workload.bake import Bake
 from pipeline.config.workload.container import ContainerOptions
 from pipeline.config.workload.kubernetes import AUTO, ClusterOptions, Replicas
+from pipeline.config.workload.liveness import Liveness
 from pipeline.config.workload.processes import Process, Processes, merged
 from pipeline.config.workload.release import ReleaseCommand
 from pipeline.config.workload.volumes import Volume, meeting
@@ -77,6 +78,7 @@ Occasion = Literal[
     "up",
     "bake",
     "baked",
+    "restarted",
 ]
 
 
@@ -101,6 +103,7 @@ class Notify(Model):
             "cron",
             "backup",
             "bake",
+            "restarted",
         ),
         min_length=1,
     )
@@ -109,7 +112,8 @@ class Notify(Model):
     took longer than `budget.whole`; `down`, `degraded`, `up`: the release that serves stopped working, or works
     with only some of its replicas or processes, and works again; `cron`: a run by a schedule failed or was missed;
     `backup`: a backup failed, or the last good one is old; `bake`: a release failed while it was watched after its
-    switch, and was not taken back; `baked`: one did not fail."""
+    switch, and was not taken back; `baked`: one did not fail; `restarted`: a web container did
+    not answer and was started again, by `liveness`."""
 
 
 Receivers = Annotated[tuple[Notify, ...], Field(max_length=20)]
@@ -176,6 +180,7 @@ class Service(ContainerOptions, ClusterOptions):
     """The port on which the application listens, on 0.0.0.0. It is told by the variable `PORT`, unless `env` or
     `secrets` has that name."""
     health: HealthCheck = HealthCheck()
+    liveness: Liveness = Liveness()
     ready: Limit = 60.0
     """How long the application may take to become ready."""
     replicas: Replicas = 1

@@ -46,6 +46,7 @@ from pipeline.config.workload.kubernetes import (
     Requests,
     ServiceOptions,
 )
+from pipeline.config.workload.liveness import Liveness
 from pipeline.config.workload.processes import Process, ProcessReady
 from pipeline.config.workload.release import ReleaseCommand
 from pipeline.config.workload.volumes import Volume
@@ -61,6 +62,7 @@ _M, _D = Owner.MAINTAINER, Owner.DEVELOPER
 _SERVICE = {
     "port": _D,
     "health": _M,  # a check
+    "liveness": _M,
     "ready": _D,
     "replicas": _D,
     "cpu": _D,
@@ -138,6 +140,7 @@ OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {
     ServiceOptions: {"type": _M, "annotations": _M},
     IngressOptions: {"annotations": _M, "tls": _M},
     ClaimOptions: {"size": _M, "class": _M, "access": _M},
+    Liveness: {"restart": _M},
     ReleaseCommand: {
         "command": _D,
         "timeout": _M,  # how long it may keep other runs out of the environment

@@ -86,6 +86,16 @@ class CommandRun:
     undone: float = 0.0
 
 
+@dataclass(frozen=True)
+class Revival:
+    """A replica that did not answer was started again, so often in short succession, the last time then."""
+
+    release: int
+    run: int
+    count: int
+    last: float
+
+
 class BakeOutcome(StrEnum):
     """How the time after a switch ended for a release."""
 
@@ -145,6 +155,8 @@ class Environment:
     failing: dict[str, Down] = field(default_factory=dict)  # processes that the receivers were told of
     commands: tuple[CommandRun, ...] = ()  # one for each release at most, oldest first
     bakes: tuple[Bake, ...] = ()  # oldest first; only the last one can be without an outcome
+
+    revived: dict[str, Revival] = field(default_factory=dict)  # by replica
 
     @property
     def id(self) -> str:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pipeline.domain.environment import Environment
 from pipeline.domain.health import moved
 from pipeline.domain.run import Run
-from pipeline.domain.watching import bake
+from pipeline.domain.watching import bake, liveness
 from pipeline.maintenance.damage import Damage
 from pipeline.maintenance.job import Job
 from pipeline.ports.clock import Clock
@@ -83,7 +83,8 @@ def moved_environment(environment: Environment, seconds: float) -> Environment:
     processes = {name: moved(one, seconds) for name, one in environment.processes.items()}
     failing = {name: replace(one, since=one.since + seconds) for name, one in environment.failing.items()}
     changed = replace(environment, slots=slots, health=health, down=down, degraded=degraded)
-    return bake.moved(replace(changed, processes=processes, failing=failing), seconds)
+    changed = replace(changed, processes=processes, failing=failing)
+    return liveness.moved(bake.moved(changed, seconds), seconds)
 
 
 def moved_run(run: Run, seconds: float) -> Run:

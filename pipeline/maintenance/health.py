@@ -64,6 +64,15 @@ class Watches(Job):
 
         self._store.transact(environment.pipeline, act)
 
+    def _masked(self, pipeline: str) -> Mask:
+        def masked(text: str) -> str:
+            try:
+                return self._vault.mask(pipeline)[0].text(text)
+            except PushliveError:
+                return "its check fails"  # a text that cannot be masked is not shown
+
+        return masked
+
     def _is_busy(self, environment: Environment) -> bool:
         """A run, a restart or a restore is at work in an environment whose release is watched after its switch."""
         return environment.bake is not None and not self._store.leases.free(f"env:{environment.id}")
@@ -123,15 +132,6 @@ class WatchHealth(Watches):
             checked = {one.name: one for one in engine.traffic.health(spec)}
             replicas = engine.slots.replicas(ref)
             yield slot, tuple(_seen(one, checked.get(one.name), mask) for one in replicas)
-
-    def _masked(self, pipeline: str) -> Mask:
-        def masked(text: str) -> str:
-            try:
-                return self._vault.mask(pipeline)[0].text(text)
-            except PushliveError:
-                return "its check fails"  # a text that cannot be masked is not shown
-
-        return masked
 
 
 def _told(tx: Transaction, before: Environment, after: Environment, now: float) -> Iterator[str]:

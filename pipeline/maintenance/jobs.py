@@ -31,6 +31,7 @@ from pipeline.maintenance.requeue import Requeue
 from pipeline.maintenance.unrecorded_heads import UnrecordedHeads
 from pipeline.maintenance.watching.answers import CountAnswers
 from pipeline.maintenance.watching.baking import Baking, TakeBack
+from pipeline.maintenance.watching.revive import Revive
 from pipeline.maintenance.workload.accessories import KeepAccessories
 from pipeline.maintenance.workload.backups import MakeBackups
 from pipeline.maintenance.workload.processes import WatchProcesses
@@ -88,6 +89,7 @@ class Jobs:
         self.answers = CountAnswers(services, adapters, self.damage)
         self.processes = WatchProcesses(services, adapters, self.damage)
         self.baking = Baking(services, adapters, self.damage, take_back)
+        self.revive = Revive(services, adapters, self.damage)
         self.backups = MakeBackups(services, adapters)
         self.volume_sizes = VolumeSizes(store, adapters.engines, clock.now)
         self.missing_images = MissingImages(store, builder, clock, settings.instance, self.damage)
@@ -110,6 +112,7 @@ class Jobs:
                     self.health,
                     self.processes,
                     self.baking,
+                    self.revive,
                     self.missing_images,
                     self.backups,
                     self.demands,

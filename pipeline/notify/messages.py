@@ -129,6 +129,17 @@ def up(tx: Transaction, environment: Environment, found: Down, now: float, what:
     _of_health(tx, environment, found, "up", now, text)
 
 
+def restarted(tx: Transaction, environment: Environment, replica: str, said: str, now: float) -> None:
+    """Queues the notification that a web container did not answer and is started again."""
+    release = environment.serving
+    what = f"{environment.id}: {replica} of r{release} did not answer and was started again: {said}"
+    text = f"{what}. {what_next(environment)}"
+    name = f"{environment.id}/restarted/{replica}/{_stamp(now)}"
+    notice = Notice(name, "restarted", now, "", environment.pipeline, release=release)
+    notice = _with(notice, text=text, environment=environment.name, reason=said)
+    _queue(tx, _parsed(tx.config(tx.fact(CURRENT))), notice)
+
+
 def bake_failed(tx: Transaction, environment: Environment, bake: Bake) -> None:
     """Queues the notification that a release failed while it was watched, and was left where it is."""
     text = f"{environment.id}: {bake.reason}. {what_next(environment)}"

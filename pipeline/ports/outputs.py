@@ -66,5 +66,9 @@ class Restarts(Protocol):
         and digits. With `one` there is no such container: requests wait in the proxy instead. Raises AppFailed if one
         does not become healthy: the others serve on then."""
 
+    def revive(self, spec: SlotSpec, name: str) -> None:
+        """Starts that web container of the slot again, which runs and does not answer: it has `stop` to end. Does not
+        wait until it is healthy. Does nothing on an engine that does it by itself."""
+
     def forget_restart(self, ref: SlotRef, mark: str) -> None:
         """Removes that container. Idempotent."""

@@ -7,12 +7,14 @@ from typing import Any
 from pipeline.domain import outages
 from pipeline.domain.environment import Environment
 from pipeline.domain.release import Release
+from pipeline.domain.watching import liveness
 
 
 def shown(environment: Environment | None) -> dict[str, Any] | None:
     """None if nothing serves, or if the keeper has not looked yet. ``state``: up, down, or degraded if only some
     replicas serve; ``text``: what there is to say, "" if nothing; ``since``: since when it is down,
-    None if it is not. Times are seconds since the epoch."""
+    None if it is not; ``revived``: how often replicas of it were started again because they did not answer. Times are
+    seconds since the epoch."""
     found = outages.serving_health(environment) if environment else None
     if found is None:
         return None
@@ -25,6 +27,7 @@ def shown(environment: Environment | None) -> dict[str, Any] | None:
         "replicas": found.replicas,
         "restarts": found.restarts,
         "restarts_since": found.restarts_since or None,
+        "revived": sum(one.count for one in liveness.revivals(environment)) if environment else 0,
     }
 
 

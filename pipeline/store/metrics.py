@@ -25,6 +25,7 @@ from pipeline.domain.measuring.measurements import (
 )
 from pipeline.domain.outages import process_known, serving_health
 from pipeline.domain.run import Run, State
+from pipeline.domain.watching.liveness import revivals
 from pipeline.errors import DamagedRecord, StoreUnavailable
 from pipeline.store.connection import Client, read, translate
 from pipeline.store.outbox import GIVEN_UP
@@ -148,6 +149,13 @@ class Metrics:
                 one.down[str(environment)] = health is not None and health.down
                 one.restarts[str(environment)] = health.restarts if health else 0
                 one.out_of_memory[str(environment)] = health.out_of_memory if health else 0
+                if health:
+                    one.serving[str(environment)], one.replicas[str(environment)] = (
+                        health.serving,
+                        health.replicas,
+                    )
+                one.watched[str(environment)] = found.bake is not None
+                one.revived[str(environment)] = sum(each.count for each in revivals(found))
                 for process in found.processes:
                     if known := process_known(found, process):
                         missing = known.replicas - known.serving

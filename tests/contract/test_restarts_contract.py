@@ -45,3 +45,13 @@ def test_a_replica_that_a_broken_off_restart_took_out_gets_requests_again(kit: K
     assert kit.engine.restore(kit.spec())
     assert kit.engine.missing(kit.spec()) == ()
     assert [one.healthy for one in kit.engine.health(kit.spec())] == [True, True]
+
+
+def test_a_replica_that_is_started_again_by_itself_keeps_its_place(kit: Kit) -> None:
+    spec = kit.spec()
+    kit.stand(spec)
+    before = {one.name: one.address for one in kit.engine.replicas(spec.ref)}
+    kit.engine.revive(spec, next(iter(before)))
+    assert {one.name: one.address for one in kit.engine.replicas(spec.ref)} == before
+    assert {one.state for one in kit.engine.replicas(spec.ref)} == {"running"}
+    kit.engine.ready(spec, lambda _: None, kit.watch())

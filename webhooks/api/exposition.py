@@ -34,6 +34,7 @@ class _Collector(Collector):
         yield from _runs(self._found)
         yield from _durations(self._found)
         yield from _environments(self._found)
+        yield from _watched(self._found)
         yield from _processes(self._found)
 
 
@@ -170,6 +171,36 @@ def _environments(found: Measurements) -> Iterator[Metric]:
             for name, one in found.pipelines.items()
             for environment, count in one.out_of_memory.items()
         ),
+    )
+
+
+def _watched(found: Measurements) -> Iterator[Metric]:
+    """What is seen of each environment's release."""
+    labels = ["pipeline", "environment"]
+    pipelines = found.pipelines.items()
+    yield _gauge(
+        "pushlive_environment_replicas",
+        "Web replicas of the release that serves.",
+        labels,
+        (([name, key], count) for name, one in pipelines for key, count in one.replicas.items()),
+    )
+    yield _gauge(
+        "pushlive_environment_replicas_serving",
+        "Those of them that answer.",
+        labels,
+        (([name, key], count) for name, one in pipelines for key, count in one.serving.items()),
+    )
+    yield _gauge(
+        "pushlive_environment_baking",
+        "1 while a release is watched after its switch, by `bake`.",
+        labels,
+        (([name, key], int(yes)) for name, one in pipelines for key, yes in one.watched.items()),
+    )
+    yield _gauge(
+        "pushlive_environment_revived",
+        "Restarts of the serving release's web containers that did not answer, by `liveness`, in short succession.",
+        labels,
+        (([name, key], count) for name, one in pipelines for key, count in one.revived.items()),
     )
 
 

@@ -79,6 +79,7 @@ class EngineState(Script):
         self.paused: set[EnvironmentKey] = set()  # where requests wait
         self.contents: dict[SlotRef, SlotContent] = {}
         self.counted: dict[SlotRef, Answered] = {}  # what people's requests got
+        self.revivals: list[str] = []  # replicas that were started again
         self.beside: dict[SlotRef, dict[str, ProcessReplica]] = {}  # processes by name
         self.scheduled: dict[EnvironmentKey, dict[Job, JobState]] = {}
         self.now: Callable[[], float] = time.time

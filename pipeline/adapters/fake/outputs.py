@@ -58,6 +58,10 @@ class FakeRestarts(EngineState):
                 watch.check()
                 emit(Event("line", 0.0, f"{name} was restarted"))
 
+    def revive(self, spec: SlotSpec, name: str) -> None:
+        with self.call("revive", spec, name):
+            self.revivals.append(name)
+
     def forget_restart(self, ref: SlotRef, mark: str) -> None:
         with self.call("forget_restart", ref, mark):
             pass

@@ -35,9 +35,9 @@ from pipeline.adapters.kubernetes.names import (
 )
 from pipeline.adapters.kubernetes.workload.claims import one_node_label, with_volumes
 from pipeline.adapters.kubernetes.workload.options import with_options
+from pipeline.adapters.kubernetes.workload.probes import PROBES, probes
 from pipeline.adapters.kubernetes.workload.routes import with_ingress_options, with_service_options
 from pipeline.adapters.workload import CAP_DROP, environment, fingerprint, port
-from pipeline.config.checks.health import ANSWER
 from pipeline.config.workload.kubernetes import IngressOptions, ServiceOptions
 from pipeline.domain.adoption import remembered
 from pipeline.domain.engine_types import SlotRef, SlotSpec
@@ -194,7 +194,7 @@ class Manifests:
         """A pod that runs a command once, with the release's image and variables. ``entrypoint``: the command is given
         to the image's own."""
         container = self._container(spec, more)
-        for key in ("args", "ports", "readinessProbe", "lifecycle"):
+        for key in ("args", "ports", *PROBES, "lifecycle"):
             container.pop(key, None)
         container["args" if entrypoint else "command"] = [literal(word) for word in argv]
         pod = self._pod(spec, container) | {"restartPolicy": "Never"}
@@ -278,18 +278,7 @@ class Manifests:
                     "memory": _memory(asked.memory or service.memory),
                 },
             },
-            "readinessProbe": {
-                "httpGet": {
-                    "path": service.health.path,
-                    "port": PORT,
-                    "scheme": "HTTP",
-                    "httpHeaders": [{"name": k, "value": v} for k, v in _probe_headers(spec).items()],
-                },
-                "periodSeconds": 1,
-                "timeoutSeconds": ANSWER,
-                "failureThreshold": 3,
-                "successThreshold": 1,
-            },
+            **probes(service, PORT, _probe_headers(spec)),
             "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP}}},
             "securityContext": {
                 "allowPrivilegeEscalation": False,

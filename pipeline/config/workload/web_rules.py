@@ -13,6 +13,7 @@ Line = Callable[..., int]  # the line of a key, or of the last one above it that
 _USELESS = {
     "port": "nothing listens",
     "health": "nothing answers requests; `ready` of a process says when it is ready",
+    "liveness": "nothing answers requests; a process that ends is started again",
     "replicas": "they are those of the web process; write `replicas` of a process",
     "one": "processes have a key `one` of their own",
     "command": "it is the web process's; write `command` of a process",

@@ -76,6 +76,10 @@ class PipelineMeasurements:
     out_of_memory: dict[str, int] = field(
         default_factory=dict
     )  # its replicas that were killed for memory last
+    serving: dict[str, int] = field(default_factory=dict)  # replicas that serve, by environment
+    replicas: dict[str, int] = field(default_factory=dict)  # that there are
+    watched: dict[str, bool] = field(default_factory=dict)  # a release is watched after its switch
+    revived: dict[str, int] = field(default_factory=dict)  # restarts of replicas that did not answer
     processes: dict[tuple[str, str], ProcessMeasurements] = field(
         default_factory=dict
     )  # by environment and process

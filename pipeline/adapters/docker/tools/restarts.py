@@ -33,6 +33,11 @@ class DockerRestarts(DockerTerminals, DockerProcesses):
             self._restart_beside(spec, mark, emit, watch)
         self._restart_processes(spec, emit, watch)
 
+    def revive(self, spec: SlotSpec, name: str) -> None:
+        """Its connections are not waited for: it answers none of them. It keeps its address."""
+        if name in self._bodies(spec):
+            self._api.restart(name, containers.stop_seconds(spec))
+
     def _restart_processes(self, spec: SlotSpec, emit: Emit, watch: Watch) -> None:
         """One container after another, so that a queue keeps a worker. The keeper creates what is missing."""
         there = {name_of(one): one for one in self._of_slot(spec.ref)}

@@ -29,6 +29,9 @@ class KubeRestarts(KubeProcesses):
         for name, process in spec.config.service.processes_in_use.items():
             self._restart_process(spec, name, kind_of(process), emit, watch)
 
+    def revive(self, spec: SlotSpec, name: str) -> None:
+        """The pod's liveness probe does it."""
+
     def _restart_process(self, spec: SlotSpec, process: str, kind: str, emit: Emit, watch: Watch) -> None:
         """All its pods at once: the cluster starts new ones only once the old ones have ended."""
         old = {pod["metadata"]["uid"] for pod in self._working_of(spec, process)}

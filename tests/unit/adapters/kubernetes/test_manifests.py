@@ -230,6 +230,18 @@ def test_nodes_log_in_to_the_registry_with_a_pull_secret() -> None:
     assert "imagePullSecrets" not in pod(spec(registry=Registry(repository="r.example.com/hello")))
 
 
+def test_a_pod_has_a_liveness_probe_only_if_liveness_says_so() -> None:
+    plain = container(spec(health="/healthz", ready=30.0))
+    assert {"livenessProbe", "startupProbe"} & plain.keys() == set()
+    found = container(spec(health="/healthz", ready=30.0, liveness="restart"))
+    assert found["readinessProbe"] == plain["readinessProbe"]
+    get = plain["readinessProbe"]["httpGet"]
+    alive, start = found["livenessProbe"], found["startupProbe"]
+    assert (alive["httpGet"], alive["failureThreshold"] * alive["periodSeconds"]) == (get, 60)
+    # While it starts, it has as long as `ready` says.
+    assert (start["httpGet"], start["failureThreshold"] * start["periodSeconds"]) == (get, 30)
+
+
 # ── the hash ──────────────────────────────────────────────
 
 
