@@ -286,7 +286,7 @@ def _setting(spec: FieldInfo) -> str:
         return ""
     if kind == "size":
         return show_size(value).replace(" ", "") if value else "0"
-    if kind == "duration":
+    if kind in ("duration", "age"):
         return write_duration(value)
     return f"{value:g}" if isinstance(value, float) else str(value)
 

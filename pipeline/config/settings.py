@@ -136,6 +136,10 @@ class Settings(BaseSettings):
     """how long a failed container is kept for inspection"""
     log_limit: Bytes = 16 << 20
     """size limit of the log of one run"""
+    logs_keep: Age = 365 * 86400.0
+    """how long the log of an ended run is kept, e.g. 90d, 2y; 0: for ever. After a day it is compressed"""
+    logs_size: Bytes = 10 << 30
+    """how much disk space these logs may take together, the oldest go first; 0: any amount"""
     evidence_keep: Age = 0.0
     """how long the record of an ended run is kept, e.g. 2y; 0: for ever. Those of releases that serve
     are kept in any case"""

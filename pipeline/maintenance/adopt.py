@@ -118,7 +118,7 @@ class _Adopt:
     def _logged(self, pipeline: str) -> Iterator[int]:
         """The numbers of the runs whose logs are kept."""
         folder = self._settings.data / "logs" / pipeline
-        names = (file.stem for file in folder.glob("*.log"))
+        names = (file.name.partition(".")[0] for file in folder.glob("*.log*"))
         yield from (int(name) for name in names if is_number(name))
 
     # ── what becomes of it ───────────────────────────────────────────────────

@@ -23,6 +23,7 @@ from pipeline.maintenance.images.build_cache import BuildCache
 from pipeline.maintenance.images.image_gc import ImageGc
 from pipeline.maintenance.images.missing_images import MissingImages
 from pipeline.maintenance.job import Job
+from pipeline.maintenance.logs import KeepLogs
 from pipeline.maintenance.promotion.opening import Opening
 from pipeline.maintenance.proxy import Proxy
 from pipeline.maintenance.recognition import Recognition
@@ -93,6 +94,7 @@ class Jobs:
         self.backups = MakeBackups(services, adapters)
         self.volume_sizes = VolumeSizes(store, adapters.engines, clock.now)
         self.missing_images = MissingImages(store, builder, clock, settings.instance, self.damage)
+        self.logs = KeepLogs(store, settings, clock, self.damage)
         self.left_sessions = LeftSessions(store, adapters.engines, self.damage.add)
         self.build_cache = BuildCache(builder, settings.build_cache)
         self.image_gc = ImageGc(store, builder, settings.instance, settings.keep_releases, self.damage)
@@ -118,6 +120,6 @@ class Jobs:
                     self.demands,
                 ),
             ),
-            Period(15.0, (self.answers,)),
+            Period(15.0, (self.answers, self.logs)),
             Period(300.0, (self.image_gc, self.build_cache, self.volume_sizes)),
         )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pipeline.domain.events import Event
@@ -51,11 +52,25 @@ def _log_only(event: Event) -> tuple[str, ...]:
     return ()
 
 
+def is_kept(file: Path) -> bool:
+    """True if there is a log, as it is or compressed."""
+    return file.exists() or _compressed(file).exists()
+
+
+def _compressed(file: Path) -> Path:
+    return file.with_name(file.name + ".gz")
+
+
 def read(file: Path, stage: str = "") -> Iterator[str]:
     """The log's lines, or those of one stage. Empty if there is no file."""
-    if not file.exists():
-        return
-    with file.open(encoding="utf-8", errors="replace") as opened:
-        for line in opened:
-            if not stage or line[13:].startswith(f"{stage} "):
-                yield line
+    try:
+        with file.open(encoding="utf-8", errors="replace") as opened:
+            yield from _of(opened, stage)
+    except FileNotFoundError:
+        if _compressed(file).exists():
+            with gzip.open(_compressed(file), "rt", encoding="utf-8", errors="replace") as text:
+                yield from _of(text, stage)
+
+
+def _of(lines: Iterable[str], stage: str) -> Iterator[str]:
+    return (line for line in lines if not stage or line[13:].startswith(f"{stage} "))

@@ -210,7 +210,13 @@ class Queries:
         run = self._store.run(pipeline, number)
         if stage and stage not in run.stages:
             raise NotFound(f"{run.id} has no stage {stage!r}.", advice=f"It has: {', '.join(run.stages)}.")
-        return file.read(file.path(self._settings.data, pipeline, number), stage)
+        log = file.path(self._settings.data, pipeline, number)
+        if run.started and run.ended and not file.is_kept(log):
+            raise NotFound(
+                f"the log of {run.id} is not kept any more (PUSHLIVE_LOGS_KEEP, PUSHLIVE_LOGS_SIZE).",
+                advice=f"`pushlive show '{run.id}'` has its steps, times and checks.",
+            )
+        return file.read(log, stage)
 
     def output(self, pipeline: str, *, environment: str = "", lines: int = 200) -> tuple[str, ...]:
         """The application's last output in that environment (default: the last one), each slot under a heading: the

@@ -13,7 +13,7 @@ from pipeline.domain.environment import Environment
 from pipeline.domain.outages import process_known, process_reason, serving_health, what_next
 from pipeline.errors import PushliveError, TryAgain
 from pipeline.lib.units import show_size
-from pipeline.maintenance.doctor import accessories, backups, demands, evidence
+from pipeline.maintenance.doctor import accessories, backups, demands, evidence, logs
 from pipeline.maintenance.doctor.check import Check, check, tried
 from pipeline.notify.delivery import display_name, outages
 from pipeline.ports.adapters import Adapters
@@ -55,6 +55,7 @@ def examine(
         evidence.examine(services, adapters.clock.now()),
         *_proxies(engines, inspection),
         _disk(settings),
+        logs.examine(settings),
         *_repositories(services, inspection),
         _build_caps(adapters),
         *_receivers(store),
