@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, ClassVar
 
 from pydantic import (
@@ -43,9 +44,9 @@ def hashed(model: Model) -> Any:
     plain = model.model_dump(mode="json")
     if not isinstance(plain, dict):
         return plain
-    for name, spec in type(model).model_fields.items():
-        value, key = getattr(model, name), spec.alias or name
-        if name not in model.ALWAYS_HASHED and value == spec.get_default():
+    for name, (key, default) in _keys(type(model)).items():
+        value = getattr(model, name)
+        if name not in model.ALWAYS_HASHED and value == default:
             plain.pop(key, None)  # a model's short form may leave it out itself
         elif isinstance(value, Model):
             plain[key] = hashed(value)
@@ -56,6 +57,12 @@ def hashed(model: Model) -> Any:
                 hashed(v) if isinstance(v, Model) else p for v, p in zip(value, plain[key], strict=True)
             ]
     return plain
+
+
+@cache
+def _keys(model: type[Model]) -> dict[str, tuple[str, Any]]:
+    """By each field's name: its key in the file, and its default, which is only compared."""
+    return {name: (spec.alias or name, spec.get_default()) for name, spec in model.model_fields.items()}
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ class LeaseHeartbeat:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join(timeout=10)
-        for lease in tuple(self._leases.values()):
+        for lease in self.held:
             self.drop(lease)
 
     def hold(self, lease: Lease) -> HeldLease:
@@ -49,19 +49,24 @@ class LeaseHeartbeat:
         self._leases[lease.key] = lease
         return HeldLease(lease.key, lease.token, lease.name, heartbeat=self)
 
+    @property
+    def held(self) -> tuple[Lease, ...]:
+        """What this worker holds, as far as it knows."""
+        return tuple(self._leases.values())
+
     def ours(self) -> bool:
         """Asks the store whether this worker still has all its leases; if it does not answer, ``lost`` decides."""
         if self.lost:
             return False
         try:
-            return self._store.leases.ours(tuple(self._leases.values()))
+            return self._store.leases.ours(self.held)
         except StoreUnavailable:
             return True
 
     def insist(self) -> None:
         """Asked before each act outside the store: engines know no fencing tokens. Raises LeaseLost."""
         if not self.ours():
-            names = ", ".join(one.name for one in tuple(self._leases.values()))
+            names = ", ".join(one.name for one in self.held)
             raise LeaseLost(f"another process has taken over {names}; this one stops.")
 
     def fenced(self, engine: Engine) -> Engine:
@@ -80,9 +85,7 @@ class LeaseHeartbeat:
         while not self._stop.wait(RENEW_EVERY):
             began = time.monotonic()
             try:
-                held = [
-                    lease for lease in tuple(self._leases.values()) if not self._store.leases.renew(lease)
-                ]
+                held = [lease for lease in self.held if not self._store.leases.renew(lease)]
             except StoreUnavailable:
                 continue
             self._renewed = began

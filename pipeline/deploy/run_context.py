@@ -217,17 +217,24 @@ class RunContext:
     def still_ours(self) -> None:
         """Asked before each act outside the store: engines know no fencing tokens. Raises LeaseLost."""
         if not self._heartbeat.ours():
-            raise LeaseLost(f"the lease on {self.run.id} is lost; this worker stops.")
+            raise self._lost()
+
+    def _lost(self) -> LeaseLost:
+        return LeaseLost(f"the lease on {self.run.id} is lost; this worker stops.")
 
     def still_wanted(self, let_finish: bool = False, command: bool = False) -> None:
         """Raises LeaseLost, or Cancelled if a person or a revert stops the run. ``let_finish``: a person stops it only
         later, which is said once. ``command``: raises Abandoned if a person no longer waits for its command."""
-        self.still_ours()
+        if self._heartbeat.lost:
+            raise self._lost()
+        mine = self.run.pipeline, self.run.number
         try:
-            run = self.store.run(self.run.pipeline, self.run.number)
-            environment = self.store.environment(run.pipeline, self._acts_in) if self._acts_in else None
+            standing = self.store.standing(self._heartbeat.held, *mine, self._acts_in)
         except StoreUnavailable:
             return  # waiting for the store is no reason to give up; the lease decides
+        if standing is None:
+            raise self._lost()
+        run, environment = standing
         if run.cancel and not let_finish:
             raise Cancelled(f"{run.id} was cancelled: {run.cancel}.")
         if run.cancel and not self._told:

@@ -16,7 +16,10 @@ from pipeline.store import Store
 CURRENT, _ERROR = "config", "config-error"
 
 
-@lru_cache(maxsize=64)
+KEPT = 64  # configurations in a process's memory
+
+
+@lru_cache(maxsize=KEPT)
 def parsed(text: str) -> Config:
     """The configuration in a text that was valid when it was stored. Raises ConfigError."""
     return loading.load(text)
@@ -34,6 +37,7 @@ class Configurations:
     def __init__(self, store: Store, file: Path) -> None:
         self._store, self._file = store, file
         self._seen: tuple[int, int] | None = None
+        self._by_hash: dict[str, Config] = {}  # a hash stands for one text, so these never change
 
     def current(self) -> tuple[str, Config]:
         """The hash and the configuration in force. Raises ConfigError if there has never been a valid one."""
@@ -52,7 +56,13 @@ class Configurations:
 
     def by_hash(self, digest: str) -> Config:
         """A stored configuration. Raises ConfigError."""
-        return parsed(self._store.config(digest))
+        known = self._by_hash.get(digest)
+        if known is None:
+            known = parsed(self._store.config(digest))
+            if len(self._by_hash) >= KEPT:
+                self._by_hash.clear()
+            self._by_hash[digest] = known
+        return known
 
     def problem(self) -> str:
         """What is wrong with the file now, "" if nothing is."""

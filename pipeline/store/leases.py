@@ -9,7 +9,7 @@ for ``TTL`` seconds on the reaper's own monotonic clock.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,11 +39,15 @@ class Lease:
         return LeaseLost(f"another worker has taken over {self.key}; this one stops.")
 
 
-def insist(pipe: Any, fences: Iterable[Lease]) -> None:
-    """Raises LeaseLost if this process no longer holds one of them. ``pipe`` must already watch their keys."""
-    for fence in fences:
-        if pipe.get(fence.key) != fence.token:
+def insist(pipe: Any, fences: Sequence[Lease], *more: str) -> list[str | None]:
+    """Raises LeaseLost if this process no longer holds one of them. ``pipe`` must already watch their keys. Returns the
+    values of the keys ``more``, which are read in the same round trip."""
+    keys = [*(fence.key for fence in fences), *more]
+    found: list[str | None] = pipe.mget(keys) if keys else []
+    for fence, token in zip(fences, found, strict=False):
+        if token != fence.token:
             raise fence.lost()
+    return found[len(fences) :]
 
 
 class Leases:

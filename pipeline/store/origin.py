@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline.errors import StoreUnknown
 from pipeline.lib import codec
@@ -53,7 +52,7 @@ class Origin:
 
     def __init__(self, client: Client, records: Records) -> None:
         self._client, self._reader = client, records
-        self._mark, self._beside = records.key("fact", "known"), records.key("fact", "unknown")
+        self.mark_key, self._beside = records.key("fact", "known"), records.key("fact", "unknown")
         self._records = tuple(records.key(name) for name in _RECORDS)
         self._seen = False  # by this process
 
@@ -62,7 +61,7 @@ class Origin:
         mark."""
         with translate():
             pipe = self._client.pipeline(transaction=False)
-            pipe.exists(self._mark)
+            pipe.exists(self.mark_key)
             pipe.exists(self._beside)
             pipe.exists(*self._records)
             marked, unknown, records = pipe.execute()
@@ -84,7 +83,7 @@ class Origin:
             pipe = self._client.pipeline(transaction=True)
             if pipelines:
                 pipe.sadd(self._records[0], *pipelines)
-            pipe.set(self._mark, f"{time.time():.0f}", nx=True)
+            pipe.set(self.mark_key, f"{time.time():.0f}", nx=True)
             pipe.delete(self._beside)
             pipe.execute()
 
@@ -99,7 +98,8 @@ class Origin:
             text = self._reader.fact(self._client, "unknown")
         return codec.load(Beside, text) if text else Beside()
 
-    def still(self, pipe: Any) -> None:
-        """Raises StoreUnknown if this process knew the store, and an empty one has taken its place since."""
-        if self._seen and not pipe.exists(self._mark):
+    def still(self, mark: str | None) -> None:
+        """Raises StoreUnknown if this process knew the store, and an empty one has taken its place since. ``mark``: the
+        value of ``mark_key``."""
+        if self._seen and not mark:
             raise Beside().error()

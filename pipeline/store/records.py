@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from pipeline.domain.environment import Environment
@@ -13,6 +13,8 @@ from pipeline.errors import DamagedRecord, NotFound
 from pipeline.store.connection import damaged, read
 
 T = TypeVar("T")
+
+BATCH = 20  # runs that are read at a time
 
 
 class Records:
@@ -28,13 +30,15 @@ class Records:
     # ── one record; raises NotFound ──────────────────────────────────────────
 
     def run(self, client: Any, pipeline: str, number: int) -> Run:
-        key = self.key("runs", pipeline)
-        text = client.hget(key, str(number))
+        return self.read_run(client.hget(self.key("runs", pipeline), str(number)), pipeline, number)
+
+    def read_run(self, text: str | None, pipeline: str, number: int) -> Run:
+        """The run from what its field has."""
         if not text:
             raise NotFound(
                 f"there is no run {pipeline}#{number}.", advice=f"`pushlive runs {pipeline}` lists them."
             )
-        return read(Run, text, key, str(number))
+        return read(Run, text, self.key("runs", pipeline), str(number))
 
     def release(self, client: Any, pipeline: str, number: int) -> Release:
         key = self.key("releases", pipeline)
@@ -47,11 +51,13 @@ class Records:
         return read(Release, text, key, str(number))
 
     def environment(self, client: Any, pipeline: str, name: str) -> Environment:
-        key = self.key("environments", pipeline)
-        text = client.hget(key, name)
+        return self.read_environment(client.hget(self.key("environments", pipeline), name), pipeline, name)
+
+    def read_environment(self, text: str | None, pipeline: str, name: str) -> Environment:
+        """The environment from what its field has."""
         if not text:
             raise NotFound(f"{pipeline}/{name} has no record: nothing has been deployed there yet.")
-        return read(Environment, text, key, name)
+        return read(Environment, text, self.key("environments", pipeline), name)
 
     # ── all of a pipeline ────────────────────────────────────────────────────
 
@@ -73,7 +79,18 @@ class Records:
     def open_runs(self, client: Any, pipeline: str) -> tuple[Run, ...]:
         """Runs that have not ended, oldest first."""
         numbers = self._members(client, self.key("open", pipeline))
-        return tuple(self.run(client, pipeline, number) for number in numbers)
+        texts = self.run_texts(client, pipeline, numbers)
+        return tuple(self.read_run(text, pipeline, number) for number, text in texts)
+
+    def run_texts(
+        self, client: Any, pipeline: str, numbers: Iterable[int]
+    ) -> Iterator[tuple[int, str | None]]:
+        """Each number with what ``read_run`` reads, a batch of them in one round trip."""
+        left = list(numbers)
+        while left:
+            batch, left = left[:BATCH], left[BATCH:]
+            found = client.hmget(self.key("runs", pipeline), [str(number) for number in batch])
+            yield from zip(batch, found, strict=True)
 
     def due(self, client: Any, pipeline: str) -> tuple[int, ...]:
         """The numbers of runs that a worker must take, or has taken, lowest first."""

@@ -11,7 +11,7 @@ import hashlib
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -117,8 +117,8 @@ class Store:
             with taking(turn), translate(), self.client.pipeline() as pipe:
                 try:
                     pipe.watch(version, *(one.key for one in fences))  # type: ignore[no-untyped-call]
-                    insist(pipe, fences)
-                    self.origin.still(pipe)
+                    (mark_of_store,) = insist(pipe, fences, self.origin.mark_key)
+                    self.origin.still(mark_of_store)
                     transaction = Transaction(
                         pipeline, pipe, self._records, self.events, self.outbox, self.audit, self.metrics
                     )
@@ -165,6 +165,24 @@ class Store:
         """Raises NotFound."""
         with translate():
             return self._records.run(self.client, pipeline, number)
+
+    def standing(
+        self, leases: Iterable[Lease], pipeline: str, number: int, environment: str
+    ) -> tuple[Run, Environment | None] | None:
+        """What a worker has to know before it goes on, in one round trip: the run, and the environment's record if
+        there is one. None if this process no longer holds each of the leases. Raises NotFound for the run."""
+        held = tuple(leases)
+        with translate():
+            pipe = self.client.pipeline(transaction=False)
+            for lease in held:
+                pipe.get(lease.key)
+            pipe.hget(self.key("runs", pipeline), str(number))
+            pipe.hget(self.key("environments", pipeline), environment)
+            *tokens, run, record = pipe.execute()
+        if tokens != [lease.token for lease in held]:
+            return None
+        found = self._records.read_environment(record, pipeline, environment) if record else None
+        return self._records.read_run(run, pipeline, number), found
 
     def recent(self, pipeline: str, limit: int, *, readable: bool = False, skip: int = 0) -> tuple[Run, ...]:
         """The newest runs after the first ``skip``, newest first; without damaged records if only the ``readable`` ones

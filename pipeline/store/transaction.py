@@ -55,9 +55,10 @@ class Transaction:
         """The runs with the highest numbers, newest first. Runs that were lost with an earlier store are left out, and
         damaged records if only the ``readable`` ones are wanted."""
         last = self._last("runs")
-        for number in range(last, max(0, last - count), -1):
+        numbers = range(last, max(0, last - count), -1)
+        for number, text in self._records.run_texts(self._pipe, self.pipeline, numbers):
             try:
-                yield self.run(number)
+                yield self._records.read_run(text, self.pipeline, number)
             except NotFound:
                 continue
             except DamagedRecord:

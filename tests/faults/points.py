@@ -97,10 +97,10 @@ def pointed_store(url: str, prefix: str, points: Points) -> Store:
     def pipeline(*arguments: Any, **options: Any) -> Any:
         points.alive()
         pipe = make(*arguments, **options)
-        execute = pipe.execute
+        execute, reads = pipe.execute, options.get("transaction") is False  # what writes is a transaction
 
         def executed(*args: Any, **named: Any) -> Any:
-            points.point("store:write")
+            points.alive() if reads else points.point("store:write")
             return execute(*args, **named)
 
         pipe.execute = executed

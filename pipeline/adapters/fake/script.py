@@ -9,7 +9,8 @@ from typing import Any
 
 from pipeline.ports.clock import Watch
 
-HANG_STEP = 0.25  # seconds that a hanging call waits at a time
+HANG_STEP = 0.25  # seconds that a hanging call waits at a time, at first
+HANG_STEP_MOST = 5.0  # in a call that hangs for long
 
 
 class IllegalOrder(AssertionError):
@@ -66,8 +67,10 @@ class Script:
         self._act(name, after=False)
         if watch:
             watch.check()
+            step = HANG_STEP
             while name in self._hangs:
-                watch.wait(HANG_STEP)
+                watch.wait(step)
+                step = min(step * 1.1, HANG_STEP_MOST)
         yield
         self._act(name, after=True)
 
