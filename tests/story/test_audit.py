@@ -231,6 +231,7 @@ while True:
 """
 
 
+@pytest.mark.long
 def test_processes_killed_while_moving_lose_and_repeat_no_entry(valkey, store, tmp_path):
     prefix = store.key("")[:-1]
     names = [f"n{number}" for number in range(200)]

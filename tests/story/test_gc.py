@@ -118,13 +118,17 @@ def test_a_damaged_record_keeps_gc_from_its_own_pipeline_alone(world) -> None:
 # ── what a revert needs ──────────────────────────────────────────────────────
 
 
+ONE = "pipelines: {hello: {environments: {live: }}}"
+
+
 def images(world) -> set[str]:
     """The releases whose tag is there."""
     return {tag for _, tag in world.builder.tags if tag[1:].isdigit()}
 
 
-def test_the_release_that_status_names_is_kept_however_many_came_after_it(world) -> None:
+def test_the_release_that_status_names_is_kept_however_many_came_after_it(make_world) -> None:
     """Commits of the same tree are releases of the same image: a revert goes back past all of them."""
+    world = make_world(ONE)
     world.push("one")
     for _ in range(60):
         number = world.accept(world.commit("two")).number
@@ -144,7 +148,8 @@ def revert_of(world) -> str:
     return hello["environments"][-1]["revert"]["text"]
 
 
-def test_gc_names_what_it_removed_once(world) -> None:
+def test_gc_names_what_it_removed_once(make_world) -> None:
+    world = make_world(ONE)
     for number in range(13):
         world.push(str(number))
     world.jobs.image_gc.keep = 1

@@ -224,6 +224,7 @@ def carry(world: World, commit: str) -> None:
     world.work()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_killed_at_every_write_each_message_comes_once_under_one_id(make_world, monkeypatch, after):
     write = 0
@@ -244,6 +245,7 @@ def test_killed_at_every_write_each_message_comes_once_under_one_id(make_world, 
     assert write > 20
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_killed_at_every_write_of_a_revert_each_message_comes_once(make_world, monkeypatch, after):
     write = 0

@@ -96,6 +96,7 @@ def test_fault_08_a_forced_push_back_to_an_older_commit_goes_live(world):
     assert live.commit == a
 
 
+@pytest.mark.long
 def test_fault_09_five_hundred_pushes_are_each_kept_and_have_one_end(world):
     commits = [world.commit(str(n)) for n in range(500)]
     with ThreadPoolExecutor(8) as pool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _on_the_cluster(item):
             item.add_marker("cluster")
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests stay until the end: collections of garbage need not look at them again and again."""
+    gc.freeze()
 
 
 def _on_the_cluster(item: pytest.Item) -> bool:

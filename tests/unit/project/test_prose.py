@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ FOLDERS = ("pipeline", "webhooks", "workers", "docs", "scripts", "docker")
 KINDS = (".py", ".html", ".js", ".md", ".yaml", "")
 
 
+@cache
 def documents() -> list[Path]:
     files = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "pipelines.yaml")]
     for folder in FOLDERS:
@@ -45,12 +47,18 @@ def documents() -> list[Path]:
     return [file for file in files if "__pycache__" not in file.parts]
 
 
+@cache
+def text_of(file: Path) -> str:
+    return file.read_text()
+
+
 @pytest.mark.parametrize("phrase", PHRASES)
 def test_no_phrase_of_the_list_is_used(phrase: str) -> None:
     found = [
         f"{file.relative_to(ROOT)}:{number}: {line.strip()[:120]}"
         for file in documents()
-        for number, line in enumerate(file.read_text().splitlines(), 1)
+        if re.search(phrase, text_of(file), re.IGNORECASE)
+        for number, line in enumerate(text_of(file).splitlines(), 1)
         if re.search(phrase, line, re.IGNORECASE)
     ]
     assert not found, f"write {PHRASES[phrase]!r} instead:\n" + "\n".join(found)

@@ -32,7 +32,16 @@ def nodes_of(text: str) -> tuple[ast.AST, ...]:
 
 @cache
 def calls_of(text: str) -> tuple[tuple[str, ast.Call], ...]:
-    return tuple((ast.unparse(node.func), node) for node in nodes_of(text) if isinstance(node, ast.Call))
+    return tuple((written(node.func), node) for node in nodes_of(text) if isinstance(node, ast.Call))
+
+
+def written(node: ast.expr) -> str:
+    """The expression as it is written. ``ast.unparse`` takes long, and most are names with dots."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name | ast.Attribute):
+        return f"{written(node.value)}.{node.attr}"
+    return ast.unparse(node)
 
 
 def calls(path: Path) -> tuple[tuple[str, ast.Call], ...]:
@@ -137,7 +146,7 @@ def invocations(path: Path) -> Iterator[list[ast.expr]]:
             yield list(call.args[1:])
         elif name == "start_git" and isinstance(call.args[1], ast.List):
             yield list(call.args[1].elts)
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes_of(path.read_text()):
         named = isinstance(node, ast.Assign | ast.AugAssign) and ast.unparse(node).startswith("arguments ")
         if named and isinstance(node.value, ast.List):
             yield list(node.value.elts)
@@ -170,7 +179,7 @@ DOCKER_API = ROOT / "pipeline" / "adapters" / "docker_api"
 
 def reached(path: Path) -> Iterator[tuple[str, int]]:
     """Every attribute that is read of something else than ``self`` or ``cls``, with its line."""
-    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+    for node in nodes_of(path.read_text()):
         if isinstance(node, ast.Attribute):
             own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
             if not own:

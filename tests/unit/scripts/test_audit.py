@@ -81,6 +81,7 @@ def test_a_questionable_dependency_is_found_offline(dependency, why):
     assert any(why in one for one in found), found
 
 
+@pytest.mark.long
 def test_this_project_passes_the_offline_checks():
     import tomllib
 

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.paths import ROOT
 
 FLOOD = """
@@ -35,6 +37,7 @@ def grown(file: Path, kind: str) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.long
 def test_fault_20_two_hundred_megabytes_of_lines_leave_memory_flat(tmp_path):
     file = tmp_path / "run.log"
     assert grown(file, "lines") < 20_000
@@ -44,5 +47,6 @@ def test_fault_20_two_hundred_megabytes_of_lines_leave_memory_flat(tmp_path):
     assert "\x1b" not in text
 
 
+@pytest.mark.long
 def test_fault_20_a_line_that_never_ends_leaves_memory_flat(tmp_path):
     assert grown(tmp_path / "run.log", "endless") < 20_000
