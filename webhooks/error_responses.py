@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Response, jsonify
 
 from pipeline.errors import (
@@ -42,6 +44,11 @@ def status_of(error: PushliveError) -> int:
     if isinstance(error, Refused):
         return error.status
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+
+
+def failure(error: PushliveError) -> dict[str, Any]:
+    """The same within an answer whose status line is already sent: ``status`` is the one that it would have had."""
+    return {"error": error.message, "advice": error.advice, "status": status_of(error)}
 
 
 def as_json(error: PushliveError) -> Response:

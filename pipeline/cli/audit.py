@@ -37,6 +37,8 @@ def audit(context: Context) -> int:
         return DONE
     rows = [row(entry) for entry in reversed(cleaned(answer["entries"]))]
     if not rows:
+        if name:
+            context.insist_on_pipeline(name)
         context.terminal.say(f"The audit log has no entry of {name}." if name else "The audit log is empty.")
         return DONE
     head = ("", "time", "who", "act", "on", "release", "from", "why")

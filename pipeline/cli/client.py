@@ -36,6 +36,14 @@ _KINDS: dict[int, type[PushliveError]] = {
 }
 
 
+def failed(message: Mapping[str, Any]) -> PushliveError:
+    """The error in a streamed answer, whose status line was sent before."""
+    status = int(message.get("status") or 500)
+    kinds = {403: NotAllowed, 503: Unreachable} | _KINDS
+    kind = kinds.get(status, PushliveError)
+    return kind(str(message["error"]), advice=str(message.get("advice") or ""))
+
+
 class Where(NamedTuple):
     """The service's address, the token, and where the token was found (or looked for)."""
 

@@ -115,6 +115,10 @@ class Context:
             )
         raise UsageError("which pipeline?", advice=f"Name one of: {', '.join(names)}.")
 
+    def insist_on_pipeline(self, name: str) -> None:
+        """Raises NotFound unless the service knows a pipeline of that name."""
+        self.ask("GET", f"/api/status?pipeline={quote(pipeline_name(name))}")
+
     def run_path(self, words: Sequence[str]) -> tuple[str, str]:
         """The pipeline, and the API path of the run that the words name."""
         name, number = reference(words)

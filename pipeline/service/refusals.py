@@ -54,13 +54,14 @@ class Refusals(Credentials):
             wanted = sent.pipelines[pipeline]
             names = {env: wanted.render(env).service.secrets for env in wanted.environments}
             secrets = newest(self._store.secrets(pipeline), pipeline, names)
+            on_its_way = self._store.open_runs(pipeline)
         except (NotFound, DamagedRecord, ConfigError):
             return None
         found = self._store.environments(pipeline)
         serves = all(one in found and found[one].serving == number for one in release.environments)
         before = (made.pipelines.get(pipeline), made.accessories, release.secrets, release.form)
         same = before == (wanted, sent.accessories, secrets, FORM)
-        return run if same and serves and not self._store.open_runs(pipeline) else None
+        return run if same and serves and not on_its_way else None
 
     def _refuse_unready(self, pipeline: str, name: str, to: int | None) -> None:
         """Raises RequestError if a revert cannot be done."""

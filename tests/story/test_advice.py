@@ -57,6 +57,10 @@ NOT_TYPED = {
     "pushlive down --all": "stops a service: tests/integration/test_housekeeping.py",
     "pushlive restore FILE": "fills an empty data folder: tests/story/test_backup.py",
     "pushlive adopt": "a store that was lost: tests/story/test_lost_store.py",
+    "pushlive evidence verify DIR": "needs an export: tests/story/test_evidence.py",
+    "pushlive evidence verify DIR --key FILE": "needs an export: tests/story/test_evidence.py",
+    "pushlive evidence verify … --key FILE": "needs an export: tests/story/test_evidence.py",
+    "pushlive evidence verify FOLDER --key FILE": "needs an export: tests/story/test_evidence.py",
     "pushlive release abandon '…'": "only while a release command hangs: below",
 }
 
@@ -70,6 +74,7 @@ NAMES = {
     "unquarantine": ("shop", "r2"),
     "secret": ("shop", "TOKEN"),
     "plan": ("pipelines.yaml",),
+    "evidence": ("shop", "r2"),
 }
 OPTIONS = {
     "--env": "live", "--to": "r1", "--release": "r2", "--config": "pipelines.yaml", "--from": "files.tar",

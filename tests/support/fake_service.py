@@ -197,6 +197,10 @@ class FakeService:
         self._up()
         return [summary(run) for run in reversed(self.made.values())][:limit]
 
+    def timings(self, pipeline: str, *, seconds: float) -> dict[str, Any]:
+        self._up()
+        return {"pipeline": pipeline, "seconds": seconds, "runs": 0, "steps": []}
+
     def show(self, pipeline: str, number: int | None) -> dict[str, Any]:
         number = number or max((r.number for r in self.made.values()), default=0)
         timing = {"queue": 0.2, "human": 0.0, "machine": 1.5, "deploy": 1.0, "whole": 1.7, "over": "",

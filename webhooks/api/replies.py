@@ -11,6 +11,7 @@ from flask.typing import ResponseReturnValue
 
 from pipeline.domain.run import Run
 from pipeline.errors import PushliveError
+from webhooks.error_responses import failure
 
 PIECE = 64 << 10  # characters
 
@@ -70,4 +71,4 @@ def _told(lines: Iterator[tuple[str, ...]]) -> Iterator[str]:
             yield "".join(line({"line": one}) for one in some) or "\n"
         yield line({"end": {"code": 0}})
     except PushliveError as error:
-        yield line({"error": error.message, "advice": error.advice})
+        yield line(failure(error))

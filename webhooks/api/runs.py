@@ -16,6 +16,7 @@ from webhooks import event_lines
 from webhooks.api.parameters import event_id, fields, limit, run_number
 from webhooks.api.replies import run_accepted, text
 from webhooks.context import WebContext
+from webhooks.error_responses import failure
 from webhooks.security.auth import bearer, still_valid
 from webhooks.security.ongoing import while_allowed
 
@@ -84,4 +85,4 @@ def _events(web: WebContext, run: Run, after: str, allowed: Callable[[], bool]) 
         now = web.service.run(run.pipeline, run.number)
         yield json.dumps({"end": {"state": now.state, "outcome": now.outcome, "gate": now.gate}}) + "\n"
     except PushliveError as error:  # the status line is already sent
-        yield json.dumps({"error": error.message, "advice": error.advice}) + "\n"
+        yield json.dumps(failure(error)) + "\n"

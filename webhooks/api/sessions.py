@@ -16,7 +16,7 @@ from pipeline.errors import PushliveError
 from webhooks.api.parameters import fields, number_between
 from webhooks.api.replies import UNBUFFERED, line, told
 from webhooks.context import WebContext
-from webhooks.error_responses import Refused
+from webhooks.error_responses import Refused, failure
 from webhooks.ports import Command, Ended, SessionPort
 from webhooks.security.auth import bearer, still_valid
 from webhooks.security.ongoing import while_allowed
@@ -155,7 +155,7 @@ def _lines(session: SessionPort, allowed: Callable[[], bool]) -> Iterator[str]:
                     kind, data = event
                     yield line({STREAMS[kind]: base64.b64encode(data).decode()})
     except PushliveError as error:  # the status line is already sent
-        yield line({"error": error.message, "advice": error.advice})
+        yield line(failure(error))
 
 
 def _texts(lines: Iterator[tuple[str, ...]], allowed: Callable[[], bool]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from pipeline.cli.command import JSON, Given, argument, command
 from pipeline.cli.context import DONE, Context, UsageError
 from pipeline.cli.terminal import cleaned, table
-from pipeline.errors import PushliveError, RequestError
+from pipeline.errors import ConfigError, RequestError
 from pipeline.lib.text import one_line
 from pipeline.lib.units import show_age, show_size, write_duration
 
@@ -56,6 +56,8 @@ def backups(context: Context) -> int:
         return DONE
     found = cleaned(rows)
     if not found:
+        if wanted:
+            _insist_on_owner(context, wanted)
         of = f" of {one_line(wanted)}" if wanted else ""
         context.terminal.say(f"Nothing{of} has a `backup` key in pipelines.yaml.")
         return DONE
@@ -72,6 +74,13 @@ def backups(context: Context) -> int:
         if trouble := one.get("copies_problem"):
             context.terminal.say(paint(trouble, "red"))
     return DONE
+
+
+def _insist_on_owner(context: Context, name: str) -> None:
+    """Raises NotFound unless there is a pipeline or an accessory of that name."""
+    accessories = context.ask("GET", "/api/accessories")["accessories"]
+    if name not in {one["name"] for one in accessories}:
+        context.insist_on_pipeline(name)
 
 
 def _row(one: dict[str, Any], now: float) -> list[Any]:
@@ -125,7 +134,7 @@ def _download(context: Context, path: str, target: Path, size: int) -> None:
 
 @contextmanager
 def whole_file(target: Path) -> Iterator[IO[bytes]]:
-    """A file that has this name once all of it is written, readable for its owner alone. Raises PushliveError if it
+    """A file that has this name once all of it is written, readable for its owner alone. Raises ConfigError if it
     cannot be."""
     part = target.with_name(f".{target.name}.part")
     try:
@@ -133,7 +142,7 @@ def whole_file(target: Path) -> Iterator[IO[bytes]]:
             yield file
         part.replace(target)
     except OSError as error:
-        raise PushliveError(f"cannot write {target}: {error.strerror or error}.") from error
+        raise ConfigError(f"cannot write {target}: {error.strerror or error}.") from error
     finally:
         with suppress(OSError):
             part.unlink()
@@ -168,7 +177,7 @@ def restore(context: Context, path: str) -> int:
         with open(source, "rb") as file:
             return context.tell(context.client.send("PUT", path, _read(file)))
     except OSError as error:
-        raise PushliveError(f"cannot read {source}: {error.strerror or error}.") from error
+        raise ConfigError(f"cannot read {source}: {error.strerror or error}.") from error
 
 
 def _read(file: IO[bytes]) -> Iterator[bytes]:

@@ -163,7 +163,9 @@ def _decoded(line: str) -> dict[str, Any]:
     if not isinstance(message, dict):
         raise Unreachable("the answer is not a command's output.", advice="Check PUSHLIVE_URL.")
     if "error" in message:
-        raise PushliveError(str(message["error"]), advice=str(message.get("advice") or ""))
+        from pipeline.cli.client import failed
+
+        raise failed(message)
     return message
 
 

@@ -57,6 +57,8 @@ def _list(context: Context) -> int:
         head = ("volume", "size", "in use by", "")
         context.terminal.data(*table(head, rows, context.terminal.paint, indent=""))
     elif not away:
+        if context.args.pipeline:
+            context.insist_on_pipeline(context.args.pipeline)
         context.terminal.say("There are no volumes.")
     for one in away:
         context.terminal.note(f"{one['engine']} does not say which volumes it has: {one['text']}")

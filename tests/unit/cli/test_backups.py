@@ -21,7 +21,7 @@ def test_what_has_none_is_named(owner: str, said: str) -> None:
     out: list[str] = []
     terminal = SimpleNamespace(say=lambda *lines: out.extend(lines))
     other = {"owner": "hello", "kept": []}
-    answer = {"backups": [other] if owner else []}
+    answer = {"backups": [other] if owner else [], "accessories": [{"name": "shop-db"}]}
     context: Any = SimpleNamespace(
         args=SimpleNamespace(owner=owner), json=False, terminal=terminal, ask=lambda *_: answer
     )
