@@ -140,7 +140,9 @@ class Run:
     gate: str = ""  # the environment it waits before, when state is waiting
     frozen: bool = False  # it waits there for the end of a freeze, and then goes on by itself
     gate_since: float = 0.0
-    human: float = 0.0  # seconds spent waiting for a person, not counted in the budget
+    human: float = (
+        0.0  # seconds spent waiting at gates, for people or the end of a freeze: not counted in the budget
+    )
     queued: float = 0.0  # seconds spent waiting for another run to leave an environment, not counted either
     parked: float = 0.0  # since when it waits for that, 0 if it does not
     started: float = 0.0

@@ -262,7 +262,7 @@ class _Adopt:
                     f"{self._settings.data / 'logs' / name}"
                 )
         yield "All tokens are lost. A new first one is in <data>/token; `pushlive token create NAME` makes the others"
-        yield "Holds, quarantines and undelivered notifications are lost, except those named above"
+        yield "Holds, quarantines, freezes by hand and undelivered notifications are lost, except those named above"
         yield audit
 
     def _secrets(self, name: str, plan: _Pipeline) -> list[str]:

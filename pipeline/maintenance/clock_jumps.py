@@ -88,9 +88,11 @@ def moved_environment(environment: Environment, seconds: float) -> Environment:
 
 
 def moved_run(run: Run, seconds: float) -> Run:
-    """An open run's times on the new clock: its budget and its waiting time stay as they were."""
+    """An open run's times on the new clock: its budget, its waiting time and the age of approvals stay as they
+    were."""
     changed = {name: getattr(run, name) + seconds for name in _OF_A_RUN if getattr(run, name)}
-    return replace(run, **changed)
+    approvals = tuple(replace(one, at=one.at + seconds) for one in run.approvals)
+    return replace(run, approvals=approvals, **changed)
 
 
 def move(transaction: Transaction, environments: tuple[str, ...], seconds: float) -> None:

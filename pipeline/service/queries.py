@@ -185,7 +185,7 @@ class Queries:
                 raise NotFound(f"{pipeline} has no run yet.", advice="The first push makes one.")
         run = self._store.run(pipeline, number)
         config = self._configurations.by_hash(run.config)
-        return views.show(self._store, config, run, self._clock.now(), self._freezes, self._deciding)
+        return views.show(self._store, config, run, self._clock.now(), self._freezes.look(), self._deciding)
 
     def follow(
         self, pipeline: str, number: int, after: str = "0", idle: float = 10.0

@@ -29,7 +29,7 @@ from pipeline.service.health import beside
 from pipeline.service.promotion import approvals, frozen
 from pipeline.service.scheduled import scheduled
 from pipeline.store import Store
-from pipeline.store.freezes import Freezes
+from pipeline.store.freezes import FreezeLook, Freezes
 
 Deciding = Callable[[Run], tuple[Pipeline | None, ...]]
 
@@ -42,7 +42,7 @@ def summary(run: Run, now: float) -> dict[str, Any]:
 
 
 def show(
-    store: Store, config: Config, run: Run, now: float, freezes: Freezes, deciding: Deciding
+    store: Store, config: Config, run: Run, now: float, look: FreezeLook, deciding: Deciding
 ) -> dict[str, Any]:
     """One run, its timing table and its release. ``deciding``: the pipelines whose gates hold for a run."""
     limits = config.budget_of(run.pipeline) if run.pipeline in config.pipelines else config.budget
@@ -53,7 +53,7 @@ def show(
     shown = {**summary(run, now), "timing": timing, "held": held, "revert": _can_revert(store, run)}
     shown["taken_back"], shown["newer"] = obstacle_of(store, run), newer_than(store, run)
     shown["bakes"] = bakes.of_run(store, run)
-    shown["returning"], shown["freeze"] = returning_of(store, run), frozen.of_run(freezes, run, now)
+    shown["returning"], shown["freeze"] = returning_of(store, run), frozen.of_run(look, run, now)
     shown["approval"] = approvals.of_run(deciding(run), run, now)
     shown["cancelled_when"] = run.cancelled_when(now)
     return {"run": shown, "timing": timing, "release": release}
@@ -209,6 +209,10 @@ class Views:
         self._store, self._settings, self._config, self._now = store, settings, config, now
         self._freezes, self._deciding = freezes, deciding
 
+    @cached_property
+    def _look(self) -> FreezeLook:
+        return self._freezes.look()
+
     def names(self) -> tuple[str, ...]:
         """The pipelines of the file, then those that were taken out of it while something of them runs or waits."""
         gone = (name for name in self._store.pipelines() if name not in self._config.pipelines)
@@ -265,7 +269,7 @@ class Views:
         gate = records.get(run.gate)
         held, back = bool(gate and gate.hold), obstacle_of(self._store, run)
         found = {"held": held, "taken_back": back, "returning": returning_of(self._store, run)}
-        found["freeze"] = frozen.of_run(self._freezes, run, self._now)
+        found["freeze"] = frozen.of_run(self._look, run, self._now)
         found["approval"] = approvals.of_run(self._deciding(run), run, self._now)
         return {**summary(run, self._now), **found}
 
@@ -294,8 +298,8 @@ class Views:
                 for key, r in (record.slots.items() if record else ())
             },
             "hold": codec.plain(record.hold) if record and record.hold else None,
-            "freeze": frozen.shown(self._freezes, pipeline, name, self._now),
-            "next_freeze": frozen.following(self._freezes, pipeline, name, self._now) if configured else None,
+            "freeze": frozen.shown(self._look, pipeline, name, self._now),
+            "next_freeze": frozen.following(self._look, pipeline, name, self._now) if configured else None,
             "revert": revert_readiness(self._store, record, missing) if configured else _NO_REVERT,
             "removed": "" if configured else REMOVED,
             "health": health.shown(record),

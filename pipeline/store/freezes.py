@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pipeline.config.models import Config
 from pipeline.domain.audit_chain import Entry
 from pipeline.domain.promotion import freezing
@@ -15,6 +17,23 @@ from pipeline.store.store import Store
 FACT = "freezes"
 
 
+@dataclass(frozen=True)
+class FreezeLook:
+    """The windows and the acts as they are at one moment, for many questions."""
+
+    config: Config
+    acts: tuple[FreezeAct, ...]
+
+    def frozen(self, pipeline: str, environment: str, now: float) -> Frozen | None:
+        """What keeps runs out of that environment at ``now``, seconds since the epoch."""
+        windows = self.config.freeze_of(pipeline)
+        return freezing.frozen(windows, self.acts, pipeline, environment, now)
+
+    def following(self, pipeline: str, environment: str, now: float) -> Frozen | None:
+        """The next window of the file after ``now``."""
+        return freezing.following(self.config.freeze_of(pipeline), environment, now)
+
+
 class Freezes:
     """``configurations``: the windows of the file in force count, whatever file a run began with: a window that was
     taken out keeps no run waiting."""
@@ -22,22 +41,17 @@ class Freezes:
     def __init__(self, store: Store, configurations: Configurations) -> None:
         self._store, self._configurations = store, configurations
 
-    def acts(self) -> tuple[FreezeAct, ...]:
-        """Oldest first. Raises DamagedRecord: what may be frozen is not open."""
-        return self._read(self._store.facts.get(FACT))
+    def look(self) -> FreezeLook:
+        """Raises DamagedRecord: what may be frozen is not open."""
+        return FreezeLook(self._config(), self._read(self._store.facts.get(FACT)))
 
     def add(self, act: FreezeAct, entry: Entry) -> None:
         """Records the act, with its audit entry."""
         self._store.facts.replace(FACT, lambda text: self._with(text, act), entry)
 
     def frozen(self, pipeline: str, environment: str, now: float) -> Frozen | None:
-        """What keeps runs out of that environment at ``now``, seconds since the epoch."""
-        windows = self._config().freeze_of(pipeline)
-        return freezing.frozen(windows, self.acts(), pipeline, environment, now)
-
-    def following(self, pipeline: str, environment: str, now: float) -> Frozen | None:
-        """The next window of the file after ``now``."""
-        return freezing.following(self._config().freeze_of(pipeline), environment, now)
+        """What keeps runs out of that environment at ``now``. Raises DamagedRecord."""
+        return self.look().frozen(pipeline, environment, now)
 
     def _config(self) -> Config:
         try:

@@ -106,6 +106,8 @@ def test_each_call_reaches_the_service(client, service, run):
     call(client, "POST", "/api/pipelines/hello/hold", body={"reason": "exam week"})
     call(client, "POST", "/api/pipelines/hello/resume")
     call(client, "POST", "/api/pipelines/hello/unquarantine", body={"release": 17})
+    call(client, "POST", "/api/freeze", body={"environment": "live", "reason": "exams", "for": "2h"})
+    call(client, "POST", "/api/thaw", body={"pipeline": "hello", "reason": "over"})
     call(client, "POST", "/api/runs/hello/42/cancel")
     assert service.acts == [
         ("revert", "hello", "maintainer", "live", 16, "slow"),
@@ -114,6 +116,8 @@ def test_each_call_reaches_the_service(client, service, run):
         ("hold", "hello", "maintainer", "", "exam week"),
         ("resume", "hello", "maintainer", ""),
         ("unquarantine", "hello", "maintainer", 17, ""),
+        ("freeze", "hello", "maintainer", "live", "exams", "", "2h", "UTC"),
+        ("thaw", "hello", "maintainer", "", "over"),
         ("cancel", "hello", 42, "maintainer"),
     ]
 

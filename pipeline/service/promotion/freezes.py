@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from pipeline.domain import audit_chain
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.promotion import freezing
-from pipeline.domain.promotion.freezing import FREEZE, THAW, FreezeAct, Frozen
+from pipeline.domain.promotion.freezing import FREEZE, THAW, FreezeAct
 from pipeline.domain.run import State
 from pipeline.errors import DamagedRecord, NotFound, RequestError
 from pipeline.lib import schedule, windows
@@ -56,7 +56,8 @@ class FreezeCommands(Audited):
         on within seconds. Raises RequestError, NotFound."""
         self.insist_on_store()
         act = self._act(THAW, by, pipeline, environment, reason)
-        frozen = [one for one in self._places(act) if self._frozen(*one)]
+        now, look = self._clock.now(), self._freezes.look()
+        frozen = [(name, where) for name, where in self._places(act) if look.frozen(name, where, now)]
         if not frozen:
             return (f"{_none(act)} frozen now.",)
         self._record(act, by, ", ".join(f"{name}/{where}" for name, where in frozen))
@@ -128,17 +129,14 @@ class FreezeCommands(Audited):
         for name, environments in self._known_places().items():
             yield from ((name, where) for where in environments if act.is_for(name, where))
 
-    def _frozen(self, pipeline: str, environment: str) -> Frozen | None:
-        return self._freezes.frozen(pipeline, environment, self._clock.now())
-
     def _opened(self, places: list[tuple[str, str]]) -> Iterator[str]:
-        now = self._clock.now()
+        now, look = self._clock.now(), self._freezes.look()
         for name, where in places:
-            still = self._frozen(name, where)  # by a window that follows at once, or an act meanwhile
+            still = look.frozen(name, where, now)  # by a window that follows at once, or an act meanwhile
             if still:
                 yield f"{name}/{where}: {still.text(where, now)}."
                 continue
-            following = self._freezes.following(name, where, now)
+            following = look.following(name, where, now)
             again = f" until {windows.show(following.since, following.zone, now)}" if following else ""
             yield f"{name}/{where} is open{again}."
             for run in self._store.open_runs(name):

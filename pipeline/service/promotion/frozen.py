@@ -7,13 +7,13 @@ from typing import Any
 from pipeline.domain.promotion.freezing import thaw_command
 from pipeline.domain.run import Run, State
 from pipeline.lib.windows import show
-from pipeline.store.freezes import Freezes
+from pipeline.store.freezes import FreezeLook
 
 
-def shown(freezes: Freezes, pipeline: str, environment: str, now: float) -> dict[str, Any] | None:
+def shown(look: FreezeLook, pipeline: str, environment: str, now: float) -> dict[str, Any] | None:
     """What freezes the environment: ``{"text", "until", "since", "reason", "by", "command"}``; ``until`` is 0 if only a
     thaw ends it, ``by`` "" for a window of pipelines.yaml."""
-    found = freezes.frozen(pipeline, environment, now)
+    found = look.frozen(pipeline, environment, now)
     if found is None:
         return None
     return {
@@ -26,9 +26,9 @@ def shown(freezes: Freezes, pipeline: str, environment: str, now: float) -> dict
     }
 
 
-def following(freezes: Freezes, pipeline: str, environment: str, now: float) -> dict[str, Any] | None:
+def following(look: FreezeLook, pipeline: str, environment: str, now: float) -> dict[str, Any] | None:
     """The next window: ``{"text", "since", "until", "reason"}``."""
-    found = freezes.following(pipeline, environment, now)
+    found = look.following(pipeline, environment, now)
     if found is None:
         return None
     begins, ends = show(found.since, found.zone, now), show(found.until, found.zone, now)
@@ -36,8 +36,8 @@ def following(freezes: Freezes, pipeline: str, environment: str, now: float) -> 
     return {"text": text, "since": found.since, "until": found.until, "reason": found.reason}
 
 
-def of_run(freezes: Freezes, run: Run, now: float) -> dict[str, Any] | None:
+def of_run(look: FreezeLook, run: Run, now: float) -> dict[str, Any] | None:
     """What a run waits for that waits for the end of a freeze."""
     if run.state != State.WAITING or not run.frozen:
         return None
-    return shown(freezes, run.pipeline, run.gate, now)
+    return shown(look, run.pipeline, run.gate, now)

@@ -227,6 +227,41 @@ def test_retry_names_the_latest_run_and_cancel_leaves_it_to_the_service(
 @pytest.mark.parametrize(
     ("words", "path", "body"),
     [
+        (["freeze", "--reason", "why"], "freeze", {}),
+        (
+            ["freeze", "hello", "live", "--reason", "why"],
+            "freeze",
+            {"pipeline": "hello", "environment": "live"},
+        ),
+        (
+            ["freeze", "--env", "live", "--reason", "why", "--for", "2h"],
+            "freeze",
+            {"environment": "live", "for": "2h"},
+        ),
+        (
+            ["freeze", "--reason", "why", "--until", "08:00", "--zone", "UTC"],
+            "freeze",
+            {"until": "08:00", "zone": "UTC"},
+        ),
+        (["thaw", "hello", "--reason", "why"], "thaw", {"pipeline": "hello"}),
+    ],
+)
+def test_a_freeze_is_of_everything_that_is_not_named(
+    stub: Stub, pushlive: Callable[..., Told], words: list[str], path: str, body: dict[str, Any]
+) -> None:
+    pushlive(*words)
+    assert _posted(stub) == [(f"/api/{path}", {"reason": "why"} | body)]
+
+
+def test_a_freeze_needs_a_reason_and_one_environment(pushlive: Callable[..., Told]) -> None:
+    assert pushlive("freeze", "hello").code == 2
+    told = pushlive("freeze", "hello", "live", "--env", "qa", "--reason", "why")
+    assert (told.code, "two environments" in told.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "path", "body"),
+    [
         (["hold"], "hold", {}),
         (["hold", "hello", "--env", "qa", "--reason", "why"], "hold", {"environment": "qa", "reason": "why"}),
         (["resume"], "resume", {}),

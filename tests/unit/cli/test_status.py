@@ -51,6 +51,22 @@ def test_what_needs_a_person_is_listed_below_with_its_command() -> None:
     )
     assert f"waits before live: r17 was taken back in qa by ann: slow  → `{again}`" in shown
     assert f"to promote it all the same: `{force}`" in shown
+    freeze = {
+        "text": "live is frozen until Mon 08:00 UTC: exams (by ada)",
+        "command": "pushlive thaw hello live",
+    }
+    frozen = _entry(freeze=freeze) | {"waiting": entry["waiting"] | {"freeze": freeze}}
+    shown = "\n".join(pipeline_lines(frozen, NOW, plain, 0))
+    assert "! live is frozen until Mon 08:00 UTC: exams (by ada)  → `pushlive thaw hello live`" in shown
+    assert "waits before live: live is frozen until Mon 08:00 UTC: exams (by ada)" in shown
+    later = _entry(next_freeze={"text": "live freezes Fri 16:00 to Mon 08:00 UTC"})
+    assert "· live freezes Fri 16:00 to Mon 08:00 UTC" in "\n".join(pipeline_lines(later, NOW, plain, 0))
+    approval = {"text": "promotion to live is manual: 1 of 2 approvals (ben)"}
+    asked = entry | {"waiting": entry["waiting"] | {"approval": approval}}
+    shown = "\n".join(pipeline_lines(asked, NOW, plain, 0))
+    assert (
+        "live: promotion to live is manual: 1 of 2 approvals (ben)  → `pushlive promote 'hello#42'`" in shown
+    )
     entry["waiting"] |= {"held": True, "gate": "dev"}
     text = "\n".join(pipeline_lines(entry, NOW, plain, 0))
     assert text.endswith("waits before dev  → `pushlive resume hello --env dev`"), "resume alone means live"
