@@ -195,6 +195,30 @@ def test_no_attribute_contains_an_element(inside, service):
     assert read.broken == []
 
 
+def test_a_freeze_is_shown_with_its_reason_and_offers_no_promotion(inside, service):
+    freeze = {
+        "text": "live is frozen until Mon 08:00 UTC: <exams> (by ada)",
+        "command": "pushlive thaw hello live",
+    }
+    service.environments[2] = environment("live", freeze=freeze)
+    run = waiting(service)
+    service.shown[run.id] = {"freeze": freeze}
+    assert "live is frozen until Mon 08:00 UTC: &lt;exams&gt; (by ada)" in inside.get("/").text
+    page = inside.get(f"/runs/hello/{run.number}").text
+    assert "live is frozen until Mon 08:00 UTC: &lt;exams&gt; (by ada)" in page
+    assert f"/runs/hello/{run.number}/promote" not in page
+
+
+def test_who_has_approved_a_run_is_shown_where_the_next_one_does(inside, service):
+    run = waiting(service)
+    text = "promotion to live is manual: 1 of 2 approvals (Ben)"
+    service.shown[run.id] = {"approval": {"needed": 2, "given": [], "not_by": "", "text": text}}
+    assert f"{text}." in inside.get(f"/runs/hello/{run.number}").text
+    page = inside.get(f"/runs/hello/{run.number}/promote").text
+    assert "Promotion to live is manual: 1 of 2 approvals (Ben)." in page
+    assert f"Approve r{run.release} for live" in page
+
+
 def test_viewers_have_no_buttons(client, service):
     waiting(service)
     page = log_in(client, "viewer").get("/").text
