@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.adapters.kubernetes.names import HELPER
 from pipeline.adapters.kubernetes.pods import claims
 from pipeline.config.workload.accessory import Accessory, Use
 from pipeline.domain.accessories import AccessoryRef, AccessorySpec, Attachment
@@ -80,6 +81,15 @@ def test_a_release_reaches_its_accessory_by_name_and_nothing_takes_it_away(
         assert engine.keep_accessory(one, bench.watch())
         assert api.get("Service", name)["spec"]["clusterIP"] == address
         assert engine.drift(spec) == ()
+
+        # A copy that a killed process has left may keep the volume on another node.
+        engine.halt_accessory(one.ref)
+        engine.ensure_volume(one.ref.before_upgrade)
+        engine._volume_helpers.pod(one.ref.before_upgrade, "sleep 600", one.ref.volume).create()
+        assert engine.keep_accessory(one, bench.watch())
+        assert api.find("Pod", {HELPER: "copy"}) == []
+        engine.remove_volume(one.ref.before_upgrade)
+        until(lambda: not engine.accessory_unready(one), 40)
 
         pod = api.get("Pod", f"{name}-0")["metadata"]["uid"]
         engine.revert_drift(spec)

@@ -78,6 +78,7 @@ def test_a_claim_that_gets_no_volume_is_named_and_can_be_corrected(
 
         engine.unroute(right.ref)
         engine.remove(right.ref)
+        until(lambda: [one.users for one in engine.volumes() if one.ref == data(bench)] == [()], 30)
         assert (tmp_path / "disk" / "one").read_text() == "1\n"
         found = api.get(KIND, claim)
         assert found

@@ -7,6 +7,7 @@ import io
 import subprocess
 import tarfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ class Mixed:
     """The service, and both namespaces as the administrator sees them."""
 
     def __init__(self, service: Service, qa: str, live: str) -> None:
-        self.service = service
+        self.service, self.renamed = service, ""
         self.api = {name: KubeApi(lambda n=n: connect("", n)) for name, n in (("qa", qa), ("live", live))}
 
     def page(self, environment: str, path: str = "/") -> str:
@@ -87,7 +88,10 @@ def mixed(
     config = config.replace("<qa>", qa).replace("<live>", live)
     with running(docker_client, config, PUSHLIVE_VOLUME_IMAGE=pushed_app) as service:
         secret(service, "the-first-password")
-        with local_volume(qa, f"{service.instance}-hello-qa-data", tmp_path_factory.mktemp("disk")):
+        with ExitStack() as stack:
+            for name in ("hello", "shop"):
+                claim, disk = f"{service.instance}-{name}-qa-data", tmp_path_factory.mktemp("disk")
+                stack.enter_context(local_volume(qa, claim, disk))
             yield Mixed(service, qa, live)
     for one in (qa, live):
         end_namespace(administrator, one)
@@ -196,6 +200,7 @@ def test_the_command_pods_of_ended_runs_are_deleted(mixed: Mixed) -> None:
 
 def test_a_removed_pipeline_leaves_only_objects_that_pushlive_does_not_manage(mixed: Mixed) -> None:
     service, api = mixed.service, mixed.api["live"]
+    mixed.renamed = service.config.read_text().replace("  hello:\n", "  shop:\n")
     theirs = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "theirs"}, "data": {"a": "b"}}
     assert api.create(theirs)
     service.config.write_text("pipelines: {}\n")
@@ -211,6 +216,16 @@ def test_a_removed_pipeline_leaves_only_objects_that_pushlive_does_not_manage(mi
     left = service.pushlive("volume", "list", "--no-sizes").text
     assert "hello/qa/data" in left
     assert "there is no pipeline hello in pipelines.yaml" in left
-    service.pushlive("volume", "rm", "hello/qa/data", "--yes", "hello/qa/data")
-    assert mixed.names("qa", "PersistentVolumeClaim") == set()
     assert "404" not in said
+
+
+def test_the_files_of_a_volume_follow_a_pipeline_that_was_renamed(mixed: Mixed) -> None:
+    service, copy = mixed.service, mixed.service.folder / "moved.tar"
+    service.config.write_text(mixed.renamed)
+    service.pushlive("volume", "mv", "hello/qa/data", "shop/qa/data", "--yes", "hello/qa/data")
+    assert mixed.names("qa", "PersistentVolumeClaim") == {f"{service.instance}-shop-qa-data"}
+    service.pushlive("volume", "backup", "shop/qa/data", "--to", str(copy))
+    with tarfile.open(copy) as tar:
+        assert "./one" in tar.getnames()
+    service.pushlive("volume", "rm", "shop/qa/data", "--yes", "shop/qa/data")
+    assert mixed.names("qa", "PersistentVolumeClaim") == set()

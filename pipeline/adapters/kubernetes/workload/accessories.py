@@ -56,6 +56,7 @@ class KubeAccessories(AccessoryServices):
             change["metadata"] = {"annotations": wanted}
         if not found["spec"].get("replicas"):
             if spec.config.volume:
+                self._volume_helpers.forget_copies(spec.ref.volume)
                 self._volume_helpers.settle(spec.ref.volume)
             change["spec"] = {"replicas": 1}
         acted |= self._keep_secret(spec, found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.adapters.kubernetes.api.objects import KubeObject
@@ -14,7 +15,7 @@ from pipeline.adapters.kubernetes.pods.state import is_finished, is_terminating
 from pipeline.adapters.kubernetes.workload import volume_pod
 from pipeline.adapters.kubernetes.workload.accessory_objects import SUBFOLDER
 from pipeline.adapters.kubernetes.workload.claims import KIND, claim_name, swap_of
-from pipeline.adapters.kubernetes.workload.volume_pod import WAITING, VolumePod
+from pipeline.adapters.kubernetes.workload.volume_pod import ACCESS, COPIES, WAITING, VolumePod
 from pipeline.adapters.volume_scripts import GIVE_UP, SWAP_WITHIN
 from pipeline.domain.volumes import VolumeRef
 from pipeline.errors import TryAgain
@@ -24,6 +25,7 @@ from pipeline.ports.clock import Clock, Deadline
 GONE_WITHIN = 60.0  # seconds in which pods that are ending have ended
 # Seconds that a swap usually takes at most: one that is younger may still be at work.
 SWAP_USUAL = 20.0
+KINDS = (ACCESS, COPIES)
 
 
 class VolumeHelpers:
@@ -34,8 +36,8 @@ class VolumeHelpers:
 
     def pod(self, ref: VolumeRef, script: str = WAITING, source: VolumeRef | None = None) -> VolumePod:
         """``source``: another volume that it reads."""
-        for one in self._api.find("Pod", {INSTANCE: self._instance, HELPER: "volume"}):
-            if is_finished(one):  # its time was over before anyone removed it
+        for one in self._api.find("Pod", {INSTANCE: self._instance}):
+            if is_helper(one) and is_finished(one) and self._is_old(one):  # what made it has died
                 self._api.delete("Pod", pod_name(one), grace=0)
         return self.unmade(ref, script, users_of_claims(self._api, ending=True), source)
 
@@ -64,21 +66,36 @@ class VolumeHelpers:
 
     def forget(self, ref: VolumeRef) -> None:
         """Ends those that a killed process has left at the volume. Raises TryAgain if one does not end."""
-        left = self._of(ref)
+        self._end(ref, self._of(ref))
+
+    def forget_copies(self, ref: VolumeRef) -> None:
+        """The same for a copy of the volume: its disk may be on one node at a time, and what starts goes to any."""
+        self._end(ref, self._of(ref, COPIES))
+
+    def _end(self, ref: VolumeRef, left: list[str]) -> None:
         for name in left:
             self._api.delete("Pod", name, grace=1)
         if not poll(lambda: not self._there(left), 0.1, self._clock, timeout=GONE_WITHIN):
             name, space = self._there(left)[0], self._api.namespace
             raise TryAgain(
-                f"{name}, which writes to the volume {ref}, was told to end {GONE_WITHIN:.0f} s ago and is still "
+                f"{name}, which has the volume {ref}, was told to end {GONE_WITHIN:.0f} s ago and is still "
                 "there.",
                 advice=f"`kubectl -n {space} describe pod {name}` says where it is. If its node is gone for good: "
                 f"`kubectl -n {space} delete pod --force {name}`.",
             )
 
-    def _of(self, ref: VolumeRef) -> list[str]:
+    def _is_old(self, pod: KubeObject) -> bool:
+        """So old that nothing waits for its result any more."""
+        made = datetime.fromisoformat(pod["metadata"]["creationTimestamp"]).timestamp()
+        return self._clock.now() - made > volume_pod.LONGEST
+
+    def _of(self, ref: VolumeRef, *kinds: str) -> list[str]:
         claim = claim_name(self._instance, ref)
-        return [pod_name(pod) for name, pod in with_claims(self._api) if name == claim and is_helper(pod)]
+        return [
+            pod_name(pod)
+            for name, pod in with_claims(self._api)
+            if name == claim and is_helper(pod) and pod["metadata"]["labels"][HELPER] in (kinds or KINDS)
+        ]
 
     def _there(self, names: list[str]) -> list[str]:
         return [name for name in names if self._api.get("Pod", name)]

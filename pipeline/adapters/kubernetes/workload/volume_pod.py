@@ -26,6 +26,7 @@ from pipeline.errors import EngineFailed, PushliveError, TryAgain
 from pipeline.lib.streams import Silence, pump
 from pipeline.ports.clock import Clock, Deadline, Watch
 
+ACCESS, COPIES = "volume", "copy"  # what HELPER says
 LONGEST = 7 * 3600  # seconds that it lives at most, if no one is left to end it
 WAITING = f"trap 'exit 0' TERM; sleep {LONGEST} & wait"
 STARTED_WITHIN = 180.0  # seconds: its image is pulled, a disk is attached
@@ -89,7 +90,8 @@ def manifest(
         spec["affinity"] = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
         spec["tolerations"] = [{"operator": "Exists"}]
     # Not the labels of an environment: it is no part of one that could be found and removed with it.
-    labels = {INSTANCE: instance, HELPER: "volume", "app.kubernetes.io/managed-by": "pushlive"}
+    kind = COPIES if source else ACCESS
+    labels = {INSTANCE: instance, HELPER: kind, "app.kubernetes.io/managed-by": "pushlive"}
     metadata = {"name": f"{claim}-{secrets.token_hex(4)}", "namespace": namespace, "labels": labels}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 

@@ -140,17 +140,19 @@ class KubeVolumes(EngineBase):
             self._volume_helpers.settle(ref)
             self._volume_helpers.forget(ref)
             self._refuse_running(ref)
+        copied: tuple[int | None, str] = (None, "")
         try:
-            code, said = self._volume_helpers.pod(target, COPY, source).result(watch)
-            if code == WHOLE:
+            copied = self._volume_helpers.pod(target, COPY, source).result(watch)
+            if copied[0] == WHOLE:
                 return
-            refuse_copy(source, target, code, said)
+            refuse_copy(source, target, *copied)
             end()
             for ref in (source, target):
                 self._refuse_running(ref)
             watch.check()
         except BaseException:
-            self._give_up(target)
+            if copied[0] != OTHER_FILES:  # else it has begun nothing
+                self._give_up(target)
             raise
         with self._volume_helpers.swapping(target):
             limit = Deadline(self._clock, SWAP_WITHIN, f"Giving the volume {target} its files")
