@@ -152,7 +152,7 @@ class VolumePod:
     def _awaited(self, watch: Watch) -> tuple[int | None, str]:
         pod: KubeObject | None = self._begin()
         heard = self._clock.monotonic()
-        while pod and not is_finished(pod):
+        while pod and not is_finished(pod) and not last_termination(pod):
             watch.wait(LOOK)
             try:
                 pod, heard = self._api.get("Pod", self._name), self._clock.monotonic()
