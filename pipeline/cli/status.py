@@ -107,9 +107,6 @@ def _revert(revert: dict[str, Any]) -> Cell:
 def _beside(environment: dict[str, Any], now: float, paint: Paint) -> list[str]:
     """``3 replicas, … · worker 2 of 2, restarted 3 times · mail ok 5m ago · volume data 12 MiB``"""
     known = []
-    bake = environment.get("bake") or {}
-    if bake.get("state") in ("baking", "baked"):
-        known.append(str(bake["text"]))
     if often := (environment.get("health") or {}).get("revived"):
         known.append(f"did not answer and was started again {_times(often)}")
     if environment.get("autoscaled") and (health := environment.get("health")):
@@ -129,6 +126,9 @@ def _beside(environment: dict[str, Any], now: float, paint: Paint) -> list[str]:
         if good := one["good"]:
             ago = age(now - float(good["at"]))
             known.append(f"backup of {one['of']} {ago} ago, {show_size(int(good['size']))}")
+    bake = environment.get("bake") or {}
+    if bake.get("state") in ("baking", "baked"):
+        known.append(str(bake["text"]))
     return [paint(f"  · {environment['name']}: {' · '.join(known)}", "dim")] if known else []
 
 

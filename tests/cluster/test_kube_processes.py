@@ -53,7 +53,16 @@ pipelines:
       cpu: 100m
       processes: {hand: {command: [sh, /work], replicas: 2, stop: 5s, settle: 300ms}}
     environments: {live: {bake: 0, engine: {namespace: SPACE}}}
+  trial:
+    registry: REGISTRY/SPACE-trial
+    service: {memory: 128MiB, cpu: 100m, stop: 1s, drain: 1s}
+    environments: {live: {bake: 5m, engine: {namespace: SPACE}}}
 """
+# It serves until a file appears, and then needs more memory than it may have.
+FILLS = (
+    "httpd -p 0.0.0.0:8080 -h /www; while [ ! -e /fill ]; do sleep 0.1; done; "
+    "exec dd if=/dev/zero of=/dev/null bs=300M"
+)
 CRON_TEXT = "0 0 29 2 *"  # its last time is years ago, and no test meets the next one
 NINE_YEARS = 9 * 366 * 86400.0
 WORK = """trap 'sleep 0.5; exit 0' TERM
@@ -158,8 +167,8 @@ def release(version: str) -> dict[str, str | None]:
 def test_a_worker_follows_a_switch_and_a_revert(on_cluster: OnCluster) -> None:
     service = on_cluster.service
     pushing = []
-    for name in ("hello", "crew"):
-        service.repository(name).commit(release("one"), "One")
+    for name, files in (("hello", release("one")), ("crew", release("one")), ("trial", web("version 1"))):
+        service.repository(name).commit(files, "One")
         pushing.append(service.repository(name).started("push", "pushlive", "main"))
     for one in pushing:
         said, _ = one.communicate(timeout=120)
@@ -171,6 +180,19 @@ def test_a_worker_follows_a_switch_and_a_revert(on_cluster: OnCluster) -> None:
         service.pushlive("revert", "hello", "--reason", "to see it")
         assert service.releases() == {"live": 1}
         assert on_cluster.working("hello", "worker") == ["1"]
+
+
+def test_fault_62_a_release_that_runs_out_of_memory_soon_after_its_switch_is_taken_back(
+    on_cluster: OnCluster,
+) -> None:
+    service = on_cluster.service
+    service.push(web("version 2", command=FILLS), "The bad one", name="trial")
+    until(lambda: service.environments("trial")["live"]["bake"]["watched"] > 0, 30)
+    service.pushlive("exec", "trial", "live", "--", "touch", "/fill")
+    until(lambda: service.releases("trial") == {"live": 1}, 60)
+    held = service.environments("trial")["live"]["hold"]
+    assert held["by"] == "bake"
+    assert "ran out of memory and was killed" in held["reason"]
 
 
 def test_people_s_commands_reach_the_processes(on_cluster: OnCluster) -> None:

@@ -191,7 +191,7 @@ def test_a_release_that_hangs_after_its_checks_is_said_to_be_down(
         hung.exec_run("killall -CONT httpd")
 
 
-def test_a_release_that_crash_loops_soon_after_its_switch_is_taken_back(
+def test_fault_62_a_release_that_crash_loops_soon_after_its_switch_is_taken_back(
     service: Service, docker_client: docker.DockerClient
 ) -> None:
     service.push(web("version 1"), "The good one", name="trial")

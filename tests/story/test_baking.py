@@ -117,7 +117,7 @@ def test_the_last_environment_is_watched_by_default_and_the_others_are_not(make_
 # ── it fails ─────────────────────────────────────────────────────────────────
 
 
-def test_a_release_that_restarts_again_and_again_is_taken_back(world):
+def test_fault_62_a_release_that_restarts_again_and_again_is_taken_back(world):
     run = world.push("two")
     look(world)
     messages(world)
@@ -146,7 +146,7 @@ def test_a_release_that_restarts_again_and_again_is_taken_back(world):
     assert reverts(world) == [revert]
 
 
-def test_a_release_that_stops_answering_is_taken_back_and_the_next_push_waits(world):
+def test_fault_62_a_release_that_stops_answering_is_taken_back_and_the_next_push_waits(world):
     world.push("two")
     look(world)
     sicken(world)
@@ -157,7 +157,7 @@ def test_a_release_that_stops_answering_is_taken_back_and_the_next_push_waits(wo
     assert world.push("three").gate == "live"
 
 
-def test_one_kill_for_memory_is_enough(world):
+def test_fault_62_one_kill_for_memory_is_enough(world):
     world.push("two")
     look(world)
     world.engine.crash(slot(world), 137)
@@ -169,7 +169,7 @@ def test_one_kill_for_memory_is_enough(world):
     )
 
 
-def test_a_process_that_does_not_stay_up_is_a_fault_of_the_release(make_world):
+def test_fault_62_a_process_that_does_not_stay_up_is_a_fault_of_the_release(make_world):
     world = make_world(config(service="processes: {worker: {command: [./worker]}}"))
     world.push("one")
     bake(world)
@@ -317,7 +317,7 @@ def test_a_newer_release_ends_it_and_is_watched_itself(world):
     assert (three.release, three.outcome) == (3, None)
 
 
-def test_a_judgement_that_is_late_takes_nothing_newer_back(world):
+def test_fault_63_a_judgement_that_is_late_takes_nothing_newer_back(world):
     world.push("two")
     look(world)
     for _ in range(4):
@@ -331,7 +331,7 @@ def test_a_judgement_that_is_late_takes_nothing_newer_back(world):
     assert (reverts(world), world.serving()) == ([], {"live": 3})
 
 
-def test_two_keepers_take_it_back_once(world):
+def test_fault_63_two_keepers_take_it_back_once(world):
     world.push("two")
     look(world)
     for _ in range(4):
@@ -347,7 +347,7 @@ def test_two_keepers_take_it_back_once(world):
 # ── nobody looked ────────────────────────────────────────────────────────────
 
 
-def test_time_in_which_nobody_looked_does_not_count(world):
+def test_fault_63_time_in_which_nobody_looked_does_not_count(world):
     world.push("two")
     look(world, times=2)
     world.clock.sleep(3600)
@@ -377,7 +377,7 @@ def test_a_daemon_that_was_restarted_is_no_fault_of_the_release(world):
     assert last(world).outcome == BakeOutcome.BAKED
 
 
-def test_what_happened_while_nobody_looked_is_not_held_against_it(world):
+def test_fault_63_what_happened_while_nobody_looked_is_not_held_against_it(world):
     world.configure(config("5m"))
     world.push("two")
     look(world)

@@ -182,6 +182,22 @@ def test_processes_are_shown_with_what_runs_and_their_last_run() -> None:
     assert "· dev" not in text
 
 
+def test_a_release_that_is_watched_is_shown_and_so_is_one_that_failed_and_was_left() -> None:
+    baking = {"state": "baking", "text": "r2 is watched: 30s of 2m"}
+    shown = "\n".join(pipeline_lines(_entry(bake=baking), NOW, plain, 0))
+    assert "· live: r2 is watched: 30s of 2m" in shown
+    failed = {"state": "failed", "text": "r2 failed 5 s after its switch: it died"}
+    assert "! live: r2 failed 5 s" in "\n".join(pipeline_lines(_entry(bake=failed), NOW, plain, 0))
+    over = {"state": "superseded", "text": "r2 was no longer watched: r3 serves"}
+    assert "watched" not in "\n".join(pipeline_lines(_entry(bake=over), NOW, plain, 0))
+
+
+def test_replicas_that_did_not_answer_and_were_started_again_are_counted() -> None:
+    health = {"state": "up", "text": "", "serving": 1, "replicas": 1, "restarts": 0, "revived": 2}
+    shown = "\n".join(pipeline_lines(_entry(health=health), NOW, plain, 0))
+    assert "· live: did not answer and was started again 2 times" in shown
+
+
 def test_replicas_that_an_autoscaler_sets_are_shown() -> None:
     health = {"state": "up", "text": "", "serving": 3, "replicas": 3, "restarts": 0}
     shown = "\n".join(pipeline_lines(_entry(health=health, autoscaled=True), NOW, plain, 0))
