@@ -123,6 +123,31 @@ def test_the_command_line_in_the_container_reverts(composed: Composed) -> None:
     composed.inside("resume", "hello")
 
 
+def test_a_bundle_is_verified_in_a_container_that_has_nothing_but_the_package(composed: Composed) -> None:
+    """No network, no data folder, no settings, and another user; the reverted release has two runs."""
+    folder = composed.folder / "evidence"
+    folder.mkdir()
+    composed.pushlive("evidence", "hello", "r1", "-o", str(folder / "r1"))
+    (folder / "key.pem").write_text(composed.pushlive("evidence", "key").out)
+    record = json.loads((folder / "r1" / "records" / "run-1.json").read_text())
+    assert [one["name"] for one in record["bases"]] == ["busybox:1.36"]
+    assert (record["run"]["outcome"], record["log"] is not None) == ("live", True)
+    assert (folder / "r1" / "records" / "run-3.json").exists()
+    options = ("--network", "none", "--read-only", "--cap-drop", "ALL", "--user", "65534", "--memory", "128m")
+
+    def verified(*words: str) -> tuple[int, str]:
+        mounted = ("--volume", f"{folder}:/evidence:ro", "--workdir", "/evidence", composed.environ["IMAGE"])
+        command = ["docker", "run", "--rm", *options, *mounted, "pushlive", "evidence", "verify", *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stdout
+
+    code, said = verified("r1", "--key", "key.pem")
+    assert (code, said.startswith("✓ hello r1: signed by this key")) == (0, True)
+    with (folder / "r1" / "logs" / "run-1.txt").open("a") as log:
+        log.write("\n")
+    assert verified("r1", "--key", "key.pem") == (1, "✗ logs/run-1.txt was changed\n")
+
+
 def test_every_part_becomes_healthy(composed: Composed) -> None:
     until(composed.healthy, 60)
 
