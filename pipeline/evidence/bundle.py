@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from pipeline.evidence import layout, page, statements
 from pipeline.evidence.layout import BUNDLE, INDEX, PROVENANCE, SCHEMA, STATEMENT, SUMS, text_of
-from pipeline.evidence.records import Kept
+from pipeline.evidence.records import RUN, Kept
 from pipeline.evidence.signing import SigningKey
 
 FORM = 1
@@ -51,7 +51,7 @@ def write(contents: Contents, key: SigningKey, out: IO[bytes], made: Callable[[s
         writer.add(BUNDLE, text_of(about).encode())
         writer.add(SCHEMA, SCHEMA_FILE.read_bytes())
         writer.add(INDEX, page.html(about, [one for _, one in records]).encode())
-        found = (statements.provenance(one) for _, one in records)
+        found = (statements.provenance(one) for _, one in records if one["kind"] == RUN)
         if provenance := next((one for one in found if one), None):
             writer.add(PROVENANCE, key.sign(provenance).encode())
         sums = layout.sums_of(writer.hashes)
@@ -76,7 +76,7 @@ def _with_files(kept: Kept, writer: _Writer) -> tuple[dict[str, str], dict[str, 
 def _about(contents: Contents, records: Sequence[tuple[dict[str, str], dict[str, Any]]]) -> dict[str, Any]:
     released = [record["release"] for _, record in records if record["release"]]
     listed = [
-        {"id": record["id"], "kind": record["kind"], "outcome": record["run"]["outcome"], **files}
+        {"id": record["id"], "kind": record["kind"], "outcome": outcome_of(record), **files}
         for files, record in records
     ]
     return {
@@ -90,6 +90,11 @@ def _about(contents: Contents, records: Sequence[tuple[dict[str, str], dict[str,
         "records": listed,
         "acts": list(contents.acts),
     }
+
+
+def outcome_of(record: dict[str, Any]) -> str:
+    """Of a run, or of what else was recorded: a part has the name of the record's kind."""
+    return str(record[record["kind"]]["outcome"])
 
 
 class _Writer:

@@ -17,14 +17,13 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 def html(about: dict[str, Any], records: Sequence[dict[str, Any]]) -> str:
     """``about``: bundle.json; ``records``: in its order."""
-    files = {(one["id"], one["kind"]): one for one in about["records"]}
     where = f" in {about['environment']}" if about["environment"] else ""
     parts = [
         f"<h1>{_text(about['name'])}{_text(where)}</h1>",
         f'<p class="dim">Evidence of the installation {_text(about["installation"])}. '
         f"<code>{_VERIFY}</code> checks that nothing of it was changed.</p>",
         _pairs((("image", about["image"]), ("release", about["release"]))),
-        *(_record(one, files[one["id"], one["kind"]]) for one in reversed(records)),
+        *(_record(one, files) for one, files in reversed([*zip(records, about["records"], strict=True)])),
         "<h2>What people did</h2>",
         _acts(about["acts"]),
     ]
@@ -39,6 +38,26 @@ def html(about: dict[str, Any], records: Sequence[dict[str, Any]]) -> str:
 
 
 def _record(record: dict[str, Any], files: dict[str, str]) -> str:
+    return _run(record, files) if record["kind"] == "run" else _other(record, files)
+
+
+def _other(record: dict[str, Any], files: dict[str, str]) -> str:
+    """A record of another kind: what it is named after, and its other parts as they are."""
+    kind, where = record["kind"], record.get("environment", "")
+    own = {key: value for key, value in record[kind].items() if value not in ("", {}, [], None)}
+    title = " ".join(part for part in (record["id"], kind, "in" if where else "", where) if part)
+    return "\n".join(
+        (
+            f"<h2>{_text(title)}: {_outcome(own.pop('outcome', ''))}</h2>",
+            f"<p>{_text(own.pop('reason', ''))}</p>",
+            _pairs((key.replace("_", " "), str(value)) for key, value in own.items()),
+            *(_more(name, record[name]) for name in record if name not in {*_KNOWN, kind, "environment"}),
+            f'<p><a href="{_text(files["record"])}">record</a></p>',
+        )
+    )
+
+
+def _run(record: dict[str, Any], files: dict[str, str]) -> str:
     run = record["run"]
     links = " · ".join(
         f'<a href="{_text(files[key])}">{key}</a>' for key in ("record", "log") if key in files
@@ -171,7 +190,7 @@ def _ok(good: bool) -> str:
 
 
 def _outcome(outcome: str) -> str:
-    return f'<span class="{"good" if outcome == "live" else "bad"}">{_text(outcome)}</span>'
+    return f'<span class="{"good" if outcome in ("live", "baked") else "bad"}">{_text(outcome)}</span>'
 
 
 def _section(title: str, content: str) -> tuple[str, ...]:

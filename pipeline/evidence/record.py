@@ -7,7 +7,7 @@ module of its own, and a line there. docs/guides/evidence.md and ``schema.json``
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -90,11 +90,16 @@ class Subject:
 
 
 def made(subject: Subject) -> dict[str, Any]:
-    """The record, without its log. Raises DamagedRecord and StoreUnavailable."""
+    """The record of its end, without its log. Raises DamagedRecord and StoreUnavailable."""
+    return framed(subject, "run", {name: part(subject) for name, part in PARTS.items()})
+
+
+def framed(subject: Subject, kind: str, parts: Mapping[str, Any]) -> dict[str, Any]:
+    """A record of that kind: what all have, and its own parts without secrets."""
     mask, unread = subject.services.vault.mask(subject.run.pipeline)
     record = {
         "form": FORM,
-        "kind": "run",
+        "kind": kind,
         "id": subject.run.id,
         "pipeline": subject.run.pipeline,
         "installation": subject.services.settings.instance,
@@ -102,7 +107,7 @@ def made(subject: Subject) -> dict[str, Any]:
         "written": time_of(subject.now),
         "not_masked": list(unread),
     }
-    return record | {name: _masked(mask, name, part(subject)) for name, part in PARTS.items()}
+    return record | {name: _masked(mask, name, part) for name, part in parts.items()}
 
 
 def _masked(mask: Mask, name: str, value: Any) -> Any:
@@ -276,6 +281,17 @@ def acts(
         if one.get("pipeline") == pipeline and wanted(one):
             found.append({key: one.get(key, "") for key in ACT_KEYS})
     return found[::-1]
+
+
+def concerns(
+    act: Mapping[str, Any], runs: Container[object], release: str, environments: Container[object]
+) -> bool:
+    """Whether an entry is about these runs or this release ("" for none), or about an environment as such: a hold, or a
+    revert, which takes away what serves there."""
+    if act.get("run") in runs or (release and act.get("release") == release):
+        return True
+    of_others = act.get("act") != "revert" and (act.get("run") or act.get("release"))
+    return not of_others and act.get("environment") in environments
 
 
 def time_of(at: float) -> str:

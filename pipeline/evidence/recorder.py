@@ -6,12 +6,12 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
 from pipeline.deploy.services import Services
+from pipeline.domain.environment import Bake, Environment
 from pipeline.domain.run import Run, State
 from pipeline.errors import NotFound
-from pipeline.evidence import record
+from pipeline.evidence import baked, record
 from pipeline.evidence.records import RUN, Records
-from pipeline.ports.clock import Clock
-from pipeline.ports.source import Source
+from pipeline.ports.adapters import Adapters
 from pipeline.runlog import file
 
 KINDS: dict[str, Callable[[record.Subject], dict[str, object]]] = {RUN: record.made}
@@ -29,8 +29,8 @@ class Recorder:
     """What is due is noted together with a run's end, so that no crash loses its record. Idempotent: a record that is
     there stays as it is."""
 
-    def __init__(self, services: Services, source: Source, clock: Clock) -> None:
-        self._services, self._source, self._clock = services, source, clock
+    def __init__(self, services: Services, adapters: Adapters) -> None:
+        self._services, self._adapters = services, adapters
         self.records = Records(services.settings.data)
 
     def due(self) -> tuple[tuple[str, str, int], ...]:
@@ -53,9 +53,27 @@ class Recorder:
 
     def write(self, run: Run, kind: str = RUN) -> None:
         """The record of a run that has ended, if it has none. Raises EngineFailed and DamagedRecord."""
-        if self.records.of_run(run, kind):
+        if self._is_missing(run, kind):
+            log = file.path(self._services.settings.data, run.pipeline, run.number)
+            self.records.write(run, KINDS[kind](self._subject(run)), log, kind)
+
+    def write_bake(self, environment: Environment, bake: Bake) -> None:
+        """The record of a bake that has ended, if it has none. Raises EngineFailed and DamagedRecord."""
+        try:
+            run = self._services.store.run(environment.pipeline, bake.run)
+        except NotFound:  # lost with an earlier store
             return
-        now = self._clock.now()
-        subject = record.Subject(self._services, self._source, run, now, own_version())
-        log = file.path(self._services.settings.data, run.pipeline, run.number)
-        self.records.write(run, KINDS[kind](subject), log, kind)
+        kind = baked.kind_of(environment.name)
+        if self._is_missing(run, kind):
+            made = baked.made(baked.Baked(self._subject(run), self._adapters, environment, bake))
+            self.records.write(run, made, None, kind)
+
+    def _is_missing(self, run: Run, kind: str) -> bool:
+        """Not if it is so old that it was removed."""
+        keep = self._services.settings.evidence_keep
+        is_kept = not keep or run.accepted > self._adapters.clock.now() - keep
+        return is_kept and self.records.of_run(run, kind) is None
+
+    def _subject(self, run: Run) -> record.Subject:
+        now = self._adapters.clock.now()
+        return record.Subject(self._services, self._adapters.source, run, now, own_version())

@@ -27,7 +27,7 @@ FOLDER = "evidence"
 RECORD, LOG = "record.json", "log.txt.gz"
 RUN = "run"  # the kind of record that each end of a run writes
 _NAME = re.compile(
-    r"(?P<kind>[a-z]{1,20})-(?P<run>[1-9][0-9]{0,8})-r(?P<release>[0-9]{1,9})-(?P<at>[0-9]{1,16})"
+    r"(?P<kind>[a-z][a-z0-9-]{0,60}?)-(?P<run>[1-9][0-9]{0,8})-r(?P<release>[0-9]{1,9})-(?P<at>[0-9]{1,16})"
 )
 _PIECE = 1 << 20
 DRAFT_KEPT = 600.0  # seconds, far longer than a record is written
@@ -84,16 +84,20 @@ class Records:
 
     def of(self, pipeline: str) -> tuple[Kept, ...]:
         """All of a pipeline, oldest first."""
-        return tuple(sorted(_kept(self._folder / pipeline), key=lambda one: (one.at, one.run)))
+        return tuple(
+            sorted(
+                _kept(self._folder / pipeline), key=lambda one: (one.at, one.run, one.kind != RUN, one.kind)
+            )
+        )
 
     def pipelines(self) -> tuple[str, ...]:
         with suppress(FileNotFoundError):
             return tuple(sorted(path.name for path in self._folder.iterdir() if path.is_dir()))
         return ()
 
-    def write(self, run: Run, record: dict[str, Any], log: Path, kind: str = RUN) -> None:
-        """Writes the record once, whole or not at all, with what is in that log. Idempotent: one that is there stays as
-        it is. Raises EngineFailed."""
+    def write(self, run: Run, record: dict[str, Any], log: Path | None, kind: str = RUN) -> None:
+        """Writes the record once, whole or not at all, with what is in that log (None: it has none). Idempotent: one
+        that is there stays as it is. Raises EngineFailed."""
         folder = self._folder / run.pipeline
         draft = folder / f".{token_hex(6)}"
         final = folder / f"{kind}-{run.number}-r{run.release or 0}-{_at(run)}"
@@ -102,7 +106,7 @@ class Records:
         try:
             _remove_drafts(folder)
             draft.mkdir(parents=True, mode=0o700)
-            record = {**record, "log": _copied(log, draft / LOG)}
+            record = {**record, "log": _copied(log, draft / LOG)} if log else record
             text = json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
             with _new(draft / RECORD) as opened:
                 opened.write(text.encode("utf-8", "replace"))
@@ -141,6 +145,10 @@ class Records:
                 with suppress(OSError):
                     size += sum(entry.stat().st_size for entry in os.scandir(one.folder))
         return count, size
+
+
+def _order(one: Kept) -> tuple[int, int, bool, str]:
+    return one.at, one.run, one.kind != RUN, one.kind
 
 
 def _at(run: Run) -> int:

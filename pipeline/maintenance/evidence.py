@@ -16,7 +16,7 @@ REMOVE_EVERY = 3600.0  # seconds
 class WriteEvidence(Job):
     def __init__(self, services: Services, adapters: Adapters, damage: Damage) -> None:
         self._store, self._keep, self._clock = services.store, services.settings.evidence_keep, adapters.clock
-        self._recorder = Recorder(services, adapters.source, adapters.clock)
+        self._recorder = Recorder(services, adapters)
         self._damage, self._problems = damage, Changes()
         self._removed = -REMOVE_EVERY
 
@@ -54,3 +54,30 @@ class WriteEvidence(Job):
         serving = frozenset((one.pipeline, one.serving) for one in found if one.serving is not None)
         removed = self._recorder.records.remove_before(self._clock.now() - self._keep, serving)
         return [f"removed {removed} records of runs (PUSHLIVE_EVIDENCE_KEEP)"] if removed else []
+
+
+class WriteBakes(Job):
+    """The records of bakes. They are found by what environments remember, so that no crash loses one."""
+
+    def __init__(self, services: Services, adapters: Adapters, damage: Damage) -> None:
+        self._store, self._damage, self._problems = services.store, damage, Changes()
+        self._recorder = Recorder(services, adapters)
+        self._written: set[tuple[str, int]] = set()  # environments and runs
+
+    def run(self) -> list[str]:
+        problem = ""
+        for environment in self._damage.each(lambda name: self._store.environments(name).values()):
+            for bake in environment.bakes:
+                key = (environment.id, bake.run)
+                if bake.outcome is None or key in self._written:
+                    continue
+                try:
+                    self._recorder.write_bake(environment, bake)
+                    self._written.add(key)
+                except DamagedRecord as error:
+                    self._damage.add(error)
+                except StoreUnavailable:
+                    raise
+                except PushliveError as error:
+                    problem = problem or str(error)
+        return self._problems.report(problem)

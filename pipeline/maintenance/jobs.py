@@ -17,7 +17,7 @@ from pipeline.maintenance.cron import Cron
 from pipeline.maintenance.damage import Damage
 from pipeline.maintenance.doctor.check import Check
 from pipeline.maintenance.doctor.demands import Demands
-from pipeline.maintenance.evidence import WriteEvidence
+from pipeline.maintenance.evidence import WriteBakes, WriteEvidence
 from pipeline.maintenance.health import WatchHealth
 from pipeline.maintenance.images.build_cache import BuildCache
 from pipeline.maintenance.images.image_gc import ImageGc
@@ -79,6 +79,7 @@ class Jobs:
         self.configuration = Configuration(configurations)
         self.audit = Audit(services.audit_head)
         self.evidence = WriteEvidence(services, adapters, self.damage)
+        self.bake_evidence = WriteBakes(services, adapters, self.damage)
         self.heads = UnrecordedHeads(store, configurations, self.damage, accept, repositories, clock)
         self.proxy = Proxy(ensure_proxy, clock)
         self.demands = Demands(demands)
@@ -115,6 +116,7 @@ class Jobs:
                     self.processes,
                     self.baking,
                     self.revive,
+                    self.bake_evidence,
                     self.missing_images,
                     self.backups,
                     self.demands,

@@ -14,6 +14,7 @@ from pipeline.adapters.fake import Killed
 from pipeline.domain.audit_chain import Actor
 from pipeline.domain.run import Outcome
 from pipeline.errors import EngineFailed, NotFound
+from pipeline.evidence import baked
 from pipeline.evidence.bundle import SCHEMA_FILE
 from pipeline.evidence.record import PARTS
 from pipeline.evidence.records import Records
@@ -31,11 +32,12 @@ def killed(*_: object, **__: object) -> None:
 
 
 def records(world) -> list[dict]:
-    return [one.record() for one in Records(world.settings.data).of("hello")]
+    """Of runs."""
+    return [one.record() for one in Records(world.settings.data).of("hello") if one.kind == "run"]
 
 
 def names(world) -> list[str]:
-    return [one.name for one in Records(world.settings.data).of("hello")]
+    return [one.name for one in Records(world.settings.data).of("hello") if one.kind == "run"]
 
 
 def files(world) -> dict[str, bytes]:
@@ -190,7 +192,9 @@ def test_records_are_kept_as_long_as_the_setting_says_and_those_of_what_serves_f
 
     world.clock.sleep(7200)
 
-    assert jobs.evidence.run() == ["removed 1 records of runs (PUSHLIVE_EVIDENCE_KEEP)"]
+    assert jobs.evidence.run() == [
+        "removed 2 records of runs (PUSHLIVE_EVIDENCE_KEEP)"
+    ]  # of the run and its bake
     assert names(world) == ["run-2"]
 
 
@@ -273,10 +277,12 @@ def test_a_record_and_the_image_s_provenance_are_as_their_schemas_say(world, fol
     for number in (1, 2, 3):
         files = content(exported(world, folder, run=number))
         record = json.loads(files[f"records/run-{number}.json"])
-        assert problems(record, json.loads(files["schema.json"])) == []
+        assert problems(record, json.loads(files["schema.json"])["$defs"]["run"]) == []
         assert world.evidence.record_of("hello", number) == record
         assert ("provenance.intoto.jsonl" in files) == (number < 3)
-    assert set(PARTS) <= set(json.loads(SCHEMA_FILE.read_text())["properties"])
+    described = json.loads(SCHEMA_FILE.read_text())["$defs"]
+    assert set(PARTS) <= set(described["run"]["properties"])
+    assert set(baked.PARTS) <= set(described["bake"]["properties"])
 
 
 def test_the_page_shows_what_a_hostile_commit_says_as_text(world, folder):
@@ -297,3 +303,80 @@ def test_what_is_not_there_is_named(world, folder):
     world.accept(world.commit("two"))
     with pytest.raises(NotFound, match="hello#2 has not ended"):
         world.evidence.bundle("hello", ANN, run=2)
+
+
+# ── bakes ────────────────────────────────────────────────────────────────────
+
+BAKED = "pipelines: {hello: {environments: {live: {bake: 1m}}}}"
+
+
+def look(world, times: int) -> None:
+    for _ in range(times):
+        world.clock.sleep(5)
+        world.jobs.health.run()
+        world.jobs.baking.run()
+        world.jobs.bake_evidence.run()
+
+
+def test_each_bake_leaves_a_record_of_what_was_seen(make_world, folder):
+    world = make_world(BAKED)
+    world.push("one")
+    look(world, 5)
+    world.push("two")
+    world.commands.hold("hello", ANN, environment="live", reason="lunch")
+    look(world, 14)
+    world.another_process().bake_evidence.run()
+
+    files = content(exported(world, folder, release=2))
+
+    first, second = (
+        one.record() for one in Records(world.settings.data).of("hello") if one.kind == "bake-live"
+    )
+    assert (first["bake"]["outcome"], second["bake"]["outcome"]) == ("superseded", "baked")
+    assert (first["usage"], second["health"]["serving"]) == ([], 1)
+    assert [(act["act"], act["why"]) for act in second["acts"]] == [("hold", "lunch")]
+    for record in (first, second):
+        assert problems(record, json.loads(files["schema.json"])["$defs"]["bake"]) == []
+    about = json.loads(files["bundle.json"])
+    assert [(one["kind"], one["outcome"]) for one in about["records"]] == [("run", "live"), ("bake", "baked")]
+    assert json.loads(files["records/bake-live-2.json"]) == second
+    assert "hello#2 bake in live" in files["index.html"].decode()
+    assert (
+        content(exported(world, folder, run=2))["records/bake-live-2.json"]
+        == files["records/bake-live-2.json"]
+    )
+
+
+def test_a_release_that_was_reverted_says_so(make_world, folder):
+    world = make_world(BAKED)
+    for text in ("one", "two"):
+        world.push(text)
+    world.revert(reason="it is slow")
+
+    acts = json.loads(content(exported(world, folder, release=2))["bundle.json"])["acts"]
+
+    assert [(one["act"], one["run"], one["why"]) for one in acts if one["act"] == "revert"] == [
+        ("revert", "hello#3", "it is slow")
+    ]
+
+
+def test_acts_in_the_environments_of_a_release_are_in_it_until_another_one_serves(make_world, folder):
+    world = make_world(GATED)
+    world.push("one")
+    world.commands.promote("hello", ANN, run=1)
+    world.work()
+    world.clock.sleep(60)
+    world.commands.hold("hello", ANN, environment="live", reason="lunch")
+    world.commands.resume("hello", ANN, environment="live")
+    world.clock.sleep(60)
+    world.push("two")
+    world.commands.promote("hello", ANN, run=2)
+    world.work()
+    world.keeper.tick()
+    world.clock.sleep(60)
+    world.commands.hold("hello", ANN, environment="live", reason="dinner")
+
+    acts = json.loads(content(exported(world, folder, release=1))["bundle.json"])["acts"]
+
+    assert [one["act"] for one in acts] == ["push", "promote", "hold", "resume"]
+    assert [one["why"] for one in acts if one["act"] == "hold"] == ["lunch"]

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from typing import IO, Any
 
 from pipeline.deploy.services import Services
 from pipeline.domain import audit_chain
 from pipeline.domain.audit_chain import Who
-from pipeline.domain.run import Run, State
+from pipeline.domain.run import Outcome, State
 from pipeline.errors import DamagedRecord, NotFound
 from pipeline.evidence import record
 from pipeline.evidence.bundle import Contents, write
 from pipeline.evidence.recorder import Recorder
-from pipeline.evidence.records import Kept
+from pipeline.evidence.records import RUN, Kept
 from pipeline.evidence.signing import signing_key
 from pipeline.ports.adapters import Adapters
 from pipeline.ports.clock import Clock
@@ -65,7 +65,7 @@ class Evidence(Audited):
             name, kept = f"{pipeline} r{release}", self._of_release(pipeline, release, environment)
         else:
             one = self._record(pipeline, run or 0)
-            name, kept = f"{pipeline}#{one.run}", (one,)
+            name, kept = f"{pipeline}#{one.run}", self._same_run(pipeline, one)
         contents = Contents(
             pipeline, name, environment, self._settings.instance, kept, self._acts(pipeline, kept, release)
         )
@@ -106,15 +106,14 @@ class Evidence(Audited):
     # ── records ──────────────────────────────────────────────────────────────
 
     def _recorder(self) -> Recorder:
-        adapters = self._adapters()
-        return Recorder(self._services, adapters.source, adapters.clock)
+        return Recorder(self._services, self._adapters())
 
     def _record(self, pipeline: str, number: int) -> Kept:
         recorder = self._recorder()
         try:
             run = self._store.run(pipeline, number)
         except NotFound:  # the store that had it may be lost
-            found = [one for one in recorder.records.of(pipeline) if one.run == number]
+            found = [one for one in recorder.records.of(pipeline) if (one.kind, one.run) == (RUN, number)]
             if found:
                 return found[-1]
             raise
@@ -123,7 +122,7 @@ class Evidence(Audited):
                 f"{run.id} has not ended, so there is no evidence of it yet.",
                 advice=f"`pushlive follow '{run.id}'` waits for its end.",
             )
-        self._ensure(recorder, run)
+        recorder.write(run)
         if kept := recorder.records.of_run(run):
             return kept
         raise NotFound(
@@ -135,7 +134,7 @@ class Evidence(Audited):
         recorder = self._recorder()
         for run in self._store.recent(pipeline, _RECENT, readable=True):
             if run.release == release and run.state == State.ENDED:
-                self._ensure(recorder, run)
+                recorder.write(run)
         found = tuple(one for one in recorder.records.of(pipeline) if one.release == release)
         if not found:
             self._store.release(pipeline, release)  # raises NotFound
@@ -144,7 +143,7 @@ class Evidence(Audited):
                 advice=f"`pushlive runs {pipeline}` shows its run.",
             )
         if environment:
-            found = tuple(one for one in found if environment in one.record()["run"]["stages"])
+            found = tuple(one for one in found if environment in _environments(one.record()))
         if not found:
             raise NotFound(
                 f"no run of {pipeline} r{release} was to reach {environment[:40]!r}.",
@@ -152,25 +151,26 @@ class Evidence(Audited):
             )
         return found
 
-    def _ensure(self, recorder: Recorder, run: Run) -> None:
-        """The record of a run that ended before there were any, or a moment ago."""
-        keep = self._settings.evidence_keep
-        if not keep or run.ended > self._clock.now() - keep:
-            recorder.write(run)
+    def _same_run(self, pipeline: str, of: Kept) -> tuple[Kept, ...]:
+        """All records of that run."""
+        found = self._recorder().records.of(pipeline)
+        return tuple(one for one in found if (one.run, one.at) == (of.run, of.at))
 
     def _acts(self, pipeline: str, kept: tuple[Kept, ...], release: int | None) -> list[dict[str, Any]]:
         """What people did to these runs and this release, and to its environments meanwhile."""
         records = [one.record() for one in kept]
         runs = {one["id"] for one in records}
-        environments = {name for one in records for name in one["run"]["stages"]}
-        last = max((str(one["run"]["ended"]) for one in records), default="")
+        environments = {name for one in records for name in _environments(one)}
+        last = {name: self._replaced(pipeline, kept, name) for name in environments}
+
+        name = f"r{release}" if release is not None else ""
 
         def wanted(one: Mapping[str, Any]) -> bool:
-            if one.get("act") == "evidence":
+            if one.get("act") == "evidence" or not record.concerns(one, runs, name, environments):
                 return False
-            if one.get("run") or one.get("release"):
-                return one.get("run") in runs or (release is not None and one.get("release") == f"r{release}")
-            return one.get("environment") in environments and str(one.get("time", "")) <= last
+            end = last.get(str(one.get("environment")), "")
+            own = one.get("run") in runs or (name and one.get("release") == name)
+            return bool(own) or not end or str(one.get("time", "")) <= end
 
         since = min((one.at / 1000 for one in kept), default=0.0) - record.SLACK
         found = {one["hash"]: one for record_ in records for one in record_["acts"]}
@@ -182,6 +182,21 @@ class Evidence(Audited):
             for one in found.values()
         ]
         return sorted(clean, key=lambda one: (str(one["time"]), int(one["number"] or 0)))
+
+    def _replaced(self, pipeline: str, kept: tuple[Kept, ...], environment: str) -> str:
+        """When another release came to serve there after the newest of these records; "" if none has."""
+        newest, own = max(one.at for one in kept), {one.release for one in kept}
+        for one in self._recorder().records.of(pipeline):
+            if one.kind == RUN and one.at > newest and one.release not in own:
+                run = one.record()["run"]
+                if run["outcome"] == Outcome.LIVE and environment in run["stages"]:
+                    return str(run["ended"])
+        return ""
+
+
+def _environments(record: Mapping[str, Any]) -> Sequence[str]:
+    """Those that the record is about."""
+    return record["run"]["stages"] if "run" in record else (record["environment"],)
 
 
 def _pieces(out: IO[bytes]) -> Generator[bytes]:
