@@ -7,6 +7,7 @@ from pipeline.deploy.failure_card import card, compared
 from pipeline.deploy.run_context import RunContext
 from pipeline.domain import budget as budgets
 from pipeline.domain import slots, transitions
+from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
 from pipeline.domain.release import Release
 from pipeline.domain.run import Ending, Kind, Outcome, Run
@@ -66,9 +67,10 @@ def finish(context: RunContext, budget: Budget, release: Release) -> None:
 
 def _next_lines(context: RunContext, name: str) -> list[str]:
     run = context.run
-    if run.kind == Kind.REVERT:
-        return [f"{name} is held. To let a fix in: `pushlive resume {run.pipeline} --env {name}`"]
     environment = context.store.environment(run.pipeline, name)
+    if run.kind == Kind.REVERT:
+        held = f"{name} is held. To let a fix in: `pushlive resume {run.pipeline} --env {name}`"
+        return [held, *_quarantined_by(run, environment)]
     target = slots.revert_target(environment) if environment else None
     sent = run.from_release is not None
     more = ["the next push undoes this configuration, unless pipelines.yaml has it by then"] if sent else []
@@ -76,6 +78,16 @@ def _next_lines(context: RunContext, name: str) -> list[str]:
         why = slots.passed_over(environment) if environment else ""
         return [*more, f"{why or 'this is the first release here'}, so there is nothing to revert to yet"]
     return [*more, f"to go back to r{target}: `pushlive revert {run.pipeline}`"]
+
+
+def _quarantined_by(run: Run, environment: Environment | None) -> list[str]:
+    """What that revert took out, which may be what an earlier revert had put back."""
+    return [
+        f"r{one.release} is in quarantine there. To let it in again: "
+        f"`pushlive unquarantine {run.pipeline} r{one.release} --env {environment.name}`"
+        for one in (environment.quarantine if environment else ())
+        if environment and one.since == run.accepted
+    ]
 
 
 def fail(context: RunContext, ending: Ending) -> None:

@@ -189,6 +189,20 @@ def test_unquarantine_lets_the_release_in_again(world):
     assert world.serving()["live"] == 2
 
 
+def test_undoing_a_revert_says_that_the_other_release_is_in_quarantine_now(world):
+    world.push("one")
+    world.push("two")
+    world.revert()
+    run = world.revert(to=2)
+    [end] = world.events(run, "end")
+    assert end.data["more"] == [
+        "live is held. To let a fix in: `pushlive resume hello --env live`",
+        "r1 is in quarantine there. To let it in again: `pushlive unquarantine hello r1 --env live`",
+    ]
+    world.commands.unquarantine("hello", "ann", 1)
+    assert world.environment("live").quarantine == ()
+
+
 def test_a_corrected_configuration_may_go_where_the_image_was_reverted(world):
     world.push("one")
     world.push("two")
