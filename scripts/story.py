@@ -179,7 +179,7 @@ class Demo:
         self.git("init", "-q", "-b", "main")
         url = self.environment["PUSHLIVE_URL"].replace("://", f"://ann:{token}@")
         self.git("remote", "add", "pushlive", f"{url}/git/hello.git")
-        print("  " + ", ".join(sorted(p.name for p in self.app.iterdir() if p.name != ".git")))
+        print("  " + ", ".join(sorted(p.name for p in self.app.iterdir() if p.name != ".git")), flush=True)
 
     def environments(self) -> dict[str, dict]:
         return {e["name"]: e for e in self.data("status", "hello")["pipelines"][0]["environments"]}

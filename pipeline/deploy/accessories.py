@@ -22,6 +22,7 @@ from pipeline.domain.slots import slot_ref
 from pipeline.errors import (
     AccessoryFailed,
     ConfigError,
+    DamagedRecord,
     EngineFailed,
     NotFound,
     PushliveError,
@@ -293,8 +294,10 @@ def planned(store: Store, config: Config) -> Iterator[tuple[str, str, str]]:
         after = config.accessories.get(record.name)
         name, where = record.name, record.environment
         if after:
-            lines = accessory_differences(record.config, after)
-            texts = [f"{line}; only `pushlive accessory apply {name} {where}` does it" for line in lines]
+            how = f"only `pushlive accessory apply {name} {where}` does it"
+            if not _has_served(store, record):
+                how = f"the next run does it if there is none yet, otherwise {how}"
+            texts = [f"{line}; {how}" for line in accessory_differences(record.config, after)]
         else:
             texts = [
                 f"it is not in the file any more, and stays as it is; `pushlive accessory mv {name} {where} NEW` gives "
@@ -302,6 +305,20 @@ def planned(store: Store, config: Config) -> Iterator[tuple[str, str, str]]:
             ]
         for pipeline in record.attached:
             yield from ((pipeline, where, f"accessory {name}: {text}") for text in texts)
+
+
+def _has_served(store: Store, record: AccessoryRecord) -> bool:
+    """Whether a release that uses it was ever verified, so that it was made."""
+    for pipeline in record.attached:
+        environment = store.environment(pipeline, record.environment)
+        for number in environment.good if environment else ():
+            try:
+                rendered = store.release(pipeline, number).environments.get(record.environment)
+            except (NotFound, DamagedRecord):
+                continue
+            if rendered and record.name in used(rendered):
+                return True
+    return False
 
 
 def used(config: Rendered) -> tuple[str, ...]:

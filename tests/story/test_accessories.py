@@ -285,6 +285,16 @@ def test_plan_says_that_a_push_does_not_change_it(world):
     assert "other" not in changed  # it has not used it yet
 
 
+def test_plan_says_that_the_next_run_changes_one_that_was_never_made(world):
+    world.engine.fail("keep_accessory", EngineFailed("there is no such image"))
+    world.push("one")
+    changed = world.commands.plan(CONFIG.replace("postgres:15", "postgres:15.8"))["pipelines"]
+    assert changed["hello"]["dev"] == (
+        "accessory shop-db: image: postgres:15 → postgres:15.8; the next run does it if there is none yet, otherwise "
+        "only `pushlive accessory apply shop-db dev` does it",
+    )
+
+
 def test_doctor_has_a_line_for_each(world):
     def said() -> dict[str, str]:
         return {one["name"]: one["text"] for one in examine(world.services, world.adapters) if not one["ok"]}

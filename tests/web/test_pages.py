@@ -376,6 +376,18 @@ def test_the_page_of_a_failed_run_says_what_failed_once(inside, service):
     assert "own reason" in inside.get(f"/runs/hello/{run.number}").text
 
 
+def test_what_stands_in_backquotes_is_code_on_a_page(inside, service):
+    service.environments[0] = environment(
+        "dev", problem="2 < 3: `pushlive show 'hello#42'` says why, not ` this"
+    )
+    text = inside.get("/").text
+    assert "2 &lt; 3: <code>pushlive show &#39;hello#42&#39;</code> says why, not ` this" in text
+    wrong = inside.get("/runs/hello/99")
+    assert wrong.status_code == 404
+    assert not re.search(r"<main.*`[^<`]+`", wrong.text, re.DOTALL)
+    assert view.coded("`<b>` \x1b[31m") == "<code>&lt;b&gt;</code> "
+
+
 def test_fault_47_markup_and_escapes_are_inert(inside, service):
     service.message = EVIL
     run = service.deploy("hello", EVIL)

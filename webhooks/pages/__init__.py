@@ -16,6 +16,7 @@ def blueprint(web: WebContext) -> Blueprint:
     pages.add_app_template_filter(view.moment, "moment")
     pages.add_app_template_filter(show_duration, "duration")
     pages.add_app_template_filter(view.badge, "badge")
+    pages.add_app_template_filter(view.coded, "coded")
     pages.add_app_template_filter(whose, "whose")
     for group in (login, reading, actions):
         group.add_routes(pages, web)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup, escape
+
+from pipeline.lib.text import printable
 from pipeline.lib.units import show_duration
 
 _AGES = ((86400 * 2, 86400, "days"), (3600 * 2, 3600, "hours"), (120, 60, "minutes"), (0, 1, "seconds"))
@@ -25,6 +29,12 @@ def age(since: float | None, now: float | None = None) -> str:
 def moment(at: float | None) -> str:
     """An ISO 8601 time in UTC, for ``<time datetime>``."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at)) if at else ""
+
+
+def coded(text: object) -> Markup:
+    """A sentence for a page: what stands in backquotes is code."""
+    shown = str(escape(printable(str(text or ""))))
+    return Markup(re.sub(r"`([^`\n]+)`", r"<code>\1</code>", shown))  # noqa: S704 - escaped above
 
 
 @dataclass(frozen=True)
