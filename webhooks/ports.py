@@ -79,7 +79,9 @@ class ToolsPort(Protocol):
 
     def session(self, identifier: str, by: Actor) -> SessionPort: ...
 
-    def copy(self, pipeline: str, by: Actor, path: str, *, environment: str = "") -> SessionPort:
+    def copy(
+        self, pipeline: str, by: Actor, path: str, *, environment: str = "", process: str = ""
+    ) -> SessionPort:
         """Its output is a tar archive of that file or folder."""
 
     def restart(self, pipeline: str, by: Actor, *, environment: str = "") -> Generator[tuple[str, ...]]:

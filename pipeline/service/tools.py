@@ -85,7 +85,7 @@ class Tools(Audited):
         process: str = "",
     ) -> OpenSession:
         """Starts a command in a container that serves, as ``run_command`` does. ``replica``: 1 is the first;
-        ``process``: "" for the web one."""
+        ``process``: "" for the web one, or any if the release has none."""
         spec = self._serving(pipeline, environment, by, "run commands")
         names = self._running(spec, process)
         if not 1 <= replica <= len(names):
@@ -122,8 +122,11 @@ class Tools(Audited):
         return self._sessions.open(one.record, one.terminals, start, one.mask, terminal=asked.terminal)
 
     def _running(self, spec: SlotSpec, process: str) -> list[str]:
-        """The names of the containers of that process that run. Raises NotFound if the release has no such process."""
+        """The names of the containers of that process that run; ``process``: "" for the web one, or for all of a
+        release without one. Raises NotFound if the release has no such process."""
         engine = self._engines.of(spec.ref.engine)
+        if not process and not spec.web:
+            return [one.name for one in engine.outputs.sources(spec.ref) if one.running]
         if not process:
             found = engine.slots.replicas(spec.ref)
             return [one.name for one in found if one.state in ("running", "starting")]
@@ -137,9 +140,11 @@ class Tools(Audited):
             )
         return [one.name for one in sources if one.process == process and one.running]
 
-    def copy(self, pipeline: str, by: Who, path: str, *, environment: str = "") -> OpenSession:
-        """A session whose output is a tar archive of that file or folder in a container that serves, as it is. Raises
-        as ``exec_command``."""
+    def copy(
+        self, pipeline: str, by: Who, path: str, *, environment: str = "", process: str = ""
+    ) -> OpenSession:
+        """A session whose output is a tar archive of that file or folder in a container that serves, as it is.
+        ``process``: as in ``exec_command``. Raises as that does."""
         spec = self._serving(pipeline, environment, by, "copy files")
         wanted = path.rstrip("/")
         if not path.startswith("/") or not wanted or "\x00" in path or len(path.encode()) > LONGEST_PATH:
@@ -147,8 +152,12 @@ class Tools(Audited):
                 f"{path[:100]!r} is not the path of a file or folder in a container.",
                 advice="It begins with a slash: `pushlive cp hello qa:/data/file ./file`.",
             )
-        if not (names := self._running(spec, "")):
-            raise RequestError(f"nothing runs in {pipeline}/{spec.ref.environment}.")
+        if not (names := self._running(spec, process)):
+            of = f" of the process {process}" if process else ""
+            raise RequestError(
+                f"nothing{of} runs in {pipeline}/{spec.ref.environment} now.",
+                advice=f"`pushlive status {pipeline}` shows what runs.",
+            )
         return self._open("cp", spec, by, Asked(("cp", wanted)), names[0], copied=wanted)
 
     def follow_output(

@@ -219,6 +219,9 @@ def test_people_s_commands_reach_the_processes(on_cluster: OnCluster) -> None:
 def test_a_pipeline_without_a_web_process_is_restarted(on_cluster: OnCluster) -> None:
     service = on_cluster.service
     before = on_cluster.pods("crew", "hand")
+    copy = service.folder / "work"
+    service.pushlive("cp", "crew", "live:/work", str(copy))
+    assert copy.read_text() == f"{WORK}\n"
     service.pushlive("restart", "crew", "live")
     assert on_cluster.working("crew", "hand") == ["1", "1"]
     assert not before.keys() & on_cluster.pods("crew", "hand").keys()

@@ -253,6 +253,8 @@ def test_workers_follow_the_switch_a_failure_and_a_revert(service: Service) -> N
     other = service.pushlive("exec", "hello", "live", "--process", "wrk", "--", "id", code=4)
     assert "has no process 'wrk'" in other.err
     assert "It has: worker." in other.err
+    copied = service.pushlive("cp", "hello", "live:/work", str(service.folder / "w"), "--process", "wrk", code=4)
+    assert "has no process 'wrk'" in copied.err
     service.push(release("two"), "Two")
     assert workers(service) == {"1": "exited", "2": "running"}
     said = service.push(release("three", "echo lost its queue; exit 4"), "Three")
@@ -318,6 +320,11 @@ def test_a_pipeline_without_a_web_process_goes_live_is_replaced_and_taken_back(s
     said = service.push(release("one"), "One", "crew")
     assert "no web process" in said, said
     assert hands() == {"1": "running"}
+    for number, more in enumerate(((), ("--process", "hand"))):
+        copy = service.folder / f"copy-{number}"
+        service.pushlive("cp", "crew", "live:/work", str(copy), *more)
+        assert copy.read_text() == f"{WORK}\n"
+    assert "/work" in service.pushlive("exec", "crew", "live", "--", "cat", "/proc/1/cmdline").out
     service.push(release("two"), "Two", "crew")
     assert hands() == {"1": "exited", "2": "running"}
     said = service.push(release("three", "echo lost its queue; exit 4"), "Three", "crew")

@@ -464,7 +464,9 @@ class FakeTools:
             raise NotFound("that session has ended", advice="Start the command again.")
         return found
 
-    def copy(self, pipeline: str, by: Who, path: str, *, environment: str = "") -> FakeSession:
+    def copy(
+        self, pipeline: str, by: Who, path: str, *, environment: str = "", process: str = ""
+    ) -> FakeSession:
         return self._started("cp", pipeline, by, Asked((path,)), environment)
 
     def follow_output(

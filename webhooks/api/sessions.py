@@ -55,8 +55,8 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
     @api.post("/api/pipelines/<pipeline>/copy")
     def copy(pipeline: str) -> ResponseReturnValue:
         by = bearer(web, "developer")
-        given = fields({"environment": str, "path": str}, required=("path",))
-        more = {"environment": given.get("environment", "")}
+        given = fields({"environment": str, "path": str, "process": str}, required=("path",))
+        more = {key: given.get(key, "") for key in ("environment", "process")}
         return _followed(web.service.tools.copy(pipeline, by, given["path"], **more), still_valid(web))
 
     @api.post("/api/pipelines/<pipeline>/restart")

@@ -24,6 +24,7 @@ _SOURCE = re.compile(r"([a-z][a-z0-9-]*):(/.*)", re.DOTALL)
     argument("pipeline", metavar="PIPELINE"),
     argument("source", metavar="ENV:PATH", help="live:/data/file"),
     argument("target", metavar="TARGET", help="a new file or folder here"),
+    argument("--process", default="", metavar="NAME", help="out of that process instead of the web one"),
 )
 def cp(context: Context) -> int:
     found = _SOURCE.fullmatch(context.args.source)
@@ -51,6 +52,8 @@ def cp(context: Context) -> int:
     if target.exists():
         raise RequestError(f"{target} exists.", advice="Give another name, or remove it first.")
     body = {"environment": environment, "path": path}
+    if context.args.process:
+        body["process"] = context.args.process
     pieces = _told(
         session.output(context.client, f"/api/pipelines/{context.args.pipeline}/copy", body),
         environment,
