@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
+import shlex
+import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 import docker
 from pipeline.config.ownership import DEVELOPERS
 from tests.support.developer import web
+from tests.support.paths import ROOT
 from tests.support.service import Service, get, running
 from tests.support.waiting import until
 
@@ -87,6 +92,21 @@ def developer(service: Service) -> dict[str, str]:
     """The environment of a developer's command line."""
     made = service.ask("POST", "/api/tokens", {"name": f"dev-{secrets.token_hex(4)}", "role": "developer"})
     return {"PUSHLIVE_TOKEN": made["token"]}
+
+
+def test_the_commands_of_the_guide_about_containers(service: Service, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "guides" / "containers.md").read_text()
+    keys = textwrap.indent(re.findall(r"```yaml\n(service:.*?)```", page, re.S)[0], "    ")
+    block = page.partition("## Try it\n")[2]
+    check, plan = (
+        shlex.split(line)[1:] for line in re.findall(r"```sh\n(.*?)```", block, re.S)[0].splitlines()
+    )
+    file = tmp_path / "pipelines.yaml"
+    file.write_text(f"pipelines:\n  hello:\n{keys}    environments: {{dev: , live: }}\n")
+    assert "has no problems" in service.pushlive(*check, PUSHLIVE_CONFIG=str(file)).out
+    shown = service.pushlive(*plan, PUSHLIVE_CONFIG=str(file)).out
+    for key in ("shm", "tmpfs", "working_dir", "user", "labels", "extra_hosts"):
+        assert key in shown
 
 
 def test_a_developer_cannot_deploy_what_only_a_maintainer_may_change(service: Service) -> None:

@@ -253,7 +253,9 @@ def test_workers_follow_the_switch_a_failure_and_a_revert(service: Service) -> N
     other = service.pushlive("exec", "hello", "live", "--process", "wrk", "--", "id", code=4)
     assert "has no process 'wrk'" in other.err
     assert "It has: worker." in other.err
-    copied = service.pushlive("cp", "hello", "live:/work", str(service.folder / "w"), "--process", "wrk", code=4)
+    copied = service.pushlive(
+        "cp", "hello", "live:/work", str(service.folder / "w"), "--process", "wrk", code=4
+    )
     assert "has no process 'wrk'" in copied.err
     service.push(release("two"), "Two")
     assert workers(service) == {"1": "exited", "2": "running"}
