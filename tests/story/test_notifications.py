@@ -186,9 +186,8 @@ def test_the_receivers_are_those_of_the_runs_own_configuration(told):
 def test_a_configuration_deployed_by_hand_does_not_choose_the_receivers(told):
     mail = Mail(told)
     told.push("one")
-    told.commands.deploy(
-        "hello", Actor("bob", "maintainer"), config=TOLD.replace(CHAT, "https://elsewhere.example.net/x")
-    )
+    sent = TOLD.replace(CHAT, "https://elsewhere.example.net/x").replace("dev: ,", "dev: {cpu: 2},")
+    told.commands.deploy("hello", Actor("bob", "maintainer"), config=sent)
     told.work()
     assert told.run(2).outcome == Outcome.LIVE
     assert mail.got() == ["hello#1/live", "hello#2/live"]
