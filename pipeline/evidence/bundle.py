@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from pipeline.evidence import layout, page, statements
 from pipeline.evidence.layout import BUNDLE, INDEX, PROVENANCE, SCHEMA, STATEMENT, SUMS, text_of
-from pipeline.evidence.records import RUN, Kept
+from pipeline.evidence.records import Kept
 from pipeline.evidence.signing import SigningKey
 
 FORM = 1
@@ -28,7 +28,8 @@ _PIECE = 1 << 20
 @dataclass(frozen=True)
 class Contents:
     """What goes into it. ``name``: "hello r17" or "hello#42"; ``environment``: "" for all of them; ``records``: oldest
-    first; ``acts``: entries of the audit log."""
+    first; ``acts``: entries of the audit log; ``built``: the record of the run that built the image, if there is one,
+    which may be another."""
 
     pipeline: str
     name: str
@@ -36,6 +37,7 @@ class Contents:
     installation: str
     records: Sequence[Kept]
     acts: Sequence[dict[str, Any]]
+    built: dict[str, Any] | None = None
 
 
 def write(contents: Contents, key: SigningKey, out: IO[bytes], made: Callable[[str], None]) -> None:
@@ -51,8 +53,7 @@ def write(contents: Contents, key: SigningKey, out: IO[bytes], made: Callable[[s
         writer.add(BUNDLE, text_of(about).encode())
         writer.add(SCHEMA, SCHEMA_FILE.read_bytes())
         writer.add(INDEX, page.html(about, [one for _, one in records]).encode())
-        found = (statements.provenance(one) for _, one in records if one["kind"] == RUN)
-        if provenance := next((one for one in found if one), None):
+        if contents.built and (provenance := statements.provenance(contents.built)):
             writer.add(PROVENANCE, key.sign(provenance).encode())
         sums = layout.sums_of(writer.hashes)
         made(hashlib.sha256(sums.encode()).hexdigest())

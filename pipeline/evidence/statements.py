@@ -57,12 +57,14 @@ def images_of(statement: dict[str, Any]) -> frozenset[str]:
 def provenance(record: dict[str, Any]) -> dict[str, Any] | None:
     """Of the image in the record of the run that built it; None if it built none."""
     run, release = record["run"], record["release"]
-    if release is None or release["run"] != run["number"] or not release["image"].startswith("sha256:"):
+    if release is None or release["run"] != run["number"] or run["from_release"] is not None:
+        return None
+    if not release["image"].startswith("sha256:"):
         return None
     subjects = [{"name": release["tag"], "digest": _sha256(release["image"])}]
     name, _, pushed = release["remote"].partition("@")
     subjects += [{"name": name, "digest": _sha256(pushed)}] if pushed else []
-    source = {"uri": f"git+{run['source']}", "digest": {"gitCommit": run["commit"]}}
+    source = {"uri": f"git+{run['source']}@{run['ref']}", "digest": {"gitCommit": run["commit"]}}
     bases = [{"name": one["name"], "digest": _sha256(one["image"])} for one in record["bases"]]
     built = [step for step in record["steps"] if step["stage"] == "build"]
     return {

@@ -20,6 +20,7 @@ from pipeline.config.settings import Settings
 from pipeline.domain import audit_chain
 from pipeline.domain.events import Event
 from pipeline.errors import EngineFailed, RequestError, TryAgain
+from pipeline.evidence.signing import signing_key
 from pipeline.runtime import backup, bootstrap, lock
 from pipeline.runtime.archive import MANIFEST, STORE
 from pipeline.runtime.embedded_store import EmbeddedStore
@@ -44,6 +45,9 @@ def full(folder: Path) -> Iterator[Settings]:
     _fill(bootstrap.store(settings))
     (settings.data / "logs" / "hello").mkdir(parents=True)
     (settings.data / "logs" / "hello" / "1.log").write_text("12:00 built\n")
+    (settings.data / "evidence" / "hello" / "run-1-r1-1").mkdir(parents=True)
+    (settings.data / "evidence" / "hello" / "run-1-r1-1" / "record.json").write_text("{}")
+    signing_key(settings.data)
     (settings.data / "token").write_text("the first token")
     (settings.data / "certificates").mkdir()
     (settings.data / "certificates" / "shop.pem").write_text("KEY")
@@ -116,6 +120,8 @@ def test_everything_that_is_kept_is_restored(full):
     assert told.files == len(list(names(file))) - 1
     assert (other.data / "logs/hello/1.log").read_text() == "12:00 built\n"
     assert (other.data / "certificates/shop.pem").read_text() == "KEY"
+    assert (other.data / "evidence/hello/run-1-r1-1/record.json").read_text() == "{}"
+    assert signing_key(other.data).public.id == signing_key(full.data).public.id
     assert (other.data / "token").read_text() == "the first token"
     assert other.config.read_text() == "pipelines: {}\n"
     assert not (other.data / "hooks").exists()

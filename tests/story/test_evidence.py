@@ -126,7 +126,7 @@ def test_a_record_is_written_once_and_nothing_changes_it(world):
     assert world.store.evidence_due() == ()
 
 
-def test_a_keeper_that_dies_before_it_wrote_leaves_the_record_to_the_next(world, monkeypatch):
+def test_fault_64_a_keeper_that_dies_before_it_wrote_leaves_the_record_to_the_next(world, monkeypatch):
     world.push("one")
     folder = world.settings.data / "evidence" / "hello"
     with monkeypatch.context() as patched:
@@ -142,7 +142,7 @@ def test_a_keeper_that_dies_before_it_wrote_leaves_the_record_to_the_next(world,
     assert (names(world), len(os.listdir(folder))) == (["run-1"], 1)
 
 
-def test_a_disk_that_is_full_is_reported_once_and_tried_again(world, monkeypatch):
+def test_fault_64_a_disk_that_is_full_is_reported_once_and_tried_again(world, monkeypatch):
     world.push("one")
     with monkeypatch.context() as patched:
         patched.setattr(
@@ -283,6 +283,23 @@ def test_a_record_and_the_image_s_provenance_are_as_their_schemas_say(world, fol
     described = json.loads(SCHEMA_FILE.read_text())["$defs"]
     assert set(PARTS) <= set(described["run"]["properties"])
     assert set(baked.PARTS) <= set(described["bake"]["properties"])
+
+
+def test_an_image_that_an_earlier_run_built_has_that_run_s_provenance(world, folder):
+    world.push("one")
+    world.push("two")
+    world.revert()
+    world.commands.resume("hello", ANN, environment="live")
+    world.commands.deploy("hello", ANN, release=2)
+    world.work()
+    world.keeper.tick()
+    key = public_key(world.evidence.key()["key"].encode())
+
+    for name, number, built in (({"run": 3}, 3, "hello#1"), ({"release": 3}, 4, "hello#2")):
+        files = content(exported(world, folder, **name))
+        assert f"records/run-{number}.json" in files
+        statement = key.opened(files["provenance.intoto.jsonl"])
+        assert statement["predicate"]["runDetails"]["metadata"]["invocationId"] == built
 
 
 def test_the_page_shows_what_a_hostile_commit_says_as_text(world, folder):

@@ -18,7 +18,14 @@ OURS, OTHERS = SigningKey(b"1" * 32), SigningKey(b"2" * 32)
 
 def record(number: int = 42, image: str = IMAGE) -> dict:
     run = dict.fromkeys(("reason", "message", "ref", "by", "author", "accepted", "ended", "started"), "")
-    run |= {"id": f"hello#{number}", "number": number, "outcome": "live", "commit": "c" * 40, "pusher": "ann"}
+    run |= {
+        "id": f"hello#{number}",
+        "number": number,
+        "outcome": "live",
+        "commit": "c" * 40,
+        "pusher": "ann",
+        "from_release": None,
+    }
     run |= {
         "source": "http://127.0.0.1/git/hello.git",
         "promoted": [],
@@ -51,5 +58,6 @@ def exported(folder: Path, key: SigningKey = OURS, **what: object) -> bytes:
     (kept.folder / "record.json").write_text(json.dumps(record(**what)))
     (kept.folder / "log.txt.gz").write_bytes(gzip.compress(b"lines"))
     out = io.BytesIO()
-    write(Contents("hello", "hello r17", "", "pushlive", (kept,), ()), key, out, lambda _: None)
+    contents = Contents("hello", "hello r17", "", "pushlive", (kept,), (), record(**what))
+    write(contents, key, out, lambda _: None)
     return out.getvalue()

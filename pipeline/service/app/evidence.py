@@ -67,7 +67,13 @@ class Evidence(Audited):
             one = self._record(pipeline, run or 0)
             name, kept = f"{pipeline}#{one.run}", self._same_run(pipeline, one)
         contents = Contents(
-            pipeline, name, environment, self._settings.instance, kept, self._acts(pipeline, kept, release)
+            pipeline,
+            name,
+            environment,
+            self._settings.instance,
+            kept,
+            self._acts(pipeline, kept, release),
+            self._built(pipeline, kept[-1].release),
         )
         out = tempfile.TemporaryFile(dir=self._settings.data)  # noqa: SIM115 - closed with the stream
         try:
@@ -155,6 +161,20 @@ class Evidence(Audited):
         """All records of that run."""
         found = self._recorder().records.of(pipeline)
         return tuple(one for one in found if (one.run, one.at) == (of.run, of.at))
+
+    def _built(self, pipeline: str, release: int) -> dict[str, Any] | None:
+        """The record of the run that built that release's image, or that of the release whose image it has."""
+        found = [one for one in self._recorder().records.of(pipeline) if one.kind == RUN]
+        while release:
+            run = next((one for one in found if one.release == release), None)  # the first of them made it
+            made = run.record() if run else None
+            if made is None or not made["release"] or made["release"]["run"] != made["run"]["number"]:
+                return None
+            earlier = made["run"]["from_release"]
+            if earlier is None:
+                return made
+            release = earlier if earlier < release else 0
+        return None
 
     def _acts(self, pipeline: str, kept: tuple[Kept, ...], release: int | None) -> list[dict[str, Any]]:
         """What people did to these runs and this release, and to its environments meanwhile."""
