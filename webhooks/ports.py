@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -238,6 +238,11 @@ class ServicePort(Protocol):
     def resume(
         self, pipeline: str, by: Actor, *, environment: str = "", held_by: str = ""
     ) -> tuple[str, ...]: ...
+
+    def set_values(
+        self, pipeline: str, by: Actor, *, values: Mapping[str, str], environment: str = "", seen: str = ""
+    ) -> dict[str, Any]:
+        """See ``SettingCommands.set_values``."""
 
     def freeze(
         self,

@@ -65,7 +65,7 @@ def deploy(context: Context) -> int:
         body["rebuild"] = True
     name = context.pipeline(pipeline_name(args.pipeline))
     answer = context.ask("POST", f"/api/pipelines/{name}/deploy", body)
-    return context.tell(answer) if answer.get("unchanged") else _finish(context, answer)
+    return context.tell(answer) if answer.get("unchanged") else finish(context, answer)
 
 
 def _refuse_mixed(args: Namespace) -> None:
@@ -100,7 +100,7 @@ def _refuse_mixed(args: Namespace) -> None:
 def retry(context: Context) -> int:
     name, path = context.run_path(context.args.run)
     body = {"over": _newer(name, context.args.over)} if context.args.over else None
-    return _finish(context, context.ask("POST", f"{_numbered(context, path)}/retry", body))
+    return finish(context, context.ask("POST", f"{_numbered(context, path)}/retry", body))
 
 
 def _newer(pipeline: str, text: str) -> int:
@@ -171,7 +171,7 @@ def promote(context: Context) -> int:
             f"{one_line(name)} → {said['gate']}: {release}{said['commit'][:7]} {said['message']}",
             *(f"! {text}" for text in said.get("returning") or ()),
         )
-    return _finish(context, answer, after=str(past[-1]["id"]) if past else "", run=run)
+    return finish(context, answer, after=str(past[-1]["id"]) if past else "", run=run)
 
 
 def _waiting(context: Context) -> dict[str, Any]:
@@ -234,10 +234,10 @@ def revert(context: Context) -> int:
     body |= {key: text for key, text in (("environment", args.env), ("reason", args.reason)) if text}
     name = context.pipeline(name)
     answer = context.ask("POST", f"/api/pipelines/{name}/revert", body)
-    return _finish(context, answer, began=began)
+    return finish(context, answer, began=began)
 
 
-def _finish(
+def finish(
     context: Context,
     answer: dict[str, Any],
     *,

@@ -29,6 +29,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "going live": {
         "deploy": "deploy",
+        "set": "app.setting",
         "promote": "deploy",
         "revert": "deploy",
         "retry": "deploy",

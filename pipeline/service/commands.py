@@ -25,7 +25,7 @@ from pipeline.service.app.evidence import Evidence
 from pipeline.service.app.volumes import VolumeCommands
 from pipeline.service.baking import Baking
 from pipeline.service.promotion.freezes import FreezeCommands
-from pipeline.service.refusals import Refusals
+from pipeline.service.setting import SettingCommands
 from pipeline.service.tools import Tools
 from pipeline.store import Transaction
 
@@ -38,7 +38,7 @@ class Again:
     over: int | None
 
 
-class Commands(Refusals, VolumeCommands, FreezeCommands):
+class Commands(SettingCommands, VolumeCommands, FreezeCommands):
     """The acts on pipelines; ``by`` says who acts, and where the request came from."""
 
     tools: Tools  # made together with it in ``pipeline.runtime.bootstrap``

@@ -3,7 +3,9 @@ is wrong."""
 
 from __future__ import annotations
 
+import os
 import time
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -67,6 +69,40 @@ class Configurations:
     def problem(self) -> str:
         """What is wrong with the file now, "" if nothing is."""
         return self._store.facts.get(_ERROR)
+
+    def writable(self) -> bool:
+        """True if the file can be replaced. One that is mounted alone, as in a container, or that belongs to others
+        cannot."""
+        file = self._file.resolve()
+        return not file.is_mount() and os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)
+
+    def replace(self, before: str, text: str) -> None:
+        """Replaces the file's text atomically, synced to disk first, with the same mode and owner. Raises ConfigError
+        if it does not have the text ``before``, or cannot be written."""
+        file = self._file.resolve()
+        temporary = file.with_name(f".{file.name}.new")
+        try:
+            if file.read_text(encoding="utf-8") != before:
+                raise ConfigError(
+                    f"{self._file} has changed since.", advice="Look at the change once more, and repeat it."
+                )
+            stat = file.stat()
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(handle, "w", encoding="utf-8") as opened:
+                opened.write(text)
+                opened.flush()
+                os.fchmod(handle, stat.st_mode & 0o7777)
+                with suppress(PermissionError):  # it belongs to others, and the group lets us write
+                    os.fchown(handle, stat.st_uid, stat.st_gid)
+                os.fsync(handle)
+            temporary.replace(file)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise ConfigError(
+                f"cannot write {self._file}: {error.strerror}.",
+                advice="Check its owner and the free disk space.",
+            ) from error
+        self.refresh()
 
     def refresh(self) -> bool:
         """Adopts the file if it has changed; True if it did. A wrong or missing file changes only ``problem``."""

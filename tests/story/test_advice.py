@@ -61,6 +61,7 @@ NOT_TYPED = {
     "pushlive evidence verify DIR --key FILE": "needs an export: tests/story/test_evidence.py",
     "pushlive evidence verify … --key FILE": "needs an export: tests/story/test_evidence.py",
     "pushlive evidence verify FOLDER --key FILE": "needs an export: tests/story/test_evidence.py",
+    "pushlive set shop live replicas=3": "asks a person: tests/unit/cli/test_setting.py, tests/story/test_setting.py",
     "pushlive release abandon '…'": "only while a release command hangs: below",
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -138,6 +138,12 @@ class FakeService:
                 release: int | None = None, force: bool = False, reason: str = "") -> Run:  # fmt: skip
         self._act("promote", pipeline, by, run, environment, release, *([reason] if force else []))
         return self.run(pipeline, run) if run else next(iter(self.made.values()))
+
+    def set_values(self, pipeline: str, by: Who, *, values: Mapping[str, str], environment: str = "",
+                   seen: str = "") -> dict[str, Any]:  # fmt: skip
+        self._act("set_values", pipeline, by, environment, dict(values), seen)
+        return {"config": "c0ffee", "environment": environment or "live", "changes": ["replicas: 1 → 3"],
+                "file": "pipelines.yaml", "writes": True} | ({"run": "hello#1"} if seen else {})  # fmt: skip
 
     def hold(self, pipeline: str, by: Who, *, environment: str = "", reason: str = "",
              held_by: str = "") -> tuple[str, ...]:  # fmt: skip

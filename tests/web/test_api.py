@@ -152,6 +152,8 @@ def test_each_kind_of_error_has_its_status(client, service, run):
     assert call(client, "GET", "/api/runs/hello/7/events").status_code == 404
     assert call(client, "POST", "/api/pipelines/nobody/hold").status_code == 404
     assert call(client, "GET", "/api/runs?limit=0").status_code == 400
+    for values in ({}, {"replicas": 3}, [], None):
+        assert call(client, "POST", "/api/pipelines/hello/set", body={"values": values}).status_code == 400
     assert call(client, "GET", "/api/nothing").json["error"] == "not found"
     assert call(client, "DELETE", "/api/status").status_code == 405
     list(service.follow("hello", 42))

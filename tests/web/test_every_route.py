@@ -51,6 +51,7 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
     ),
     ("api", "developer"): (
         "POST /api/pipelines/<pipeline>/deploy",
+        "POST /api/pipelines/<pipeline>/set",
         "POST /api/pipelines/<pipeline>/revert",
         "POST /api/pipelines/<pipeline>/promote",
         "POST /api/pipelines/<pipeline>/hold",

@@ -29,6 +29,15 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
         run = service.deploy(pipeline, by, **wanted)
         return unchanged(run) if run.state == State.ENDED else run_accepted(run)
 
+    @api.post("/api/pipelines/<pipeline>/set")
+    def set_values(pipeline: str) -> ResponseReturnValue:
+        by = bearer(web, "developer")
+        wanted = fields({"values": dict, "environment": str, "seen": str}, required=("values",))
+        if not wanted["values"] or any(type(value) is not str for value in wanted["values"].values()):
+            raise Refused(400, "'values' must be texts by key", advice='For example {"replicas": "3"}.')
+        answer = service.set_values(pipeline, by, **wanted)
+        return answer, 202 if answer.get("run") else 200
+
     @api.post("/api/pipelines/<pipeline>/revert")
     def revert(pipeline: str) -> ResponseReturnValue:
         by = bearer(web, "developer")
