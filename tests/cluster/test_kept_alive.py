@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 
 import docker
+from pipeline.adapters.kubernetes import engine_base
 from pipeline.adapters.kubernetes.names import base
 from pipeline.domain.engine_types import SlotSpec
+from pipeline.errors import TryAgain
 from tests.cluster.build import built, packed
 from tests.cluster.callers import Callers
 from tests.cluster.test_cluster import local
-from tests.conftest import push
+from tests.conftest import push, scripts_cluster
 from tests.support.clusterbench import ClusterBench, make
 from tests.support.waiting import until
 
@@ -157,6 +159,30 @@ def test_releases_that_follow_one_another_lose_no_request(town: Scene) -> None:
         assert by_kind(callers.since(callers.round()), "kept") <= {"r3", "r4"}
     assert callers.lost == []
     assert by_kind(callers.since(0), "fresh") >= {"r1", "r4"}
+
+
+def test_old_pods_do_not_end_before_the_service_has_left_them(
+    town: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cluster's controllers follow a switch late: until then nodes send new connections to the old pods."""
+    blue, green, engine = town.first(), town.spec("green", 2), town.bench.engine
+    town.bench.stand(green)
+    old = town.pods(1)
+    with town.callers() as callers:
+        scripts_cluster("stop", "kube-controller-manager")
+        try:
+            with monkeypatch.context() as patch:
+                patch.setattr(engine_base, "SETTLE_WITHIN", 0.5)
+                engine.switch(green)
+                with pytest.raises(TryAgain, match="still sends connections to its pods"):
+                    engine.detach(blue.ref, "the switch to r2")
+            assert by_kind(callers.since(callers.round()), "fresh") == {"r1"}
+        finally:
+            scripts_cluster("start", "kube-controller-manager")
+        town.serves("r2")
+        assert engine.detach(blue.ref, "the switch to r2") == 2
+        town.ended(old, 1)
+    assert callers.lost == []
 
 
 def test_deleting_or_evicting_a_serving_pod_loses_no_request(town: Scene) -> None:

@@ -12,6 +12,7 @@ from pipeline.adapters.kubernetes.manifests import Manifests, selected_slot
 from pipeline.adapters.kubernetes.names import COMMAND, CRON, RESULT, SPEC, base, slot_labels
 from pipeline.adapters.kubernetes.ownership import OwnedObjects
 from pipeline.adapters.kubernetes.pods.state import is_finished, is_terminating
+from pipeline.adapters.kubernetes.probe import replica_set_of, serving_replica_sets
 from pipeline.adapters.kubernetes.workload import accessory_objects
 from pipeline.adapters.kubernetes.workload.claims import Claims
 from pipeline.adapters.kubernetes.workload.volume_helpers import VolumeHelpers
@@ -104,9 +105,15 @@ class EngineBase:
         """The hash of the pods that a Deployment creates."""
         return str(deployment["spec"]["template"]["metadata"]["labels"].get(SPEC))
 
-    def _wait_until(self, done: Callable[[], bool]) -> None:
-        """Gives the cluster's controllers a limited time to follow a change."""
-        poll(done, CHECK_EVERY, self._clock, timeout=SETTLE_WITHIN)
+    def _is_left(self, ref: SlotRef) -> bool:
+        """True once the public Service sends new connections to no pod of that slot, which does not serve: nodes can
+        follow the cluster's controllers, and not the selector. Waits for that, for a limited time."""
+        pods = {replica_set_of(pod["metadata"]["name"]) for pod in self._pods(ref)}
+        return self._wait_until(lambda: not pods & set(serving_replica_sets(self._api, base(ref))))
+
+    def _wait_until(self, done: Callable[[], bool]) -> bool:
+        """Gives the cluster's controllers a limited time to follow a change; whether they have."""
+        return bool(poll(done, CHECK_EVERY, self._clock, timeout=SETTLE_WITHIN))
 
 
 def _is_released(pod: KubeObject) -> bool:

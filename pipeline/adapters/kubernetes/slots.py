@@ -119,6 +119,7 @@ class KubeSlots(EngineBase):
             )
         self._provide(spec)
         if other:  # the old pods end at once: they take no traffic, and this makes room
+            self._is_left(spec.ref)
             self._api.merge("Deployment", slot_name(spec.ref), {"spec": {"replicas": 0}})
         applied = self._api.apply(self._left_to_others(spec, self._permitted.deployment(spec)))
         if (

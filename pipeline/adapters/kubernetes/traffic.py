@@ -180,6 +180,8 @@ class KubeTraffic(EngineBase):
         found = self._owned.get_if_owned("Deployment", slot_name(ref), ref)
         if found is None or (found["metadata"].get("annotations") or {}).get(DETACHED) == mark:
             return 0
+        if not self._is_left(ref):
+            raise TryAgain(f"{slot_name(ref)}: the Service {base(ref)} still sends connections to its pods.")
         pods = self._pods(ref)
         for pod in pods:
             # With their full termination period: nodes may not have seen the switch yet, and with a shorter one the
