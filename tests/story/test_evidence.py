@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -290,12 +291,13 @@ def test_an_image_that_an_earlier_run_built_has_that_run_s_provenance(world, fol
     world.push("two")
     world.revert()
     world.commands.resume("hello", ANN, environment="live")
-    world.commands.deploy("hello", ANN, release=2)
+    text = world.settings.config.read_text().replace("service: {", "service: {env: {A: b}, ")
+    world.commands.deploy("hello", replace(ANN, role="maintainer"), config=text)
     world.work()
     world.keeper.tick()
     key = public_key(world.evidence.key()["key"].encode())
 
-    for name, number, built in (({"run": 3}, 3, "hello#1"), ({"release": 3}, 4, "hello#2")):
+    for name, number, built in (({"run": 3}, 3, "hello#1"), ({"release": 3}, 4, "hello#1")):
         files = content(exported(world, folder, **name))
         assert f"records/run-{number}.json" in files
         statement = key.opened(files["provenance.intoto.jsonl"])
