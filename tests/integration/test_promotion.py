@@ -151,3 +151,22 @@ def test_a_push_waits_for_the_end_of_a_freeze_and_goes_on_by_itself(service: Ser
     )
     until(lambda: service.releases("kept") == {"live": 2}, 30)
     assert "live is no longer frozen: r2 continues" in service.pushlive("follow", "kept#2").out
+
+
+def test_two_people_beside_the_one_who_pushed_let_a_run_in(service: Service) -> None:
+    text = service.config.read_text()
+    rule = "{promote: {manual: true, approvals: 2, not_by_pusher: true}}"
+    service.config.write_text(text.replace("{live: }", f"{{live: {rule}}}"))
+    ben, cat = (service.pushlive("token", "create", name).out.strip() for name in ("ben", "cat"))
+    before = service.releases("kept")["live"]
+    said = service.push(web("version 3"), "Three", "kept")
+    assert "0 of 2 approvals; first, who pushed, cannot give one" in said
+    refused = service.pushlive("promote", "kept", code=None).text
+    assert "first pushed kept#" in refused
+    assert "and so cannot let it into live" in refused
+    assert "1 of 2 approvals (ben)" in service.pushlive("promote", "kept", code=7, PUSHLIVE_TOKEN=ben).text
+    assert service.releases("kept")["live"] == before
+    assert "1 of 2 approvals (ben)" in service.pushlive("status", "kept").out
+    service.pushlive("promote", "kept", PUSHLIVE_TOKEN=cat)
+    assert service.releases("kept")["live"] != before
+    service.config.write_text(text)

@@ -8,8 +8,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from pipeline.adapters.fake.script import Killed
 from pipeline.domain.run import Outcome, State
 from pipeline.errors import PushliveError, RequestError
+from pipeline.store import Transaction
 
 WINDOW = '{env: live, days: fri-sun, from: "16:00", to: "08:00", zone: Europe/Dublin, reason: weekend}'
 CONFIG = """\
@@ -104,6 +106,13 @@ def test_a_revert_is_never_frozen(world):
     assert world.serving()["live"] == 1
 
 
+def test_a_deploy_that_a_person_asks_for_is_frozen_as_well(world):
+    at(world, "2026-11-28 12:00:00")
+    run = world.commands.deploy("hello", "ann", release=1)
+    world.work()
+    assert (world.run(run.number).gate, world.run(run.number).frozen) == ("live", True)
+
+
 def test_a_window_that_begins_before_the_switch_keeps_the_run_out_and_one_at_the_switch_does_not(world):
     once_in_live(world, "start", lambda: at(world, "2026-11-27 17:00:00"))
     run = world.push("two")
@@ -157,6 +166,31 @@ def test_a_keeper_that_lost_its_lease_opens_nothing_and_the_next_one_does(world)
     assert world.jobs.opening.run() == []
     world.work()
     assert world.run(run.number).outcome == Outcome.LIVE
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_keeper_that_is_killed_while_it_opens_is_followed_by_one_that_does_it_once(
+    world, monkeypatch, after
+):
+    at(world, "2026-11-28 12:00:00")
+    run = world.push("two")
+    at(world, "2026-11-30 12:00:00")
+    real = Transaction.apply
+
+    def killed(self: Transaction, mark: str) -> None:
+        if after:
+            real(self, mark)
+        raise Killed("while it opens")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Transaction, "apply", killed)
+        with pytest.raises(Killed):
+            world.jobs.opening.run()
+    assert len(world.another_process().opening.run()) == int(not after)
+    assert world.store.due("hello") == (run.number,)
+    world.work()
+    assert world.run(run.number).outcome == Outcome.LIVE
+    assert len(told(world, "opened")) == 1
 
 
 def test_a_gate_that_is_added_meanwhile_holds_after_the_window(world):
