@@ -4,10 +4,11 @@ a build in the image itself."""
 from __future__ import annotations
 
 import json
+import posixpath
 import shlex
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from posixpath import basename
 
 from pipeline.config.dockerfile import Instruction, instructions
@@ -16,33 +17,51 @@ from pipeline.config.shell_words import split
 from pipeline.config.workload.volumes import covers, line_for
 
 _SHELL = ("/bin/sh", "-c")  # what a shell form is run by
+_OF_EVERY_IMAGE = {
+    "/bin", "/etc", "/lib", "/lib64", "/opt", "/sbin", "/usr", "/usr/bin", "/usr/lib", "/usr/local", "/usr/local/bin",
+    "/usr/sbin", "/usr/share", "/var",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Declared:
-    """``volumes``: folders (``VOLUME``); ``entrypoint``: its words; a shell form as the Engine runs it."""
+    """``volumes``: folders (``VOLUME``); ``entrypoint``: its words; a shell form as the Engine runs it; ``filled``:
+    where COPY and ADD put files, as far as a Dockerfile says it without variables."""
 
     volumes: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] = ()
+    filled: tuple[str, ...] = ()
 
 
 def declared(dockerfile: str) -> Declared:
     """What the last stage declares, and the stages that it starts from."""
     stages: dict[str, Declared] = {}
-    name, found = "", Declared()
+    folders: dict[str, str] = {}  # WORKDIR at the end of each stage
+    name, found, folder = "", Declared(), "/"
     for one in instructions(dockerfile):
         if one.word == "FROM":
             words = [*one.rest.lower().split(), "", ""]
             name, found = words[2] if words[1] == "as" else "", stages.get(words[0], Declared())
+            folder = folders.get(words[0], "/")
+        elif one.word == "WORKDIR":
+            folder = posixpath.join(folder, one.rest.strip())
+        elif one.word in ("COPY", "ADD"):
+            found = replace(found, filled=(*found.filled, *_target(one, folder)))
         elif one.word == "VOLUME":
             listed = _list(one)
             more = split(one.rest) if listed is None else listed
-            found = Declared((*found.volumes, *more), found.entrypoint)
+            found = replace(found, volumes=(*found.volumes, *more))
         elif one.word == "ENTRYPOINT":
             listed = _list(one)
-            found = Declared(found.volumes, (*_SHELL, one.rest) if listed is None else tuple(listed))
-        stages[name] = found
-    return Declared(tuple(sorted(set(found.volumes))), found.entrypoint)
+            found = replace(found, entrypoint=(*_SHELL, one.rest) if listed is None else tuple(listed))
+        stages[name], folders[name] = found, folder
+    return replace(found, volumes=tuple(sorted(set(found.volumes))), filled=tuple(sorted(set(found.filled))))
+
+
+def _target(copy: Instruction, folder: str) -> tuple[str, ...]:
+    words = _list(copy) or split(copy.rest)
+    path = posixpath.join(folder, words[-1]) if words else ""
+    return (posixpath.normpath(path),) if path and "$" not in path else ()
 
 
 def _list(one: Instruction) -> list[str] | None:
@@ -66,6 +85,7 @@ def unwise(image: Declared, pipeline: Pipeline) -> Iterator[str]:
         if not all(covers(_kept(service), volume) for service in services):
             ends = "what is written there ends with the release. To keep it, write under `service`"
             yield f"declares VOLUME {volume}; {ends} {line_for(volume)}"
+    yield from _laid_over(image, services)
     if not image.entrypoint:
         return
     if image.entrypoint[: len(_SHELL)] == _SHELL and any(service.command for service in services):
@@ -76,6 +96,18 @@ def unwise(image: Declared, pipeline: Pipeline) -> Iterator[str]:
     given = [one.release.command for one in services if one.release.command and one.release.entrypoint]
     if given:
         yield from _given(image.entrypoint, given[0])
+
+
+def _laid_over(image: Declared, services: list[Service]) -> Iterator[str]:
+    """The volumes at folders that have files of the image."""
+    found = {volume.path: name for service in services for name, volume in service.volumes.items()}
+    for path, name in sorted(found.items()):
+        if path in _OF_EVERY_IMAGE or any(covers([path], one) for one in image.filled):
+            yield (
+                f"puts files into {path}, and the volume {name} is laid over it: Docker fills a volume only once, when "
+                f"it is made, and Kubernetes never, so later pushes do not change what is below {path}. Give the "
+                "volume a folder of its own"
+            )
 
 
 def _given(entrypoint: tuple[str, ...], command: tuple[str, ...]) -> Iterator[str]:

@@ -10,8 +10,8 @@ from dataclasses import replace
 from functools import cache
 from typing import IO
 
+from pipeline.config import image_hints
 from pipeline.config.dockerfile import declared
-from pipeline.config.image_hints import unwise
 from pipeline.config.models import Pipeline
 from pipeline.config.settings import Settings
 from pipeline.deploy.branch_head import BranchHead
@@ -119,7 +119,8 @@ class BuildStage:
             step.data["bases"] = dict(image.bases)
             if image.reused:
                 self._context.note("reused the image of the same tree and settings", "build")
-            for text in unwise(image.declared, self._pipeline):
+            files = image_hints.declared(request.dockerfile).filled
+            for text in image_hints.unwise(replace(image.declared, filled=files), self._pipeline):
                 self._context.note(f"the image {text}", "build", "warning")
             self._say_entrypoint(image)
             return image

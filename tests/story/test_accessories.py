@@ -180,6 +180,25 @@ def row(world, environment: str = "live") -> dict:
     return found
 
 
+def test_status_hears_soon_that_one_which_was_away_is_ready(world):
+    def shown() -> str:
+        world.jobs.accessories.run()
+        live = world.commands.status("hello")["pipelines"][0]["environments"][-1]
+        return live["accessories"][0]["problem"]
+
+    world.push("one")
+    world.engine.running[LIVE].sick = "no response"
+    assert "no response" in shown()
+    world.engine.running[LIVE].sick = ""
+    world.clock.sleep(5)
+    assert shown() == ""
+    world.engine.running[LIVE].sick = "no response"
+    world.clock.sleep(5)
+    assert shown() == ""  # what is well is looked at twice a minute
+    world.clock.sleep(30)
+    assert "no response" in shown()
+
+
 def test_the_overview_says_what_is_there_and_what_apply_would_change(world):
     assert (row(world)["state"], row(world)["used_by"]) == ("missing", [])
     world.push("one")

@@ -14,6 +14,7 @@ from pipeline.ports.adapters import Adapters
 from pipeline.ports.clock import Deadline
 
 ASK_EVERY = 30.0  # seconds between two looks at whether one that runs is ready: each runs its `health`
+ASK_SOON = Backoff(4.0, ceiling=ASK_EVERY)  # while it is not: `status` shows what the last look found
 LIMIT = 60.0  # seconds for one: others wait meanwhile
 # After a failure. Its lease is free between, for a run or a person whose act is about to make it.
 AGAIN = Backoff(15.0, ceiling=300.0)
@@ -24,7 +25,8 @@ class KeepAccessories(Job):
 
     def __init__(self, services: Services, adapters: Adapters, damage: Damage) -> None:
         self._store, self._clock, self._damage = services.store, adapters.clock, damage
-        self._asked: dict[str, float] = {}
+        self._next: dict[str, float] = {}  # when the next look is
+        self._away: dict[str, Retry] = {}  # of those that were not ready at the last one
         self._failed: dict[str, Retry] = {}
         self._due: dict[str, float] = {}  # of those that failed: when the next attempt is
         self._care = AccessoryCare(services, adapters.engines, adapters.clock)
@@ -72,15 +74,25 @@ class KeepAccessories(Job):
             except LeaseLost:
                 return []
             if due and not found.stopped:
-                self._problem(record, self._care.why_away(found) if found.attached else "")
+                why = self._care.why_away(found) if found.attached else ""
+                self._problem(record, why)
+                self._look_again(record.id, soon=bool(why))
         return [f"the accessory {record.id} was not running as it should, and was started"] if acted else []
 
     def _is_due(self, accessory: str) -> bool:
         now = self._clock.monotonic()
-        due = now - self._asked.get(accessory, -ASK_EVERY) >= ASK_EVERY
+        due = now >= self._next.get(accessory, now)
         if due:
-            self._asked[accessory] = now
+            self._next[accessory] = now + ASK_EVERY
         return due
+
+    def _look_again(self, accessory: str, *, soon: bool) -> None:
+        """One that was started with the machine is ready a moment later."""
+        if not soon:
+            self._away.pop(accessory, None)
+            return
+        retry = self._away.setdefault(accessory, Retry(ASK_SOON, self._clock))
+        self._next[accessory] = self._clock.monotonic() + (retry.pause() or ASK_EVERY)
 
     def _problem(self, record: AccessoryRecord, text: str) -> None:
         name = f"accessory-problem:{record.id}"

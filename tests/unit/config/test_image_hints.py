@@ -46,3 +46,31 @@ def test_an_entrypoint_that_cannot_be_given_the_release_command_is_said() -> Non
     assert "so app is there twice" in text
     assert said(("/srv/app",), "release: {command: [app, migrate], entrypoint: false}") == []
     assert said(("/entry.sh",), "release: [migrate]") == said((), "release: [migrate]") == []
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "filled"),
+    [
+        ("FROM a\nCOPY www /www\n", ("/www",)),
+        ('FROM a\nWORKDIR /app\nCOPY a b ./\nWORKDIR sub\nADD ["x y", "z"]\n', ("/app", "/app/sub/z")),
+        ("FROM a AS one\nWORKDIR /srv\nCOPY . .\nFROM one\nCOPY --chown=1 x y\n", ("/srv", "/srv/y")),
+        ("FROM a AS one\nCOPY . /x\nFROM b\nCOPY --from=one /x /y\n", ("/y",)),
+        ("FROM a\nCOPY . $HOME/x\n", ()),
+    ],
+)
+def test_where_copy_puts_files_is_read_as_far_as_it_is_said(dockerfile: str, filled: tuple[str, ...]) -> None:
+    assert declared(dockerfile).filled == filled
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [("/www", True), ("/usr/bin", True), ("/www/static", False), ("/data", False), ("/ww", False)],
+)
+def test_a_volume_over_files_of_the_image_is_said(path: str, says: bool) -> None:
+    text = f"pipelines: {{a: {{service: {{volumes: {{data: {path}}}}}, environments: {{live: }}}}}}"
+    found = list(unwise(Declared(filled=("/www", "/wwwdata/x")), load(text).pipelines["a"]))
+    assert bool(found) == says
+    if says:
+        assert found[0].startswith(
+            f"puts files into {path}, and the volume data is laid over it: Docker fills"
+        )
