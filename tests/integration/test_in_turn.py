@@ -85,7 +85,7 @@ def test_a_request_waits_as_long_as_it_may_and_no_longer(bench: Bench, settings:
     engine.pause(spec.ref, 0.3)
     began = time.monotonic()
     answer = HttpProbe().get(route, "/", 20)
-    assert (answer.status, b"being exchanged" in answer.body) == (503, True)
+    assert (answer.status, b"being replaced by another release" in answer.body) == (503, True)
     assert time.monotonic() - began > 0.25
     engine.unroute(spec.ref)
     assert b"has no release yet" in HttpProbe().get(route, "/", 20).body

@@ -180,7 +180,7 @@ def limited(behind: Behind) -> Iterator[Behind]:
 
 def test_an_application_may_be_silent_for_as_long_as_its_timeout_says(limited: Behind) -> None:
     late, cut = all_at_once(limited, f"/slow/{OVER}", f"/pause/{OVER}")
-    assert (late[0], b"sent nothing for 2 s, its `timeout` in pipelines.yaml" in late[1]) == (504, True)
+    assert (late[0], b"it sent nothing for 2 s, its `timeout` in pipelines.yaml" in late[1]) == (504, True)
     assert cut[1:] == (b"one", False)
 
 
