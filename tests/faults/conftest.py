@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.story.conftest import make_world, valkey, world
+from tests.story.conftest import connections, make_world, valkey, world
 
-__all__ = ["make_world", "valkey", "world"]
+__all__ = ["connections", "make_world", "valkey", "world"]

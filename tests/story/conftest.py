@@ -45,6 +45,7 @@ from pipeline.service.baking import Baking
 from pipeline.service.commands import Commands
 from pipeline.service.tools import Tools
 from pipeline.store import Store
+from pipeline.store.connection import Client, connect
 from tests.support.valkey import running
 
 CONFIG = """\
@@ -62,6 +63,22 @@ def valkey() -> Iterator[str]:
     what is on disk after a crash."""
     with running() as url:
         yield url
+
+
+@pytest.fixture(autouse=True)
+def connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What the test's stores have opened is closed with it. The garbage collector would do that in the middle of
+    another test, and in any order: a socket that goes before its connection is a warning, so an error."""
+    opened: list[Client] = []
+
+    def connecting(*arguments: Any, **named: Any) -> Client:
+        opened.append(connect(*arguments, **named))
+        return opened[-1]
+
+    monkeypatch.setattr("pipeline.store.store.connect", connecting)
+    yield
+    for one in opened:
+        one.close()
 
 
 def go_on() -> bool:
