@@ -22,7 +22,7 @@ NOISY = "noisy"
 LOUD = "loud"  # its release command prints LOUD_OUTPUT
 LOUD_OUTPUT = 40 << 20  # bytes
 SLOW = tuple(f"slow{number}" for number in range(4))
-SERVICE = "service: {memory: 16MiB, stop: 1s}, environments: {live: }"
+SERVICE = "service: {memory: 16MiB, stop: 1s}, environments: {live: {bake: 0}}"
 CONFIG = f"""
 pipelines:
   {NAME}: {{{SERVICE}}}
@@ -32,7 +32,7 @@ pipelines:
       memory: 16MiB
       stop: 1s
       release: [sh, -c, "yes {"x" * 200} | head -c {LOUD_OUTPUT}"]
-    environments: {{live: }}
+    environments: {{live: {{bake: 0}}}}
 """ + "".join(f"  {name}: {{{SERVICE}, smoke: [{{get: /cgi-bin/drips, within: 4m}}]}}\n" for name in SLOW)
 LINES = 60_000  # that the noisy application has printed
 PATIENCE = 30.0  # seconds for one answer; a person would have given up

@@ -20,7 +20,7 @@ CONFIG = f"""
 notify: [{{url: 'http://127.0.0.1:{PORT}{PATH}'}}]
 pipelines:
   hello:
-    service: {{memory: 128MiB, stop: 1s}}
+    service: {{memory: 128MiB, stop: 1s, liveness: {{restart: 20s}}}}
     environments: {{live: {{bake: 0}}}}
   pair:
     service: {{memory: 128MiB, stop: 1s, health: /healthz, replicas: 2}}
@@ -174,21 +174,22 @@ def test_fault_57_a_replica_that_never_answers_is_shown_and_so_is_an_application
     assert service.page(name="pair") == "version 1\n"
 
 
-def test_a_release_that_hangs_after_its_checks_is_said_to_be_down(
+def test_fault_65_a_release_that_hangs_after_its_checks_is_said_to_be_down_and_started_again(
     service: Service, docker_client: docker.DockerClient
 ) -> None:
     (serving,) = service.containers(release="3")
-    hung = docker_client.containers.get(serving["Id"])
-    hung.exec_run("killall -STOP httpd")
-    try:
-        until(lambda: health(service)["state"] == "down", 90)
-        assert "r3 is down since " in service.pushlive("status").out
-        doctor = service.pushlive("doctor", code=1).out
-        [line] = [line for line in doctor.splitlines() if "r3 is down since " in line]
-        assert re.search(SILENT, line), line
-        assert health(service)["restarts"] == 0
-    finally:
-        hung.exec_run("killall -CONT httpd")
+    docker_client.containers.get(serving["Id"]).exec_run("killall -STOP httpd")
+    until(lambda: health(service)["state"] == "down", 90)
+    assert "r3 is down since " in service.pushlive("status").out
+    doctor = service.pushlive("doctor", code=1).out
+    [line] = [line for line in doctor.splitlines() if "r3 is down since " in line]
+    assert re.search(SILENT, line), line
+    assert health(service)["restarts"] == 0
+    until(lambda: health(service)["revived"] == 1 and health(service)["serving"] == 1, 90)
+    assert service.page() == "version 3\n"
+    assert "did not answer and was started again once" in service.pushlive("status").out
+    [same] = service.containers(release="3")
+    assert same["Id"] == serving["Id"]
 
 
 def test_fault_62_a_release_that_crash_loops_soon_after_its_switch_is_taken_back(

@@ -39,7 +39,7 @@ def health(world) -> dict:
     return found["health"]
 
 
-def test_one_that_hangs_is_started_again_after_its_time_and_the_other_is_not(world):
+def test_fault_65_one_that_hangs_is_started_again_after_its_time_and_the_other_is_not(world):
     world.engine.sicken(slot(world), 2, HANGS)
     assert look(world, times=12) == []
     assert look(world, times=2) == [f"hello/live: live-2 did not answer and was started again: {HANGS}"]
@@ -51,7 +51,7 @@ def test_one_that_hangs_is_started_again_after_its_time_and_the_other_is_not(wor
     assert 'pushlive_environment_replicas{environment="live",pipeline="hello"} 2.0' in text
 
 
-def test_a_restart_that_does_not_help_is_repeated_less_and_less_often(world):
+def test_fault_65_a_restart_that_does_not_help_is_repeated_less_and_less_often(world):
     world.engine.sicken(slot(world), 1, HANGS)
     look(world, times=14)
     assert look(world, times=22) == []
@@ -70,7 +70,7 @@ def test_all_that_hang_are_started_again_one_at_a_time(world):
     assert world.engine.revivals == ["live-1", "live-2"]
 
 
-def test_it_is_never_done_while_a_run_or_a_restore_is_at_work_there(world):
+def test_fault_65_it_is_never_done_while_a_run_or_a_restore_is_at_work_there(world):
     world.engine.sicken(slot(world), 1, HANGS)
     lease = world.store.leases.take("env:hello/live", "worker")
     assert look(world, times=20) == []

@@ -75,6 +75,14 @@ def test_a_change_of_the_service_is_listed_in_every_environment(old: str, new: s
         ("keep_warm: 30m", "keep_warm: 30m, engine: docker", ()),
         ("a.example", "b.example", ("hosts: + b.example", "hosts: − a.example")),
         ("keep_warm: 30m", "keep_warm: 30m, promote: manual", ("promote: auto → manual",)),
+        ("keep_warm: 30m", "keep_warm: 30m, bake: 2m", ()),
+        ("keep_warm: 30m", "keep_warm: 30m, bake: 0", ("bake: 2m → 0s, from the next run on",)),
+        (
+            "keep_warm: 30m",
+            "keep_warm: 30m, bake: {on_failure: hold}",
+            ("bake: 2m → 2m, then hold, from the next run on",),
+        ),
+        ("keep_warm: 30m", "keep_warm: 30m, liveness: restart", ("liveness: none → restart after 1m",)),
         ("keep_warm: 30m", "keep_warm: 30m, smoke: []", ("smoke: − GET /healthz", "smoke: − run ./smoke.sh")),
     ],
 )
