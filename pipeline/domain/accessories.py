@@ -166,12 +166,14 @@ def attached(
     names: Iterable[str],
     others: Iterable[AccessoryRecord],
 ) -> AccessoryRecord:
-    """The record with that pipeline's environment attached under these names. ``others``: the accessories of the same
-    environment. Raises EngineFailed if the environment's network has no place left."""
-    now, names = record.attached.get(pipeline), tuple(sorted(names))
-    taken = {
-        one.attached[pipeline].place for one in others if pipeline in one.attached and one.id != record.id
-    }
+    """The record with that pipeline's environment attached under these names, without those by which a release there
+    still reaches another accessory. ``others``: the accessories of the same environment. Raises EngineFailed if the
+    environment's network has no place left."""
+    now = record.attached.get(pipeline)
+    beside = [one.attached[pipeline] for one in others if pipeline in one.attached and one.id != record.id]
+    taken = {one.place for one in beside}
+    kept = set(now.names if now else ())
+    names = tuple(sorted(set(names) - ({name for one in beside for name in one.names} - kept)))
     place = now.place if now else next((one for one in PLACES if one not in taken), 0)
     if not place:
         raise EngineFailed(

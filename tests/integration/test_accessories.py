@@ -301,6 +301,37 @@ def test_database_and_service_come_back_on_an_empty_machine(service: Service) ->
     assert len(json.loads(count)["backups"][0]["kept"]) == 1  # the one that was in the file
 
 
+def test_another_database_takes_its_place_and_each_release_reaches_its_own(service: Service) -> None:
+    def count() -> set[str]:
+        """What the release that serves finds under the name `db`, each time that it looks."""
+        ask = 'for n in 1 2 3 4 5 6; do psql -tA "$DATABASE_URL" -c "select count(*) from visits"; done'
+        return set(service.pushlive("exec", "hello", "live", "--", "sh", "-c", ask).out.split())
+
+    page = (ROOT / "docs" / "guides" / "databases.md").read_text().replace("shop-db", "store-db")
+    part = page.partition("### Another major version\n")[2].partition("\n## ")[0].split("```\n")[1::2]
+    backup, load, deploy = (shlex.split(one)[1:] for block in part for one in block.splitlines())
+    text, before, serving = service.config.read_text(), count(), service.releases()["live"]
+    assert len(before) == 1
+    definition = text[text.index("  store-db:") : text.index("pipelines:")].replace(
+        "store-db:", "store-db-17:"
+    )
+    both = text.replace("pipelines:", f"{definition}pipelines:", 1)
+    service.config.write_text(both)
+    service.pushlive(*backup)
+    service.config.write_text(both.replace("{db: store-db}", "{db: store-db-17}"))
+    service.pushlive(*load)
+    assert count() == before  # by the password of its own one
+    service.pushlive(*deploy[:1], "hello")
+    assert service.run()["outcome"] == "live", service.run()["failure"]
+    after = {str(int(*before) + 1)}
+    assert count() == after
+    old = ("accessory", "exec", "store-db", "live", "--", "psql", "-U", "postgres", "-tAc")
+    assert {service.pushlive(*old, "select count(*) from visits").out.strip()} == before
+    service.pushlive("revert", "hello", "--env", "live", "--to", f"r{serving}")
+    assert count() == before
+    service.config.write_text(text)
+
+
 def test_down_stops_it_and_leaves_its_container_and_its_data(service: Service) -> None:
     before = made(service, "store-db")
     service.end()

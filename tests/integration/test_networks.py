@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,7 @@ from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.addresses import subnet
 from pipeline.adapters.docker_api.errors import DockerRefused
 from pipeline.config.settings import Settings
+from pipeline.config.workload.accessory import Use
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.errors import ConfigError
 from pipeline.ports.scheduled import Job
@@ -123,6 +125,7 @@ def test_a_name_under_uses_leads_to_the_accessory_whatever_others_have_that_name
     theirs: str, bench: Bench, docker_client: docker.DockerClient, settings: Settings
 ) -> None:
     own, spec = f"{settings.instance}-{bench.name}-live", bench.spec(networks=(theirs,))
+    spec = replace(spec, config=spec.config.model_copy(update={"uses": {"store": Use(accessory="store")}}))
     bench.engine.prepare(spec.ref, ())
     address = str(subnet(settings, bench.index).network_address + 29)
     mine = {labels.INSTANCE: settings.instance, labels.ACCESSORY: "store", labels.ACCESSORY_IN: "live"}

@@ -37,7 +37,8 @@ class DockerCommands(OwnedVolumes):
         if earlier is None:
             self._provide_volumes(spec)
             body = containers.command_body(self._settings, spec, name, argv, env, entrypoint)
-            create(self._api, container, containers.with_secrets(body, spec.reveal(), spec.filled))
+            body = containers.with_secrets(body, spec.reveal(), spec.filled)
+            create(self._api, container, body, spec.config.uses)
         if earlier is None or earlier["State"]["StartedAt"] == NEVER:
             start(self._api, container)
             earlier = None

@@ -6,12 +6,13 @@ and could be that of another application there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.api import DockerApi, Found, name_of
 from pipeline.adapters.docker_api.labels import Body
 from pipeline.config.engines import kind_of, where_of
+from pipeline.config.workload.accessory import Use
 from pipeline.config.workload.machine_lint import MISSING, OURS
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.errors import ConfigError
@@ -72,20 +73,26 @@ def join_all(api: DockerApi, found: Found) -> bool:
     return acted
 
 
-def with_own_names(api: DockerApi, body: Body) -> Body:
-    """The body of a container with the names of its environment's accessories in `/etc/hosts`, if it joins networks of
-    others: Docker looks for a name in the networks in the order of their own names, so that a container of others might
-    answer for the database. Their addresses are fixed."""
+def with_own_names(api: DockerApi, body: Body, uses: Mapping[str, Use]) -> Body:
+    """The body of a container with the names of the accessories that it uses in `/etc/hosts`, where Docker's own might
+    lead to another: in networks of others, which Docker asks in the order of their names; and while another release of
+    the environment uses another accessory under that name. Their addresses are fixed."""
     own = body.get("Labels") or {}
-    if not wanted_by(own):
+    if not any(use.accessory for use in uses.values()):
         return body
     network, hosts = body["HostConfig"]["NetworkMode"], list(body["HostConfig"].get("ExtraHosts") or ())
+    attached = dict[str, tuple[str, set[str]]]()  # by accessory: its address there, and its names
     for listed in api.containers(f"{labels.INSTANCE}={own[labels.INSTANCE]}", labels.ACCESSORY):
         found = api.container(listed["Id"]) or NOTHING
         endpoint = found["NetworkSettings"]["Networks"].get(network) or {}
         fixed = (endpoint.get("IPAMConfig") or {}).get("IPv4Address")
-        names = set(endpoint.get("Aliases") or ()) - {str(listed["Id"])[:12]}
-        hosts += [f"{name}:{fixed}" for name in sorted(names) if fixed]
+        if fixed:
+            attached[listed["Labels"][labels.ACCESSORY]] = (fixed, set(endpoint.get("Aliases") or ()))
+    for name, use in sorted(uses.items()):
+        if use.accessory in attached:
+            known = [one for one, (_, names) in attached.items() if name in names]
+            if wanted_by(own) or known != [use.accessory]:
+                hosts.append(f"{name}:{attached[use.accessory][0]}")
     return {**body, "HostConfig": {**body["HostConfig"], "ExtraHosts": hosts}}
 
 

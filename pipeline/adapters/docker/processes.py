@@ -53,7 +53,7 @@ class DockerProcesses(OwnedVolumes):
             watch.check()
             if name not in kept:
                 whole = containers.with_secrets(body, secrets, spec.filled)
-                create(self._api, name, containers.with_memory(whole, spec))
+                create(self._api, name, containers.with_memory(whole, spec), spec.config.uses)
             if name not in kept or kept[name]["State"] == "created":
                 start(self._api, name)
             if repair:

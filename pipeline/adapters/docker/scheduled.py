@@ -39,7 +39,7 @@ class DockerScheduled(OwnedVolumes):
 
             def begin(address: str) -> None:
                 try:
-                    create(self._api, name, at(body, network, address))
+                    create(self._api, name, at(body, network, address), spec.config.uses)
                 except DockerRefused as error:
                     if error.status != NAME_TAKEN:  # else another keeper was faster
                         raise

@@ -87,7 +87,7 @@ class DockerSlots(DockerAccessories):
             self._proxy.set_servers(spec.ref.index, spec.ref.slot, [])
         ends = [partial(self._api.end, one) for one in unfit]
         starts = [
-            partial(self._begin, name, self._whole(body, spec, secrets), kept.get(name))
+            partial(self._begin, name, self._whole(body, spec, secrets), kept.get(name), spec)
             for name, body in wanted.items()
             # A repair leaves one that Docker is about to start again to Docker, which waits longer and longer.
             if name not in kept or kept[name]["State"] not in ("running", "" if watch else "restarting")
@@ -105,9 +105,9 @@ class DockerSlots(DockerAccessories):
     def _whole(self, body: Body, spec: SlotSpec, secrets: dict[str, Secret]) -> Body:
         return containers.with_memory(containers.with_secrets(body, secrets, spec.filled), spec)
 
-    def _begin(self, name: str, body: Body, found: Found | None) -> None:
+    def _begin(self, name: str, body: Body, found: Found | None, spec: SlotSpec) -> None:
         if found is None:
-            create(self._api, name, body)
+            create(self._api, name, body, spec.config.uses)
         start(self._api, name)
 
     def ready(self, spec: SlotSpec, emit: Emit, watch: Watch) -> tuple[Replica, ...]:

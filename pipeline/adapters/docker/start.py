@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pipeline.adapters.docker import refusals
 from pipeline.adapters.docker.networks import join_all, with_own_names
 from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.api import DockerApi
 from pipeline.adapters.docker_api.errors import DockerRefused
 from pipeline.adapters.docker_api.labels import Body
+from pipeline.config.workload.accessory import Use
 from pipeline.errors import EngineFailed
 
 
-def create(api: DockerApi, name: str, body: Body) -> None:
-    """Raises EngineFailed if the image is gone or the name is in use, AppFailed if the configuration and the image do
-    not fit together."""
+def create(api: DockerApi, name: str, body: Body, uses: Mapping[str, Use]) -> None:
+    """``uses``: of the release. Raises EngineFailed if the image is gone or the name is in use, AppFailed if the
+    configuration and the image do not fit together."""
     try:
-        api.create(name, with_own_names(api, body))
+        api.create(name, with_own_names(api, body, uses))
     except DockerRefused as error:
         if error.status == 404:
             raise EngineFailed(

@@ -102,7 +102,7 @@ class DockerRestarts(DockerTerminals, DockerProcesses):
 
         def begin(address: str) -> Server:
             watch.check()
-            create(self._api, name, at(body, network, address))
+            create(self._api, name, at(body, network, address), spec.config.uses)
             try:
                 start(self._api, name)
                 self._until_well(spec, name, address, watch)

@@ -48,7 +48,7 @@ class DockerTerminals(EngineBase):
         body = containers.with_secrets(self._session_body(spec, wanted), spec.reveal(), spec.filled)
 
         def begin(address: str) -> ContainerSession:
-            create(self._api, name, at(body, network, address))
+            create(self._api, name, at(body, network, address), spec.config.uses)
             try:
                 return self._attach(name, wanted)
             except BaseException:
