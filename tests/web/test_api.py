@@ -140,6 +140,17 @@ def test_invalid_input_is_refused_before_anything_is_done(client, service, path,
     assert service.acts == []
 
 
+def test_evidence_is_a_whole_archive_of_a_release_or_of_a_run(client, service, run):
+    answer = call(client, "GET", f"/api/evidence/hello/{run.number}", "viewer")
+    assert (answer.status_code, answer.content_length, answer.data) == (200, 10, b"xxxxyyyyyy")
+    assert service.acts[-1] == ("evidence", "hello", "viewer", run.number, None, "")
+    call(client, "GET", "/api/evidence/hello/r17?env=live", "viewer")
+    assert service.acts[-1] == ("evidence", "hello", "viewer", None, 17, "live")
+    assert call(client, "GET", "/api/evidence/hello/42?env=live", "viewer").status_code == 400
+    assert call(client, "GET", "/api/evidence/hello/r1x", "viewer").status_code == 404
+    assert call(client, "GET", f"/api/runs/hello/{run.number}/evidence", "viewer").json == {"id": run.id}
+
+
 def test_invalid_json_and_large_bodies_are_refused(client):
     headers = {"Authorization": "Bearer maintainer-token"}
     for data, status in ((b"{", 400), (b"[" * 100_000, 400), (b" " * (1 << 20) + b" ", 413)):

@@ -9,6 +9,7 @@ from flask.typing import ResponseReturnValue
 
 from webhooks.api.parameters import run_number
 from webhooks.context import WebContext
+from webhooks.error_responses import Refused
 from webhooks.security.auth import bearer
 
 _RELEASE = re.compile(r"r([0-9]{1,9})")
@@ -28,6 +29,8 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
             size, pieces = web.service.evidence.bundle(
                 pipeline, by, release=int(release[1]), environment=environment
             )
+        elif environment:
+            raise Refused(400, "env is for a release, such as r17; a run is exported whole")
         else:
             number = str(run_number(web, pipeline, number))
             size, pieces = web.service.evidence.bundle(pipeline, by, run=int(number))

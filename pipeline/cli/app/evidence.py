@@ -44,12 +44,23 @@ _KEY_LIMIT = 64 << 10  # bytes
 def evidence(context: Context) -> int:
     first, *rest = context.args.what
     if first == "key" and not rest:
+        _refuse(context, first, "output", "env", "key")
         return _key(context)
     if first == "verify":
+        _refuse(context, first, "output", "env")
         return _verify(context, rest)
     if context.args.key:
         raise UsageError("--key needs verify.", advice="Write `pushlive evidence verify DIR --key FILE`.")
     return _export(context, context.args.what)
+
+
+def _refuse(context: Context, act: str, *options: str) -> None:
+    """Raises UsageError for an option that would be ignored."""
+    for name in options:
+        if getattr(context.args, name):
+            raise UsageError(
+                f"{act} takes no --{name}.", advice="Leave it out: it is for an export, and --key for verify."
+            )
 
 
 def _key(context: Context) -> int:
@@ -70,6 +81,10 @@ def _export(context: Context, words: Sequence[str]) -> int:
         pipeline = context.pipeline(pipeline_name(before[0] if before else ""))
         path, name = f"/api/evidence/{pipeline}/{last}", f"{pipeline}-{last}"
     else:
+        if context.args.env:
+            raise UsageError(
+                "--env needs a release.", advice="A run is exported whole; for a release, write `hello r17`."
+            )
         pipeline, run_path = context.run_path(words)
         number = run_path.rpartition("/")[2]
         path, name = f"/api/evidence/{pipeline}/{number}", f"{pipeline}-{number}"

@@ -100,6 +100,9 @@ def test_wrong_words_and_keys_are_named(tmp_path, capsys):
         (["verify", str(tmp_path), "--key", str(tmp_path / "no.pem")], 2, "no.pem is not a public key"),
         (["verify", str(tmp_path), "--key", str(tmp_path / "none.pem")], 1, "none.pem cannot be read"),
         (["hello", "r17", "--key", "x"], 2, "--key needs verify"),
+        (["hello#42", "--env", "live"], 2, "--env needs a release"),
+        (["verify", str(tmp_path), "--env", "live"], 2, "verify takes no --env"),
+        (["key", "-o", "x"], 2, "key takes no --output"),
     ):
         assert run(*words) == code
         assert said in capsys.readouterr().err

@@ -47,6 +47,13 @@ def test_every_kind_of_value_is_read() -> None:
     assert settings.github_secret == Secret("hush")
 
 
+@pytest.mark.parametrize(
+    ("text", "days"), [("2y", 730), ("90d", 90), ("0", 0), ("1.5y", 547.5), ("36h", 1.5)]
+)
+def test_an_age_may_be_in_years(text: str, days: float) -> None:
+    assert load({"PUSHLIVE_EVIDENCE_KEEP": text}).evidence_keep == days * 86400
+
+
 def test_a_secret_prints_as_dots() -> None:
     settings = load({"PUSHLIVE_GITHUB_SECRET": "hush", "PUSHLIVE_REDIS_URL": "redis://:hush@h/0"})
     assert "hush" not in f"{settings!r} {settings.github_secret} {settings.github_secret!r}"
