@@ -44,7 +44,7 @@ class KubeAccessories(AccessoryServices):
         found = self._set(spec.ref)
         if found is None and not self._has_data(spec):
             # Nothing is made from an image that no node can pull: the next run takes a corrected one.
-            insist_on_image(self._api, self._clock, self._instance, spec, watch)
+            insist_on_image(self._api, self._clock, self._instance, spec, watch, nothing_else=True)
         address, acted = self._keep_service(spec, found)
         if found is None:
             self._create(spec, address, watch)

@@ -6,8 +6,10 @@ import secrets
 from collections.abc import Callable
 from datetime import datetime
 
+from pipeline.adapters.kubernetes.api.client import Refused
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.adapters.kubernetes.api.objects import KubeObject, Manifest
+from pipeline.adapters.kubernetes.capacity import FORBIDDEN
 from pipeline.adapters.kubernetes.names import ACCESSORY, ACCESSORY_IN, CONTAINER, HELPER, INSTANCE
 from pipeline.adapters.kubernetes.pods.claims import claims_of
 from pipeline.adapters.kubernetes.pods.events import last_probe_failure
@@ -121,21 +123,50 @@ def _how(api: KubeApi, found: KubeObject, pod: KubeObject) -> str:
     )
 
 
-def insist_on_image(api: KubeApi, clock: Clock, instance: str, spec: AccessorySpec, watch: Watch) -> None:
-    """Raises EngineFailed if a node cannot pull it, and what the watch raises. Only a pod shows it."""
-    wanted = _pulling(api, instance, spec)
+def insist_on_image(
+    api: KubeApi,
+    clock: Clock,
+    instance: str,
+    spec: AccessorySpec,
+    watch: Watch,
+    *,
+    nothing_else: bool = False,
+) -> None:
+    """Raises EngineFailed if a node cannot pull it, and what the watch raises. Only a pod shows it. ``nothing_else``:
+    what else keeps that pod from running is left to be found by the accessory's own, which may fit where this one does
+    not, and waits for a node that is added."""
+    pod = _pulling(api, instance, spec)
+    problem = _refused(api, pod) or _unpulled(api, clock, pod["metadata"]["name"], watch)
+    if problem and (not nothing_else or problem.cause is Cause.IMAGE):
+        raise _cannot_be_pulled(spec, problem)
+
+
+def _refused(api: KubeApi, wanted: Manifest) -> Problem | None:
+    """Makes that pod; why a rule of the cluster refuses it, None if none does."""
     name = wanted["metadata"]["name"]
-    api.create(wanted)
+    try:
+        api.create(wanted)
+    except Refused as error:
+        if (
+            error.status != FORBIDDEN or error.object_name != name
+        ):  # a permission that is missing names no pod
+            raise
+        return creation_problem(name, error.said)
+    return None
+
+
+def _unpulled(api: KubeApi, clock: Clock, name: str, watch: Watch) -> Problem | None:
+    """Why that pod does not run, None if its image was pulled. The pod is removed."""
     since: float | None = None
     try:
         while True:
             pod = api.get("Pod", name)
             problem = pod_problem(pod) if pod else None
             if pod is None or _has_image(pod) or (problem and problem.cause in _PULLED):
-                return
+                return None
             since = (since or clock.monotonic()) if problem else None
             if problem and since is not None and clock.monotonic() - since >= problem.grace:
-                raise _cannot_be_pulled(spec, problem)
+                return problem
             watch.wait(LOOK)
     finally:
         api.delete("Pod", name, grace=0)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.adapters.kubernetes.api.client import Refused
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.adapters.kubernetes.manifests import Manifests
 from pipeline.adapters.kubernetes.workload import accessory_objects
@@ -16,7 +17,7 @@ from pipeline.adapters.kubernetes.workload.accessory_objects import (
     accessory_name,
     addresses_of,
 )
-from pipeline.adapters.kubernetes.workload.accessory_pod import why_unready
+from pipeline.adapters.kubernetes.workload.accessory_pod import insist_on_image, why_unready
 from pipeline.config.diff import accessory_differences
 from pipeline.config.workload.accessory import Accessory, AccessoryHealth, Use
 from pipeline.config.workload.kubernetes import AccessoryOptions, ClaimOptions
@@ -24,7 +25,7 @@ from pipeline.domain.accessories import AccessoryRef, AccessorySpec, Attachment
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.errors import EngineFailed
 from pipeline.lib.secret import Secret
-from pipeline.ports.clock import SystemClock
+from pipeline.ports.clock import Deadline, SystemClock
 from tests.support.specs import slot_spec
 
 REF = AccessoryRef("shop-db", "live", "kubernetes")
@@ -236,3 +237,24 @@ def test_why_one_is_not_ready_is_said(event: Any, found: Any, says: str) -> None
     text = why_unready(api, SystemClock(), MAKE.stateful_set(spec(), ""), found)
     assert text.startswith(says)
     assert bool(text) == bool(says)
+
+
+class Refusing(KubeApi):
+    """Its admission refuses every pod."""
+
+    namespace = "shop"
+
+    def __init__(self) -> None:
+        pass
+
+    def create(self, manifest: dict[str, Any]) -> bool:
+        name = manifest["metadata"]["name"]
+        raise Refused("no", 403, "Forbidden", said=f'pods "{name}" is forbidden: a policy', object_name=name)
+
+
+def test_a_pod_that_is_refused_says_nothing_about_the_image_of_what_is_new() -> None:
+    api, clock = Refusing(), SystemClock()
+    watch = Deadline(clock, 5)
+    insist_on_image(api, clock, "pl", spec(), watch, nothing_else=True)
+    with pytest.raises(EngineFailed, match="was not made from postgres:15: no pod can be created"):
+        insist_on_image(api, clock, "pl", spec(), watch)

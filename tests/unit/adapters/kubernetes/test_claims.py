@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.adapters.kubernetes.capacity import parse_quantity
 from pipeline.adapters.kubernetes.cpu_rules import NO_RULES
 from pipeline.adapters.kubernetes.manifests import Manifests
@@ -13,11 +15,12 @@ from pipeline.adapters.kubernetes.names import ENVIRONMENT, INSTANCE, ONE_NODE, 
 from pipeline.adapters.kubernetes.pods.claims import claim_problem, claims_of, waits_for_node
 from pipeline.adapters.kubernetes.pods.problems import GRACE, VOLUME_GRACE, Cause, pod_problem
 from pipeline.adapters.kubernetes.workload import volume_pod
-from pipeline.adapters.kubernetes.workload.claims import claim, ref_of
+from pipeline.adapters.kubernetes.workload.claims import Claims, claim, ref_of
 from pipeline.config.workload.kubernetes import ClaimOptions
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.volumes import VolumeRef
 from pipeline.errors import DoesNotFit
+from pipeline.ports.clock import SystemClock
 from tests.support.specs import slot_spec
 
 MAKE = Manifests("pl", "shop")
@@ -214,3 +217,37 @@ def test_a_pod_for_a_volume_has_no_more_than_it_needs() -> None:
     assert term["matchFields"] == [{"key": "metadata.name", "operator": "In", "values": ["node-1"]}]
     anywhere = volume_pod.manifest("pl", "shop", "pl-hello-live-data", "busybox:1", "true", "", NO_RULES)
     assert "affinity" not in anywhere["spec"]
+
+
+class OneClaim(KubeApi):
+    """Keeps the claim that is made."""
+
+    namespace = "shop"
+
+    def __init__(self) -> None:
+        self.made: dict[str, Any] = {}
+
+    def get(self, kind: str, name: str) -> dict[str, Any] | None:
+        return None
+
+    def create(self, manifest: dict[str, Any]) -> bool:
+        self.made = manifest
+        return True
+
+
+@pytest.mark.parametrize(
+    ("asked", "made"),
+    [
+        (None, (5 << 30, "fast", "ReadWriteMany")),
+        (ClaimOptions(storage_class="slow"), (5 << 30, "slow", "ReadWriteOnce")),
+        (ClaimOptions(size=6 << 30), (6 << 30, None, "ReadWriteOnce")),
+    ],
+)
+def test_a_copy_has_room_for_what_it_gets(asked: ClaimOptions | None, made: tuple[Any, ...]) -> None:
+    options = ClaimOptions(size=5 << 30, storage_class="fast", access="ReadWriteMany")
+    api, source = OneClaim(), claim("pl", "shop", DATA, options)
+    Claims(api, "pl", SystemClock()).ensure_beside(replace(DATA, owner="shop"), source, asked)
+    found = api.made["spec"]
+    size = int(parse_quantity(found["resources"]["requests"]["storage"]))
+    assert (size, found.get("storageClassName"), *found["accessModes"]) == made
+    assert api.made["metadata"]["name"] == "pl-shop-live-data"
