@@ -149,7 +149,7 @@ def test_a_push_waits_for_the_end_of_a_freeze_and_goes_on_by_itself(service: Ser
     assert (
         "kept#2 (r2) continues to live" in service.pushlive("thaw", "kept", "live", "--reason", "done").text
     )
-    until(lambda: service.releases("kept") == {"live": 2}, 30)
+    until(lambda: service.releases("kept") == {"live": 2}, 90)
     assert "live is no longer frozen: r2 continues" in service.pushlive("follow", "kept#2").out
 
 
