@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import posixpath
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from posixpath import basename
@@ -62,6 +62,39 @@ def _target(copy: Instruction, folder: str) -> tuple[str, ...]:
     words = _list(copy) or split(copy.rest)
     path = posixpath.join(folder, words[-1]) if words else ""
     return (posixpath.normpath(path),) if path and "$" not in path else ()
+
+
+def reads(dockerfile: str) -> Callable[[str], bool]:
+    """Whether a build by that Dockerfile reads a path of its context, or what is below it. What it cannot tell, it
+    takes for read."""
+    sources = {one for each in instructions(dockerfile) for one in _sources(each)}
+    return lambda path: any(
+        one == "." or covers([f"/{one}"], path) or covers([f"/{path}"], one) for one in sources
+    )
+
+
+def _sources(one: Instruction) -> Iterator[str]:
+    """Folders and files below the context, ``.`` for all of it."""
+    flags = [flag.partition("=")[2] for flag in one.flags if flag.startswith("--mount=")]
+    if one.word in ("COPY", "ADD") and not any(flag.startswith("--from=") for flag in one.flags):
+        words = _list(one) or split(one.rest)
+        yield from (
+            _known_part(word) for word in words[:-1] if "://" not in word and not word.startswith("<<")
+        )
+    for mount in flags if one.word == "RUN" else ():
+        values = dict(part.partition("=")[::2] for part in mount.split(","))
+        if values.get("type", "bind") == "bind" and "from" not in values:
+            yield _known_part(values.get("source") or values.get("src") or ".")
+
+
+def _known_part(source: str) -> str:
+    """The folder above the first part with a pattern or a variable in it."""
+    parts: list[str] = []
+    for part in posixpath.normpath(source.strip("/") or ".").split("/"):
+        if set(part) & set("*?[$\\"):
+            return "/".join(parts) or "."
+        parts.append(part)
+    return "/".join(parts)
 
 
 def _list(one: Instruction) -> list[str] | None:

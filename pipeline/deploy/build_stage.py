@@ -166,9 +166,10 @@ class BuildStage:
         return self._read(".dockerignore") or "" if own is None else own  # even an empty one hides the other
 
     def _ignored(self) -> Ignored:
-        """Whether the build leaves a path of its context out. The rules are read once it is asked."""
+        """Whether the build leaves a path of its context out, or reads nothing there. The rules are read once asked."""
         rules = cache(lambda: dockerignore.parse(self._dockerignore()))
-        return lambda path: dockerignore.ignored(rules(), path)
+        reads = cache(lambda: image_hints.reads(self._read(self._pipeline.build.dockerfile) or "COPY . ."))
+        return lambda path: dockerignore.ignored(rules(), path) or not reads()(path)
 
     def _without_links(self, path: str) -> tuple[str, bool]:
         """The Dockerfile's own path in the context; True if a link leads out of the context there."""

@@ -147,11 +147,16 @@ def test_fault_25_an_unavailable_base_image_is_named(service: Service) -> None:
 def test_a_submodule_is_refused_with_a_reason(service: Service) -> None:
     clone = service.repository()
     head = clone.commit(web("with a submodule"), "Before")
-    clone.git("update-index", "--add", "--cacheinfo", f"160000,{head},lib/theirs")
+    clone.git("update-index", "--add", "--cacheinfo", f"160000,{head},www/theirs")
     clone.git("commit", "-q", "-m", "A submodule")
     said = clone.git("push", "pushlive", "main")
-    assert "The build's context has a submodule in it ('lib/theirs'), which is not supported yet" in said
-    clone.git("reset", "-q", "--hard", "HEAD~1")
+    assert "The build's context has a submodule in it ('www/theirs'), which is not supported yet" in said
+    clone.git("rm", "-q", "--cached", "www/theirs")
+    clone.git("update-index", "--add", "--cacheinfo", f"160000,{head},lib/theirs")
+    clone.git("commit", "-q", "-m", "One that the Dockerfile does not copy")
+    assert "is live" in clone.git("push", "pushlive", "main")
+    assert service.page() == "with a submodule\n"
+    clone.git("reset", "-q", "--hard", "HEAD~2")
 
 
 LINKED = """\

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.config.image_hints import Declared, declared, unwise
+from pipeline.config.image_hints import Declared, declared, reads, unwise
 from pipeline.config.loading import load
 
 
@@ -74,3 +74,27 @@ def test_a_volume_over_files_of_the_image_is_said(path: str, says: bool) -> None
         assert found[0].startswith(
             f"puts files into {path}, and the volume data is laid over it: Docker fills"
         )
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "path", "read"),
+    [
+        ("FROM a\nCOPY src package.json ./\n", "vendor/other", False),
+        ("FROM a\nCOPY src ./\n", "src/vendor", True),
+        ("FROM a\nCOPY srcs ./\n", "src/vendor", False),
+        ("FROM a\nCOPY vendor/other/lib ./\n", "vendor/other", True),
+        ("FROM a\nCOPY . .\n", "vendor", True),
+        ('FROM a\nADD ["./src", "/x"]\n', "src/y", True),
+        ("FROM a\nCOPY --chown=1 src/*.py ./\n", "src/vendor", True),
+        ("FROM a\nCOPY *.py ./\n", "vendor", True),
+        ("FROM a\nCOPY $DIR ./\n", "vendor", True),
+        ("FROM a AS b\nFROM a\nCOPY --from=b . .\n", "vendor", False),
+        ("FROM a\nADD https://example.com/x /x\n", "vendor", False),
+        ("FROM a\nRUN --mount=type=bind,target=/src make\n", "vendor", True),
+        ("FROM a\nRUN --mount=source=src,target=/src make\n", "vendor", False),
+        ("FROM a\nRUN --mount=from=b,target=/src --mount=type=cache,target=/c make\n", "vendor", False),
+        ("FROM a\nCOPY <<EOF /x\nhello\nEOF\n", "vendor", False),
+    ],
+)
+def test_what_a_build_reads_of_its_context(dockerfile: str, path: str, read: bool) -> None:
+    assert reads(dockerfile)(path) == read
