@@ -14,7 +14,7 @@ import pytest
 from pipeline.adapters.fake import Killed
 from pipeline.domain.audit_chain import Actor
 from pipeline.domain.run import Outcome
-from pipeline.errors import EngineFailed, NotFound
+from pipeline.errors import EngineFailed, NotFound, TryAgain
 from pipeline.evidence import baked
 from pipeline.evidence.bundle import SCHEMA_FILE
 from pipeline.evidence.record import PARTS
@@ -309,6 +309,17 @@ def test_the_page_shows_what_a_hostile_commit_says_as_text(world, folder):
     page = content(exported(world, folder, release=1))["index.html"].decode()
     assert "<script" not in page
     assert "&lt;script&gt;" in page
+
+
+def test_a_record_waits_until_the_worker_has_written_the_last_of_the_log(world, folder):
+    world.push("one")
+    lease = world.store.leases.take("run:hello#1", "worker")
+    world.keeper.tick()
+    assert names(world) == []
+    with pytest.raises(TryAgain, match="hello#1 has only just ended"):
+        world.evidence.bundle("hello", ANN, run=1)
+    world.store.leases.drop(lease)
+    assert "records/run-1.json" in content(exported(world, folder, run=1))
 
 
 def test_what_is_not_there_is_named(world, folder):
