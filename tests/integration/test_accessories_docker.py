@@ -140,7 +140,7 @@ def test_an_engine_that_restarts_brings_it_back_at_its_address(
     config = Accessory(
         image=elsewhere.remote,
         health=AccessoryHealth(run=("wget", "-qO-", "http://127.0.0.1:8080/healthz")),
-        memory=32 << 20,
+        memory=128 << 20,
         stop=1.0,
     )
     ref = AccessoryRef(f"{name}-db", "live", elsewhere.key)

@@ -244,3 +244,30 @@ def test_a_deploy_a_failure_a_restart_and_a_revert_let_requests_wait(service: Se
             one.join(90)
     assert set(codes) == {"200"}
     assert max(len(one) for one in at_once) == 1
+
+
+def test_killed_between_the_end_of_the_old_one_and_the_start_of_the_next_two_never_run(
+    service: Service,
+) -> None:
+    at_once, over, repository = list[set[str]](), threading.Event(), service.repository()
+
+    def look() -> None:
+        while not over.wait(0.02):
+            at_once.append(alive(service))
+
+    looking = threading.Thread(target=look, daemon=True)
+    service.pushlive("resume", "hello")
+    repository.commit(web("killed"), "Killed")
+    push = repository.started("push", "pushlive", "main")
+    looking.start()
+    try:
+        until(lambda: not alive(service), 60)
+        service.kill()
+        push.communicate(timeout=60)
+        service.up()
+        assert service.wait("hello")["outcome"] == "live"
+        assert service.page() == "killed\n"
+    finally:
+        over.set()
+        looking.join(30)
+    assert max(len(one) for one in at_once) == 1

@@ -85,9 +85,21 @@ def test_the_commands_of_the_guide(service: Service) -> None:
     assert service.page(path="/history").split("\n")[:-1] == ["r1 up", "r2 up", "r2 down", "r2 up"]
 
 
-def test_fault_33_a_service_that_is_killed_during_a_back_runs_it_once(service: Service) -> None:
+def test_fault_33_a_service_that_is_killed_during_a_release_command_runs_it_once(service: Service) -> None:
     service.pushlive("resume", "hello")
-    service.push(app("version 3", "2"), "Three")
+    before, repository = service.page(path="/history"), service.repository()
+    repository.commit(app("version 3", "2"), "Three")
+    push = repository.started("push", "pushlive", "main")
+    until(lambda: len(commands(service)) == 1, 60)
+    service.kill()
+    push.communicate(timeout=60)
+    service.up()
+    run = service.wait("hello")
+    assert (run["outcome"], service.page()) == ("live", "version 3\n")
+    assert service.page(path="/history") == before + "r3 up\n"
+
+
+def test_fault_33_a_service_that_is_killed_during_a_back_runs_it_once(service: Service) -> None:
     before = service.page(path="/history")
     service.pushlive("revert", "hello", "--back", "--no-wait")
     until(lambda: len(commands(service)) == 1, 30)
