@@ -64,6 +64,8 @@ hold nope
 hold shop --env nowhere
 resume nope
 resume shop --env nowhere
+set nope live replicas=3 --yes
+set shop nowhere replicas=3 --yes
 freeze nope --reason sales
 freeze shop --env nowhere --reason sales
 thaw nope --reason sales
@@ -123,6 +125,8 @@ timings shop --since yesterday
 evidence shop first
 cp shop live out
 hold Shop
+set shop live replicas
+set shop live nonsense=3 --yes
 unquarantine shop first
 secret set shop not-a-name
 token create bob --expires soon
