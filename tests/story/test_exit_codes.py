@@ -18,6 +18,8 @@ NO_SUCH_NAME = """\
 deploy nope
 deploy shop --release r99
 deploy shop --commit 0123456789
+set nope live replicas=2
+set shop nowhere replicas=2
 deploy shop --commit main
 promote nope
 promote shop#99
@@ -110,6 +112,7 @@ plan missing.yaml
 deploy shop --config missing.yaml
 deploy shop --commit 0123456 --release r1
 deploy Shop
+set shop live
 deploy shop --release first
 promote shop --force
 revert shop --to first

@@ -41,6 +41,7 @@ class Target:
         self.client: FlaskClient = create_app(world.commands, changed, lambda name: data / name).test_client()
         world.push("first")
         self.token = world.commands.create_token("fuzz", "maintainer", "ann")
+        self.call("GET", "/api/status", b"")  # notes that the token is used, which is done once an hour
 
     def kept(self) -> dict[str, Any]:
         """All that the store holds, but for counts of refusals and what passes by itself."""
