@@ -29,7 +29,7 @@ CONFIG = "pipelines:\n" + "".join(
     f"  {name}:\n"
     "    service: {memory: 16MiB, stop: 1s}\n"
     '    smoke: [{run: [sleep, "1"]}]\n'
-    "    environments: {dev: , live: }\n"
+    "    environments: {dev: , live: {bake: 0}}\n"
     for name in NAMES
 )
 PIPELINES = 30

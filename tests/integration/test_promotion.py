@@ -24,7 +24,7 @@ pipelines:
     environments: {live: }
   five:
     service: {memory: 16MiB, stop: 1s}
-    environments: {alpha: , beta: , gamma-2: , shadow: , world: }
+    environments: {alpha: , beta: , gamma-2: , shadow: , world: {bake: 0}}
 """
 
 
