@@ -221,7 +221,7 @@ def test_a_pipeline_without_a_web_process_is_restarted(on_cluster: OnCluster) ->
     before = on_cluster.pods("crew", "hand")
     copy = service.folder / "work"
     service.pushlive("cp", "crew", "live:/work", str(copy))
-    assert copy.read_text() == f"{WORK}\n"
+    assert copy.read_text() == WORK
     service.pushlive("restart", "crew", "live")
     assert on_cluster.working("crew", "hand") == ["1", "1"]
     assert not before.keys() & on_cluster.pods("crew", "hand").keys()
