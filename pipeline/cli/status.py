@@ -290,7 +290,8 @@ def runs(context: Context) -> int:
 
 def run_row(run: dict[str, Any], now: float) -> tuple[Cell, ...]:
     """run, state, release, commit, message, by, accepted, took"""
-    kind = {"revert": "revert: ", "deploy": ""}.get(str(run.get("kind")), "")
+    back = f"revert to r{run['release']}: " if run.get("release") else "revert: "
+    kind = back if run.get("kind") == "revert" else ""
     return (
         (str(run["id"]), "bold"),
         run_state(run),

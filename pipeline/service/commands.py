@@ -245,6 +245,7 @@ class Commands(SettingCommands, VolumeCommands, FreezeCommands):
         another person has just set the hold, unless that is ``held_by``."""
         name = self._recorded_name(pipeline, environment)
         now, who = self._clock.now(), audit_chain.actor(by).name
+        frozen = self._freezes.frozen(pipeline, name, now)
 
         def manual(run: Run) -> bool:
             return gates.needs_promotion(self._deciding(run), name, run, now)
@@ -254,7 +255,15 @@ class Commands(SettingCommands, VolumeCommands, FreezeCommands):
             if hold:
                 why = f"the hold was: {hold.reason}"
                 tx.record(self._entry(by, "resume", pipeline=pipeline, environment=name, detail=why))
-            return transactions.resume(tx, name, by=who, manual=manual, now=now, held_by=held_by)
+            return transactions.resume(
+                tx,
+                name,
+                by=who,
+                manual=manual,
+                now=now,
+                held_by=held_by,
+                frozen=frozen.text(name, now) if frozen else "",
+            )
 
         return self._acted(pipeline, act)
 

@@ -15,6 +15,7 @@ from pipeline.domain.run import Run
 from pipeline.errors import ConfigError, RequestError
 from pipeline.service.refusals import Refusals
 
+SHOWN = 5  # problems in one message
 _KEY = re.compile(r"[a-z_]+(\.[A-Za-z_][A-Za-z0-9_-]*){0,3}")
 
 
@@ -80,6 +81,11 @@ class SettingCommands(Refusals):
             path = ("pipelines", pipeline, "environments", environment, *key.split("."))
             text = with_value(
                 text, path, json.dumps(value, ensure_ascii=False) if key.startswith("env.") else value
+            )
+        if found := loading.problems(text):  # their lines are those of a file that no one has
+            raise ConfigError(
+                "; ".join(f"{one.path}: {one.message}" for one in found[:SHOWN]),
+                advice="Nothing was changed.",
             )
         return text
 

@@ -7,6 +7,7 @@ Every function reads and writes through its transaction only, so that it can be 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from pipeline.deploy import admission
@@ -167,10 +168,18 @@ def _go_on(tx: Transaction, run: Run, by: str, now: float, more: str = "") -> Ru
 
 
 def resume(
-    tx: Transaction, name: str, *, by: str, manual: Callable[[Run], bool], now: float, held_by: str = ""
+    tx: Transaction,
+    name: str,
+    *,
+    by: str,
+    manual: Callable[[Run], bool],
+    now: float,
+    held_by: str = "",
+    frozen: str = "",
 ) -> tuple[str, ...]:
     """Lifts the hold, only that of ``held_by`` if it is given; the newest run that waits there continues, unless its
-    gate still needs people (``manual``)."""
+    gate still needs people (``manual``). ``frozen``: what freezes the environment, "" if nothing does: then it waits
+    for that."""
     environment = tx.environment(name)
     if environment.hold is None:
         return (f"{environment.id} is not held.",)
@@ -188,7 +197,8 @@ def resume(
         messages.append(f"{newest.id} still waits for a promotion: `pushlive promote '{newest.id}'`.")
     elif newest:
         _go_on(tx, newest, by, now)
-        messages.append(f"{newest.id} (r{newest.release}) continues to {name}.")
+        goes = f"goes on waiting: {frozen}" if frozen else f"continues to {name}"
+        messages.append(f"{newest.id} (r{newest.release}) {goes}.")
     if newest and newest.release:
         messages += (f"{text}." for text in _returning(tx, environment, newest.release))
     return tuple(messages)
@@ -197,13 +207,18 @@ def resume(
 def unquarantine(tx: Transaction, name: str, release: int, *, by: str) -> tuple[str, ...]:
     """The release may go to that environment again."""
     environment = tx.environment(name)
-    kept = tuple(entry for entry in environment.quarantine if entry.release != release)
-    if kept == environment.quarantine:
+    named = [entry for entry in environment.quarantine if entry.release == release]
+    with suppress(NotFound):  # or one of the same image and configuration
+        named = named or [one for one in (gates.quarantined(environment, tx.release(release)),) if one]
+    if not named:
         raise NotFound(
             f"r{release} is not in quarantine in {environment.id}.", advice="`pushlive status` shows what is."
         )
+    kept = tuple(entry for entry in environment.quarantine if entry not in named)
     tx.put_environment(replace(environment, quarantine=kept))
-    return (f"r{release} is allowed in {environment.id} again (by {by}).",)
+    other = named[0].release
+    same = "" if other == release else f", and r{other} with the same image and configuration"
+    return (f"r{release} is allowed in {environment.id} again (by {by}){same}.",)
 
 
 def _not_reverted(tx: Transaction, run: Run) -> None:

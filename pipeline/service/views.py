@@ -111,7 +111,9 @@ def newer_than(store: Store, run: Run) -> dict[str, Any] | None:
 def _can_revert(store: Store, run: Run) -> bool:
     """True while this run's release serves in its last environment, and there is a release to go back to."""
     last = store.environment(run.pipeline, run.stages[-1])
-    return bool(last and last.serving == run.release and slots.revert_target(last))
+    if last is None or last.serving != run.release:
+        return False
+    return bool(revert_readiness(store, last, missing_images(store, run.pipeline))["ready"])
 
 
 def missing_images(store: Store, pipeline: str) -> frozenset[int]:

@@ -35,6 +35,22 @@ def answers(world) -> dict:
     return found["answers"]
 
 
+def test_checks_after_the_switch_are_not_counted(world):
+    seen = []
+
+    def ask() -> None:
+        for number in (0, 3):  # the keeper looks twice before the run is done there
+            world.engine.counted.update(dict.fromkeys(world.engine.contents, Answered(number, number)))
+            seen.append(world.jobs.answers.run())
+
+    world.engine.before("public", ask)
+    world.push("two")
+    assert seen == [[], []]
+    assert answers(world) is None
+    serve(world, 10, 0, looks=5)
+    assert (answers(world)["requests"], answers(world)["errors"]) == (50, 0)
+
+
 def test_the_first_release_has_nothing_to_compare_with(world):
     assert answers(world) is None
     assert serve(world, 100, 1) == []

@@ -51,6 +51,18 @@ def once_in_live(world, call: str, act) -> None:
     world.engine.before(call, check, times=9)
 
 
+def test_what_goes_on_after_a_hold_still_waits_for_a_freeze(make_world):
+    world = make_world(CONFIG)
+    world.push("one")
+    world.commands.hold("hello", "ann", environment="live")
+    world.push("two")
+    world.commands.freeze("ann", pipeline="hello", environment="live", reason="exams")
+    said = world.commands.resume("hello", "ann", environment="live")
+    assert said[1] == "hello#2 (r2) goes on waiting: live is frozen: exams (by ann)."
+    world.work()
+    assert world.run(2).frozen
+
+
 def told(world, event: str) -> list[str]:
     client, prefix = world.store.client, world.settings.instance
     found = [text for key in client.scan_iter(f"{prefix}:outbox:*") for text in client.lrange(key, 0, -1)]

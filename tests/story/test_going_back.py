@@ -189,6 +189,24 @@ def test_unquarantine_lets_the_release_in_again(world):
     assert world.serving()["live"] == 2
 
 
+def test_a_release_like_one_in_quarantine_is_let_in_with_it(world):
+    world.push("one")
+    world.push("two")
+    world.commands.revert("hello", "ann")
+    world.work()
+    live = world.store.environment("hello", "live")
+    two = world.store.release("hello", 2)
+
+    def alike(tx):
+        tx.put_release(replace(two, number=7))
+
+    world.store.transact("hello", alike)
+    [said] = world.commands.unquarantine("hello", "ann", 7)
+    assert said == "r7 is allowed in hello/live again (by ann), and r2 with the same image and configuration."
+    assert live.quarantine
+    assert not world.store.environment("hello", "live").quarantine
+
+
 def test_undoing_a_revert_says_that_the_other_release_is_in_quarantine_now(world):
     world.push("one")
     world.push("two")

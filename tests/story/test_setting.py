@@ -87,7 +87,7 @@ def test_a_gate_is_set_without_a_release(world):
 @pytest.mark.parametrize(
     ("values", "environment", "error", "said"),
     [
-        ({"replicas": "many"}, "", ConfigError, "replicas"),
+        ({"replicas": "many"}, "", ConfigError, r"^pipelines\.hello\.environments\.live\.replicas: "),
         ({"replicsa": "3"}, "", ConfigError, "replicsa"),
         ({"replicas": "[1"}, "", ConfigError, "is not a value"),
         ({"../x": "3"}, "", RequestError, "is not a key"),

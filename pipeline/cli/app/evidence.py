@@ -87,6 +87,8 @@ def _export(context: Context, words: Sequence[str]) -> int:
             )
         pipeline, run_path = context.run_path(words)
         number = run_path.rpartition("/")[2]
+        if number == "latest":
+            number = str(context.ask("GET", run_path)["run"]["number"])
         path, name = f"/api/evidence/{pipeline}/{number}", f"{pipeline}-{number}"
     if context.args.env:
         path += f"?env={quote(context.args.env, safe='')}"

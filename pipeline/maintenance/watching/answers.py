@@ -16,7 +16,7 @@ class CountAnswers(Watches):
     """Of the slot that takes the traffic."""
 
     def _one(self, environment: Environment) -> list[str]:
-        if environment.active is None:
+        if environment.active is None or self._is_verified_now(environment):
             return []
         slot, traffic = environment.active, self._adapters.engines.of(environment.engine).traffic
         seen, now = traffic.answered(slot_ref(environment, slot)), self._adapters.clock.now()
@@ -30,3 +30,11 @@ class CountAnswers(Watches):
         worse = found.judged is not None and found.judged.verdict is Verdict.WORSE
         known = before.judged is not None and before.judged.verdict is Verdict.WORSE
         return [f"{environment.id}: r{found.release}: {judgement.text(found)}"] if worse and not known else []
+
+    def _is_verified_now(self, environment: Environment) -> bool:
+        """The run that switched is not done here: requests come from its own checks as well."""
+        number = environment.slots[environment.active or ""].run
+        return any(
+            (run.number, run.stage) == (number, environment.name) and not run.passed(run.stage, "verify")
+            for run in self._store.open_runs(environment.pipeline)
+        )
