@@ -75,7 +75,7 @@ class SettingCommands(Refusals):
     def _with(self, text: str, pipeline: str, environment: str, values: Mapping[str, str]) -> str:
         for key, value in values.items():
             if not _KEY.fullmatch(key):
-                raise RequestError(
+                raise ConfigError(
                     f"{key[:60]!r} is not a key.", advice="Write keys as `replicas` or `env.GREETING`."
                 )
             path = ("pipelines", pipeline, "environments", environment, *key.split("."))

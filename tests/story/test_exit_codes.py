@@ -128,8 +128,18 @@ timings shop --since yesterday
 evidence shop first
 cp shop live out
 hold Shop
+freeze shop live --reason ' '
+freeze shop live --reason sales --until 08:00 --for 1h
+freeze shop live --reason sales --until yesterday
+freeze shop live --reason sales --until '2020-01-01 08:00'
+freeze shop live --reason sales --until 08:00 --zone Mars/Base
+freeze shop live --reason sales --for soon
+freeze shop live --reason sales --for 99999d
+freeze shop live --env dev --reason sales
+thaw shop live --reason ' '
 set shop live replicas
 set shop live nonsense=3 --yes
+set shop live ../x=3 --yes
 unquarantine shop first
 secret set shop not-a-name
 token create bob --expires soon

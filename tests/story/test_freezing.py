@@ -335,6 +335,8 @@ def test_a_window_and_the_next_one_are_shown(world):
         ({"reason": "x", "pipeline": "hello", "environment": "prod"}, "dev, live"),
         ({"reason": "x", "environment": "prod"}, "dev, live"),
         ({"reason": "x", "until": "2020-01-01 00:00"}, "not in the future"),
+        ({"reason": "x", "until": "2999-01-01 00:00"}, "2999-01-01 00:00 is more than a year away"),
+        ({"reason": "x", "lasting": "99999d"}, "Without --until and --for the freeze lasts until a thaw"),
         ({"reason": "x", "until": "2026-02-30 00:00"}, "not a time"),
         ({"reason": "x", "until": "tomorrow"}, "not a time"),
         ({"reason": "x", "lasting": "soon"}, "not a time"),

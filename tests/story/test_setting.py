@@ -90,7 +90,7 @@ def test_a_gate_is_set_without_a_release(world):
         ({"replicas": "many"}, "", ConfigError, r"^pipelines\.hello\.environments\.live\.replicas: "),
         ({"replicsa": "3"}, "", ConfigError, "replicsa"),
         ({"replicas": "[1"}, "", ConfigError, "is not a value"),
-        ({"../x": "3"}, "", RequestError, "is not a key"),
+        ({"../x": "3"}, "", ConfigError, "is not a key"),
         ({"replicas": "3"}, "prod", NotFound, "has no environment 'prod'"),
     ],
 )

@@ -13,13 +13,14 @@ from pipeline.domain.audit_chain import Who
 from pipeline.domain.promotion import freezing
 from pipeline.domain.promotion.freezing import FREEZE, THAW, FreezeAct
 from pipeline.domain.run import State
-from pipeline.errors import DamagedRecord, NotFound, RequestError
+from pipeline.errors import ConfigError, DamagedRecord, NotFound
 from pipeline.lib import schedule, windows
 from pipeline.lib.units import parse_duration
 from pipeline.service.audited import Audited
 
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}")
+LONGEST = 366 * 86400.0  # seconds; what is to last longer is no slip of the keyboard as a freeze until a thaw
 _TIMES = 'Write --until "2026-12-01 08:00", --until 08:00 (the next one), or --for 2h.'
 
 
@@ -38,7 +39,7 @@ class FreezeCommands(Audited):
         zone: str = "UTC",
     ) -> tuple[str, ...]:
         """No push and no deploy enters there until a thaw, or until that time: ``until`` is a date and a time or a time
-        in ``zone``, ``lasting`` a duration. Raises RequestError, NotFound."""
+        in ``zone``, ``lasting`` a duration; it ends within a year. Raises ConfigError, NotFound."""
         self.insist_on_store()
         now, end = self._clock.now(), self._end(until, lasting, zone)
         act = self._act(FREEZE, by, pipeline, environment, reason)
@@ -53,7 +54,7 @@ class FreezeCommands(Audited):
         self, by: Who, *, pipeline: str = "", environment: str = "", reason: str = ""
     ) -> tuple[str, ...]:
         """Ends the freezes by hand there, and the windows of pipelines.yaml that are open now. Runs that wait for it go
-        on within seconds. Raises RequestError, NotFound."""
+        on within seconds. Raises ConfigError, NotFound."""
         self.insist_on_store()
         act = self._act(THAW, by, pipeline, environment, reason)
         now, look = self._clock.now(), self._freezes.look()
@@ -67,7 +68,7 @@ class FreezeCommands(Audited):
 
     def _act(self, act: str, by: Who, pipeline: str, environment: str, reason: str) -> FreezeAct:
         if not reason.strip():
-            raise RequestError(
+            raise ConfigError(
                 f"to {act} needs a reason: those whose runs wait read it.",
                 advice="Give it with --reason TEXT. Nothing was done.",
             )
@@ -96,12 +97,12 @@ class FreezeCommands(Audited):
         self._move_entries()
 
     def _end(self, until: str, lasting: str, zone: str) -> float:
-        """When it ends, 0 if nothing says so. Raises RequestError."""
+        """When it ends, 0 if nothing says so. Raises ConfigError: what is written is wrong, whenever it is asked."""
         now = self._clock.now()
         if until and lasting:
-            raise RequestError("--until and --for cannot be combined.", advice=_TIMES)
+            raise ConfigError("--until and --for cannot be combined.", advice=_TIMES)
         if not schedule.is_zone(zone):
-            raise RequestError(
+            raise ConfigError(
                 f"{zone[:60]!r} is not a time zone.", advice="Write a name such as Europe/Dublin or UTC."
             )
         if not until and not lasting:
@@ -109,9 +110,14 @@ class FreezeCommands(Audited):
         try:
             end = now + parse_duration(lasting) if lasting else _time(until, zone, now)
         except ValueError as error:
-            raise RequestError(f"{(until or lasting)[:40]!r} is not a time.", advice=_TIMES) from error
+            raise ConfigError(f"{(until or lasting)[:40]!r} is not a time.", advice=_TIMES) from error
         if end <= now:
-            raise RequestError(f"{until or lasting} is not in the future.", advice=_TIMES)
+            raise ConfigError(f"{(until or lasting)[:40]} is not in the future.", advice=_TIMES)
+        if end - now > LONGEST:
+            raise ConfigError(
+                f"{(until or lasting)[:40]} is more than a year away.",
+                advice="Without --until and --for the freeze lasts until a thaw.",
+            )
         return end
 
     def _known_places(self) -> dict[str, tuple[str, ...]]:
