@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from time import time as wall_clock
 
 from pipeline.config.dockerfile import builder_settings
 from pipeline.config.engines import Where
@@ -32,9 +33,10 @@ class Warned:
         return f"{self.path}: {self.text}"
 
 
-def warnings(config: Config) -> tuple[str, ...]:
-    """One line each: the path, what is unwise, and why; without those that the file accepts."""
-    return tuple(map(str, judged(config, found(config))[0]))
+def warnings(config: Config, now: float | None = None) -> tuple[str, ...]:
+    """One line each: the path, what is unwise, and why; without those that the file accepts. ``now``: as for
+    ``found``."""
+    return tuple(map(str, judged(config, found(config, now))[0]))
 
 
 def judged(config: Config, lines: Iterable[Warned]) -> tuple[tuple[Warned, ...], tuple[Warned, ...]]:
@@ -57,8 +59,9 @@ def judged(config: Config, lines: Iterable[Warned]) -> tuple[tuple[Warned, ...],
     return tuple(left), tuple(accepted)
 
 
-def found(config: Config) -> tuple[Warned, ...]:
-    """Every warning that the file itself gives reason for."""
+def found(config: Config, now: float | None = None) -> tuple[Warned, ...]:
+    """Every warning that the file itself gives reason for. ``now``: seconds since the epoch, None for the present."""
+    now = wall_clock() if now is None else now
     lines = list(_budget("budget", config.budget.deploy, config.budget.whole))
     seen: dict[tuple[str, str], str] = {}
     tagged: dict[str, str] = {}
@@ -85,16 +88,24 @@ def found(config: Config) -> tuple[Warned, ...]:
             )
         lines += _pipeline(path, pipeline, config.budget_of(name).whole)
         if pipeline.freeze is not None:
-            lines += _windows(f"{path}.freeze", pipeline.freeze, {name: pipeline})
+            lines += _windows(f"{path}.freeze", pipeline.freeze, {name: pipeline}, now)
     others = {name: one for name, one in config.pipelines.items() if one.freeze is None}
-    lines += _windows("freeze", config.freeze, others)
+    lines += _windows("freeze", config.freeze, others, now)
     return tuple(lines)
 
 
-def _windows(path: str, windows: tuple[Window, ...], pipelines: dict[str, Pipeline]) -> Iterator[Warned]:
+def _windows(
+    path: str, windows: tuple[Window, ...], pipelines: dict[str, Pipeline], now: float
+) -> Iterator[Warned]:
     """``pipelines``: those that the windows are for."""
     known = list(dict.fromkeys(name for one in pipelines.values() for name in one.environments))
     for number, window in enumerate(windows):
+        for key, text in window.unwise(now):
+            yield Warned(f"{path}[{number}].{key}", text)
+        if window in windows[:number]:
+            yield Warned(
+                f"{path}[{number}]", f"the same as freeze[{windows.index(window)}]; remove one of them"
+            )
         for name in window.env.names:
             if name not in known:
                 text = f"no pipeline that this window is for has an environment {name}"
@@ -156,8 +167,12 @@ def _promotion(path: str, pipeline: Pipeline) -> Iterator[Warned]:
 
 
 def _environment(path: str, pipeline: Pipeline, name: str, live: bool) -> Iterator[Warned]:
-    rendered = pipeline.render(name)
+    rendered, own = pipeline.render(name), pipeline.environment(name)
     service = rendered.service
+    for key, text in own.promote.unwise():
+        yield Warned(f"{path}.promote.{key}", text)
+    for key, text in own.bake.unwise(pipeline.bake_of(name).lasts or 0.0):
+        yield Warned(f"{path}.bake.{key}".rstrip("."), text)
     if pipeline.smoke and not rendered.smoke:
         yield Warned(f"{path}.smoke", "is empty, so the pipeline's checks are not run here")
     if service.one:

@@ -256,8 +256,9 @@ def _plain_words(detail: Any, hint: Hint | None) -> str:
         return f"{shown} is too small; write {words}"
     if kind in ("less_than_equal", "less_than"):
         return f"{shown} is too large; write {words}"
-    if kind == "string_too_long":
-        return f"{shown} is longer than {context['max_length']} characters; write {words}"
+    if kind in ("string_too_long", "too_long"):
+        parts = "characters" if isinstance(value, str) else "entries"
+        return f"{shown} is longer than {context['max_length']} {parts}; write {words}"
     if kind in ("too_short", "string_too_short"):
         return f"must not be empty; write {words}"
     return f"{shown} is not allowed; write {words}"

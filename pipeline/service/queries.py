@@ -63,7 +63,7 @@ class Queries:
             lines = changes.setdefault(name, {})
             lines[environment] = (*lines.get(environment, ()), text)
         changes = {name: found for name, found in changes.items() if found}
-        found = [*warnings(new), *self._not_set(new)]
+        found = [*warnings(new, self._clock.now()), *self._not_set(new)]
         return {"problems": [], "warnings": found, "pipelines": changes}
 
     def _not_set(self, config: Config) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -9,6 +10,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 from pipeline.config.fields import Duration, Model
 from pipeline.lib.units import write_duration
 
+_SHORTEST = 60.0  # seconds in which a run can be relied on to enter after it was promoted
 _SHORT = "auto, manual, or {manual: true, approvals: 2, not_by_pusher: true, expires: 24h}"
 
 
@@ -41,6 +43,12 @@ class Promote(Model):
         if not self.manual and (self.approvals > 1 or self.not_by_pusher or self.expires):
             raise ValueError("`approvals`, `not_by_pusher` and `expires` need `manual: true`")
         return self
+
+    def unwise(self) -> Iterator[tuple[str, str]]:
+        """The key, and the text of a warning. Not an error: files with it are stored with releases."""
+        if 0 < self.expires < _SHORTEST:
+            text = f"{write_duration(self.expires)} may be over before the run enters, so no promotion counts"
+            yield "expires", f"{text}; write a minute or more, or leave it out"
 
     @model_serializer(mode="wrap")
     def _as_short(self, whole: SerializerFunctionWrapHandler) -> Any:

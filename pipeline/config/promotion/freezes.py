@@ -19,6 +19,7 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}")
 _MONDAY = 1_767_571_200.0  # any day does: 5 January 2026
 _WHOLE = 8 * 86400.0  # seconds: a week, whatever the zones are
 _DAYS = "days such as mon, fri-sun or [mon, wed]"
+_NEXT_DAY = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}[ T])?24:00")
 _WHEN = "a time such as 16:00, or without `days` a date and a time such as 2026-12-23 16:00"
 
 
@@ -38,6 +39,9 @@ def _when(text: str) -> str:
             return text.replace("T", " ")
     except ValueError:
         pass
+    if _NEXT_DAY.fullmatch(text):
+        day = "00:00 of the next day" if len(text) > len("24:00") else "00:00, as `to` the end of the day"
+        raise ValueError(f"{text!r} is not a time; write {day}")
     raise ValueError(f"{text[:40]!r} is not a time; write {_WHEN}")
 
 
@@ -94,6 +98,15 @@ class Days(_Several):
         ends = (one.split("-") for one in self.names)
         return tuple((WEEKDAYS.index(each[0]), WEEKDAYS.index(each[-1])) for each in ends)
 
+    def covering(self, number: int) -> str:
+        """Another one whose window has all of that one's: of equal ones the first; "" if none has."""
+        first, last = self.ranges[number]
+        for other, (begin, end) in enumerate(self.ranges):
+            longer = (end - begin) % 7 - (last - first) % 7
+            if other != number and (first - begin) % 7 <= longer and (longer > 0 or other < number):
+                return self.names[other]
+        return ""
+
 
 class Window(Model):
     """A time in which no push and no deploy enters an environment. A run that reaches it waits, and goes on by itself
@@ -137,6 +150,19 @@ class Window(Model):
             yield self._dated
         for first, last in self.days.ranges:
             yield from windows.weekly(first, last, _time(self.begin), _time(self.end), self.zone, around)
+
+    def unwise(self, now: float) -> Iterator[tuple[str, str]]:
+        """What has no effect, or not the one that it looks like: the key, and the text of a warning. No errors: files
+        with it were taken before, and are stored with releases."""
+        if "env" in self.model_fields_set and not self.env.names:
+            yield "env", "is empty, so the window is for every environment; leave it out, or name some"
+        for name in sorted({one for one in self.env.names if self.env.names.count(one) > 1}):
+            yield "env", f"{name} is there twice; once is enough"
+        for number, name in enumerate(self.days.names):
+            if wider := self.days.covering(number):
+                yield "days", f"{name} has no effect beside {wider}, which has it in its window; remove it"
+        if not self.days.names and self._dated.end <= now:
+            yield "to", f"{self.end} {self.zone} is over, so the window has no effect; remove it"
 
     @property
     def _dated(self) -> Span:

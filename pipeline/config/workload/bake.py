@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
@@ -10,6 +11,9 @@ from pipeline.config.fields import Duration, Model
 from pipeline.lib.units import write_duration
 
 DEFAULT = 120.0  # seconds, in the last environment
+
+SHORTEST = 8.0  # seconds without an answer after which a release is down
+_LONGEST = 86400.0  # seconds
 
 OnFailure = Literal["revert", "hold", "tell"]
 
@@ -32,6 +36,20 @@ class Bake(Model):
     @classmethod
     def _from_text(cls, given: Any) -> Any:
         return given if isinstance(given, dict | Bake) else {"for": given}
+
+    def unwise(self, lasts: float) -> Iterator[tuple[str, str]]:
+        """The key, "" for `bake` itself, and the text of a warning. ``lasts``: seconds, the default if none are
+        written. No errors: files with it were taken before, and are stored with releases."""
+        if not lasts and "on_failure" in self.model_fields_set:
+            yield "on_failure", "has no effect; for a time of 0 no release is watched"
+        if 0 < lasts < SHORTEST:
+            text = f"{write_duration(lasts)} is too short: a release is down after {write_duration(SHORTEST)} without"
+            yield "", f"{text} an answer; write 30s or more, or 0 for not at all"
+        if lasts > _LONGEST:
+            text = (
+                f"{write_duration(lasts)} is longer than a day; a release that fails until then is taken back"
+            )
+            yield "", f"{text} without a person, however long it has served"
 
     def __str__(self) -> str:
         lasts = "the default" if self.lasts is None else write_duration(self.lasts)

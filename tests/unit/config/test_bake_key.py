@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.config.lint import warnings
 from pipeline.config.loading import load, problems
 from pipeline.config.models import Rendered
+from pipeline.config.workload.bake import SHORTEST
+from pipeline.domain.health import DOWN_AFTER
 
 TEXT = "pipelines: {hello: {service: {%s}, environments: {dev: {%s}, live: {%s}}}}"
 
@@ -40,6 +43,34 @@ def test_what_a_bake_cannot_be_is_refused_in_its_place(written: str, said: str) 
     [problem] = problems(TEXT % ("", "", written))
     assert said in problem.message
     assert problem.path.startswith("pipelines.hello.environments.live.bake")
+
+
+@pytest.mark.parametrize(
+    ("dev", "live", "said"),
+    [
+        ("", "bake: {for: 0, on_failure: hold}", "live.bake.on_failure: has no effect; for a time of 0"),
+        ("bake: {on_failure: tell}", "", "dev.bake.on_failure: has no effect"),
+        ("", "bake: 1s", "live.bake: 1s is too short: a release is down after 8s without an answer"),
+        ("", "bake: {for: 9999d, on_failure: tell}", "live.bake: 9999d is longer than a day"),
+        ("", "promote: {manual: true, expires: 1ms}", "live.promote.expires: 1ms may be over before the run"),
+    ],
+)
+def test_check_warns_of_what_has_no_effect_or_cannot_be_met(dev: str, live: str, said: str) -> None:
+    found = [one for one in warnings(load(TEXT % ("", dev, live))) if ".bake" in one or ".promote" in one]
+    assert len(found) == 1
+    assert said in found[0]
+
+
+@pytest.mark.parametrize(
+    "live",
+    ["bake: 0", "bake: 8s", "bake: 1d", "bake: {on_failure: hold}", "promote: {manual: true, expires: 1m}"],
+)
+def test_check_is_silent_about_what_has_an_effect(live: str) -> None:
+    assert [one for one in warnings(load(TEXT % ("", "", live))) if ".bake" in one or ".promote" in one] == []
+
+
+def test_the_shortest_time_is_that_after_which_a_release_is_down() -> None:
+    assert SHORTEST == DOWN_AFTER
 
 
 @pytest.mark.parametrize(

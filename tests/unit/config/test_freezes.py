@@ -92,6 +92,15 @@ def test_a_time_that_is_skipped_or_comes_twice(text: str, at: str, opens: str) -
         ("days: friday, from: 16:00, to: 08:00", "'friday' is not a day of the week or a range"),
         ("days: fri-sun-mon, from: 16:00, to: 08:00", "is not a day of the week or a range"),
         ("days: fri, from: 25:00, to: 08:00", "'25:00' is not a time"),
+        (
+            "days: fri, from: 16:00, to: 24:00",
+            "'24:00' is not a time; write 00:00, as `to` the end of the day",
+        ),
+        ("from: 2026-12-23 16:00, to: 2026-12-23 24:00", "write 00:00 of the next day"),
+        (
+            f"days: fri, from: 16:00, to: 08:00, reason: {'x' * 501}",
+            "is longer than 500 characters; write text",
+        ),
         ("days: fri, from: 2026-12-23 16:00, to: 08:00", "with `days` write a time such as 16:00"),
         ("from: 16:00, to: 08:00", "write `days` as well, or a date and a time"),
         ("from: 2026-12-23 16:00, to: 2026-12-23 16:00", "is not later than `from`"),
@@ -127,6 +136,44 @@ def test_check_warns_of_a_window_that_never_opens_and_of_an_environment_that_doe
         "freeze: live is never open; runs wait before it until `pushlive thaw --reason TEXT`",
     ]
     assert freezing.frozen(config.freeze, (), "hello", "live", local("2026-12-01")).until == 0.0  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "env: [], days: mon, from: 08:00, to: 09:00",
+            "env: is empty, so the window is for every environment",
+        ),
+        ("env: [dev, dev], days: mon, from: 08:00, to: 09:00", "env: dev is there twice"),
+        ("days: [fri, fri], from: 08:00, to: 09:00", "days: fri has no effect beside fri"),
+        ("days: [sat, fri-sun], from: 16:00, to: 08:00", "days: sat has no effect beside fri-sun"),
+        ("days: [fri-mon, sun-mon], from: 16:00, to: 08:00", "days: sun-mon has no effect beside fri-mon"),
+        ("from: 2021-01-01 08:00, to: 2021-01-08 08:00", "to: 2021-01-08 08:00 UTC is over"),
+        ("days: [fri, mon, sun-fri], from: 08:00, to: 09:00", "fri has no effect beside sun-fri"),
+    ],
+)
+def test_check_warns_of_what_has_no_effect_in_a_window(text: str, said: str) -> None:
+    found = [one for one in lint.warnings(loading.load(file(text)), NOW) if one.startswith("freeze")]
+    assert any(said in one for one in found)
+    assert all(one.startswith("freeze[0].") for one in found)
+
+
+def test_check_is_silent_about_windows_that_each_have_an_effect() -> None:
+    config = loading.load(
+        file(
+            "days: [fri, sat-sun, sun-tue], from: 08:00, to: 09:00",
+            "env: [live, dev], days: mon, from: 08:00, to: 09:00",
+            "from: 2026-11-25 08:00, to: 2026-11-25 12:01",
+        )
+    )
+    assert [one for one in lint.warnings(config, NOW) if one.startswith("freeze")] == []
+
+
+def test_check_warns_of_a_window_that_is_there_twice() -> None:
+    config = loading.load(file(*["days: mon, from: 08:00, to: 09:00"] * 2))
+    found = [one for one in lint.warnings(config, NOW) if one.startswith("freeze")]
+    assert found == ["freeze[1]: the same as freeze[0]; remove one of them"]
 
 
 def test_plan_names_windows_that_come_and_go() -> None:
