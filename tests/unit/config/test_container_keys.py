@@ -113,7 +113,7 @@ def test_good_values_are_read() -> None:
         ("labels: {app.kubernetes.io/managed-by: a}", "has a prefix that is reserved"),
         ("labels: {topology.kubernetes.io/zone: a}", "has a prefix that is reserved"),
         ("labels: {'a b': c}", "write the name of a label, such as example.com/team"),
-        (f"labels: {{a: {'b' * 5000}}}", "is not allowed; write text of at most 4096 characters"),
+        (f"labels: {{a: {'b' * 5000}}}", "is longer than 4096 characters; write text of at most"),
         (
             "annotations: {container.apparmor.security.beta.kubernetes.io/app: unconfined}",
             "prefix that is reserved",
