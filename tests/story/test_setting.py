@@ -85,11 +85,31 @@ def test_a_gate_is_set_without_a_release(world):
 
 
 @pytest.mark.parametrize(
+    ("key", "value", "change"),
+    [
+        ("command", "[./serve, --verbose]", "command: none → ./serve --verbose"),
+        ("processes.worker.replicas", "2", "worker"),
+        ("bake", "{for: 10m, on_failure: hold}", "bake: 2m → 10m, then hold"),
+        ("env.GREETING", "", "env GREETING: 'hi' → ''"),
+        ("env.DEBUG", "1", "env DEBUG"),
+    ],
+)
+def test_values_are_written_as_the_guide_says(make_world, key, value, change):
+    world = make_world(
+        CONFIG.replace("  hello:", "  hello:\n    service: {processes: {worker: {command: [work]}}}")
+    )
+    world.push("one")
+    shown = world.commands.set_values("hello", MAINTAINER, values={key: value})
+    assert any(change in line for line in shown["changes"]), shown
+
+
+@pytest.mark.parametrize(
     ("values", "environment", "error", "said"),
     [
         ({"replicas": "many"}, "", ConfigError, r"^pipelines\.hello\.environments\.live\.replicas: "),
         ({"replicsa": "3"}, "", ConfigError, "replicsa"),
         ({"replicas": "[1"}, "", ConfigError, "is not a value"),
+        ({"replicas": ""}, "", ConfigError, "replicas"),
         ({"../x": "3"}, "", ConfigError, "is not a key"),
         ({"replicas": "3"}, "prod", NotFound, "has no environment 'prod'"),
     ],
@@ -120,3 +140,11 @@ def test_a_file_that_cannot_be_written_is_said_and_a_release_is_made(world, monk
     world.work()
     assert world.settings.config.read_text() == CONFIG
     assert world.store.release("hello", 2).environments["live"].service.replicas == 3
+
+
+def test_what_no_release_carries_is_refused_where_the_file_cannot_be_written(world, monkeypatch):
+    monkeypatch.setattr(type(world.services.configurations), "writable", lambda _: False)
+    shown = set_(world, promote="manual")
+    with pytest.raises(RequestError, match="and this is in no release"):
+        set_(world, seen=shown["config"], promote="manual")
+    assert world.settings.config.read_text() == CONFIG
