@@ -85,6 +85,8 @@ def verify(place: Path, key: PublicKey | None) -> Found:
 
 
 def _read_folder(folder: Path, content: _Content) -> None:
+    if not (folder / SUMS).is_file():
+        return  # it is no bundle, and may be anything: it is not read
     for name, entry in _entries(folder, ""):
         if len(content.hashes) > layout.FILES_AT_MOST:
             content.problems.append(f"it has more than {layout.FILES_AT_MOST} files")

@@ -4,12 +4,14 @@ is wrong."""
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
 from pipeline.config import loading
+from pipeline.config.editing.text import line_feeds, with_line_ends_of
 from pipeline.config.models import Config
 from pipeline.domain import audit_chain
 from pipeline.errors import ConfigError
@@ -80,16 +82,17 @@ class Configurations:
         """Replaces the file's text atomically, synced to disk first, with the same mode and owner. Raises ConfigError
         if it does not have the text ``before``, or cannot be written."""
         file = self._file.resolve()
-        temporary = file.with_name(f".{file.name}.new")
+        temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
         try:
-            if file.read_text(encoding="utf-8") != before:
+            raw = file.read_bytes().decode()
+            if line_feeds(raw) != before:
                 raise ConfigError(
                     f"{self._file} has changed since.", advice="Look at the change once more, and repeat it."
                 )
-            stat = file.stat()
-            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(handle, "w", encoding="utf-8") as opened:
-                opened.write(text)
+            content, stat = with_line_ends_of(raw, text).encode(), file.stat()
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(handle, "wb") as opened:
+                opened.write(content)
                 opened.flush()
                 os.fchmod(handle, stat.st_mode & 0o7777)
                 with suppress(PermissionError):  # it belongs to others, and the group lets us write

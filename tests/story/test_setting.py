@@ -54,6 +54,20 @@ def test_a_change_is_shown_then_written_and_deployed_as_one_release(world):
     assert world.store.release("hello", 3).environments["live"].service.replicas == 3
 
 
+def test_a_file_keeps_its_line_ends(world):
+    file = world.settings.config
+    file.write_bytes(CONFIG.replace("\n", "\r\n").encode())
+    seen = set_(world, replicas="3")["config"]
+    set_(world, seen=seen, replicas="3")
+    assert file.read_bytes() == CONFIG.replace("2   #", "3   #").replace("\n", "\r\n").encode()
+    file.write_bytes(b"# one\r\n" + CONFIG.encode())
+    seen = set_(world, replicas="4")["config"]
+    with pytest.raises(ConfigError, match="do not all end in the same way"):
+        set_(world, seen=seen, replicas="4")
+    assert file.read_bytes() == b"# one\r\n" + CONFIG.encode()
+    assert [one.name for one in file.parent.iterdir() if one.name.startswith(".pipelines")] == []
+
+
 def test_what_only_a_maintainer_may_change_is_refused_before_anything_is_written(world):
     with pytest.raises(Forbidden, match="drain"):
         set_(world, DEVELOPER, drain="5s")

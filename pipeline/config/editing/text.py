@@ -37,6 +37,24 @@ def with_value(text: str, path: Path, value: str) -> str:
     return new
 
 
+def line_feeds(text: str) -> str:
+    """With the line ends that reading a text file gives."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def with_line_ends_of(before: str, text: str) -> str:
+    """``text``, whose lines end with LF, with the line ends of the file ``before``. Raises ConfigError if these are
+    mixed."""
+    if "\r" not in before:
+        return text
+    if {"\r", "\n"} & set(before.replace("\r\n", "")):
+        raise ConfigError(
+            "the lines of pipelines.yaml do not all end in the same way.",
+            advice="Save it with one kind of line ends, CRLF or LF, and repeat it.",
+        )
+    return text.replace("\n", "\r\n")
+
+
 def _loaded_value(path: Path, value: str) -> Any:
     try:
         if "\n" not in value and "\r" not in value:
