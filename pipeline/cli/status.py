@@ -229,8 +229,8 @@ def _waiting(name: str, waiting: dict[str, Any], paint: Paint) -> list[str]:
 def _freezes(environment: dict[str, Any], paint: Paint) -> list[str]:
     if freeze := environment.get("freeze"):
         return [paint(f"  ! {freeze['text']}", "yellow") + "  → " + paint(f"`{freeze['command']}`", "bold")]
-    following = environment.get("next_freeze")
-    return [paint(f"  · {following['text']}", "dim")] if following else []
+    found = [environment.get("thaw"), environment.get("next_freeze")]
+    return [paint(f"  · {one['text']}", "dim") for one in found if one]
 
 
 def _health(name: str, environment: dict[str, Any], paint: Paint) -> list[str]:

@@ -301,6 +301,7 @@ class Views:
             },
             "hold": codec.plain(record.hold) if record and record.hold else None,
             "freeze": frozen.shown(self._look, pipeline, name, self._now),
+            "thaw": frozen.thawed(self._look, pipeline, name, self._now),
             "next_freeze": frozen.following(self._look, pipeline, name, self._now) if configured else None,
             "revert": revert_readiness(self._store, record, missing) if configured else _NO_REVERT,
             "removed": "" if configured else REMOVED,

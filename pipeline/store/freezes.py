@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pipeline.config.models import Config
 from pipeline.domain.audit_chain import Entry
 from pipeline.domain.promotion import freezing
-from pipeline.domain.promotion.freezing import FreezeAct, Frozen
+from pipeline.domain.promotion.freezing import FreezeAct, Frozen, Opened, Thawed
 from pipeline.errors import ConfigError
 from pipeline.lib import codec
 from pipeline.store.configurations import Configurations
@@ -28,6 +28,14 @@ class FreezeLook:
         """What keeps runs out of that environment at ``now``, seconds since the epoch."""
         windows = self.config.freeze_of(pipeline)
         return freezing.frozen(windows, self.acts, pipeline, environment, now)
+
+    def thawed(self, pipeline: str, environment: str, now: float) -> Thawed | None:
+        """The thaw but for which a window would freeze that environment now."""
+        return freezing.thawed(self.config.freeze_of(pipeline), self.acts, pipeline, environment, now)
+
+    def opened(self, pipeline: str, environment: str, now: float) -> tuple[Opened, ...]:
+        """The windows of the file that a thaw opens ``now``."""
+        return freezing.opened(self.config.freeze_of(pipeline), pipeline, environment, now)
 
     def following(self, pipeline: str, environment: str, now: float) -> Frozen | None:
         """The next window of the file after ``now``."""

@@ -303,6 +303,63 @@ def test_a_thaw_opens_the_window_that_is_open_now_and_not_the_next_one(world):
     assert world.push("four").state == State.WAITING
 
 
+@pytest.mark.parametrize(
+    "later",
+    [
+        FROZEN.replace("sun,", "mon,"),  # longer
+        FROZEN.replace('"16:00"', '"15:00"'),
+        FROZEN.replace(WINDOW, f"{WINDOW}, {WINDOW.replace('08:00', '09:00')}"),  # one more
+    ],
+)
+def test_a_window_that_is_added_or_changed_after_a_thaw_is_in_force(world, later):
+    at(world, "2026-11-28 12:00:00")
+    world.commands.thaw("ada", reason="a fix that cannot wait")
+    live = shown(world)
+    assert live["freeze"] is None
+    assert live["thaw"]["text"] == (
+        "live is open by a thaw until Mon 30 Nov 08:00 Europe/Dublin: a fix that cannot wait (by ada)"
+    )
+    assert (live["thaw"]["by"], live["thaw"]["until"]) == ("ada", dublin("2026-11-30 08:00:00"))
+    world.configure(later)
+    assert shown(world)["freeze"]
+    assert shown(world)["thaw"] is None
+    assert world.push("two").frozen
+    world.configure(FROZEN)
+    assert shown(world)["freeze"] is None
+
+
+def test_a_window_that_is_added_after_the_thaw_of_a_freeze_by_hand_is_in_force(plain):
+    at(plain, "2026-11-27 16:05:00")
+    plain.commands.freeze("ada", pipeline="hello", environment="live", reason="a launch")
+    plain.commands.thaw("ada", pipeline="hello", environment="live", reason="launched")
+    at(plain, "2026-11-27 17:00:00")
+    plain.configure(FROZEN)
+    assert plain.push("two").frozen
+
+
+def test_a_thaw_of_everything_says_nothing_of_an_environment_that_comes_later(world):
+    at(world, "2026-11-28 12:00:00")
+    world.commands.thaw("ada", reason="a fix that cannot wait")
+    world.configure(FROZEN.replace("env: live", "env: [dev, live]"))
+    assert world.push("two").gate == "dev"
+    world.commands.thaw(
+        "bob", reason="and that as well"
+    )  # takes the place of the first, and opens live as well
+    opening(world)
+    assert world.run(2).outcome == Outcome.LIVE
+
+
+def test_a_thaw_that_was_stored_without_its_windows_opens_the_one_of_its_time(world):
+    at(world, "2026-11-28 12:00:00")
+    old = {"act": "thaw", "pipeline": "", "environment": "", "reason": "a fix", "by": "ada"}
+    stored = old | {"at": dublin("2026-11-28 11:00:00"), "until": 0.0, "zone": "UTC"}
+    world.store.facts.set("freezes", json.dumps([stored]))
+    assert "by a thaw until Mon 30 Nov 08:00" in shown(world)["thaw"]["text"]
+    assert world.push("two").outcome == Outcome.LIVE
+    at(world, "2026-12-05 12:00:00")
+    assert world.push("three").frozen
+
+
 def test_a_manual_promotion_into_a_frozen_environment_waits_for_the_end(make_world):
     world = make_world(FROZEN.replace("live: }", "live: {promote: manual}}"))
     at(world, "2026-11-28 12:00:00")

@@ -209,6 +209,15 @@ def test_a_freeze_is_shown_with_its_reason_and_offers_no_promotion(inside, servi
     assert f"/runs/hello/{run.number}/promote" not in page
 
 
+def test_what_is_open_by_a_thaw_is_shown_beside_the_next_freeze(inside, service):
+    thaw = {"text": "live is open by a thaw until Mon 08:00 UTC: <fix> (by ada)"}
+    following = {"text": "live freezes Fri 16:00 to Mon 08:00 UTC"}
+    service.environments[2] = environment("live", thaw=thaw, next_freeze=following)
+    page = inside.get("/").text
+    assert "live is open by a thaw until Mon 08:00 UTC: &lt;fix&gt; (by ada)" in page
+    assert "live freezes Fri 16:00 to Mon 08:00 UTC" in page
+
+
 def test_who_has_approved_a_run_is_shown_where_the_next_one_does(inside, service):
     run = waiting(service)
     text = "promotion to live is manual: 1 of 2 approvals (Ben)"

@@ -1,8 +1,8 @@
 """When an environment is frozen: by a window of pipelines.yaml, or by hand. Pure rules.
 
 Acts by hand are kept in the order in which they were done, which is also their order when the clock was set back
-meanwhile. The newest one that is about an environment decides: a thaw ends every freeze by hand before it, and the
-windows that were open at its time.
+meanwhile. The newest one that is about an environment decides: a thaw ends every freeze by hand before it, and opens
+the windows that were open at its time, as they were then.
 """
 
 from __future__ import annotations
@@ -20,8 +20,19 @@ _NEVER = 90 * 86400.0  # seconds; weekly windows that leave no gap for so long n
 
 
 @dataclass(frozen=True)
+class Opened:
+    """A window that a thaw opened: where, and from when to when it was."""
+
+    pipeline: str
+    environment: str
+    begin: float
+    end: float
+
+
+@dataclass(frozen=True)
 class FreezeAct:
-    """What a person did. ``pipeline``, ``environment``: "" for all; ``until``: 0 without an end."""
+    """What a person did. ``pipeline``, ``environment``: "" for all; ``until``: 0 without an end. ``opened``: the
+    windows that a thaw opened, None if it was stored before thaws had any: it opens each that is open at its time."""
 
     act: str
     pipeline: str
@@ -31,6 +42,15 @@ class FreezeAct:
     at: float
     until: float = 0.0
     zone: str = "UTC"
+    opened: tuple[Opened, ...] | None = None
+
+    def opens(self, pipeline: str, environment: str, span: Span) -> bool:
+        """True if it is a thaw that opened this window there. One that was added or changed later is another window."""
+        if self.act != THAW or not self.is_for(pipeline, environment):
+            return False
+        if self.opened is None:
+            return self.at in span
+        return Opened(pipeline, environment, span.begin, span.end) in self.opened
 
     def is_for(self, pipeline: str, environment: str) -> bool:
         return self.pipeline in ("", pipeline) and self.environment in ("", environment)
@@ -73,6 +93,22 @@ class Frozen:
         return (f": {self.reason}" if self.reason else "") + (f" (by {self.by})" if self.by else "")
 
 
+@dataclass(frozen=True)
+class Thawed:
+    """What a thaw keeps open. ``until``: the end of the window that it opened, or when the next one begins."""
+
+    until: float
+    zone: str
+    reason: str
+    by: str
+    at: float
+
+    def text(self, environment: str, now: float) -> str:
+        """``live is open by a thaw until Mon 30 Nov 08:00 Europe/Dublin: a fix that cannot wait (by ann)``"""
+        until = windows.show(self.until, self.zone, now)
+        return f"{environment} is open by a thaw until {until}: {self.reason} (by {self.by})"
+
+
 def frozen(
     file: Iterable[Window], acts: Iterable[FreezeAct], pipeline: str, environment: str, now: float
 ) -> Frozen | None:
@@ -98,17 +134,46 @@ def _at(
     file: Iterable[Window], acts: tuple[FreezeAct, ...], pipeline: str, environment: str, at: float
 ) -> Iterator[Frozen]:
     """Everything that freezes it at that time, the newest act first."""
-    thaws: list[FreezeAct] = []
     for one in reversed(acts):
         if not one.is_for(pipeline, environment):
             continue
         if one.act == THAW:
-            thaws.append(one)
-        elif not thaws and (one.until == 0.0 or at < one.until):
+            break
+        if one.until == 0.0 or at < one.until:
             yield Frozen(one.until, one.zone, one.reason, one.by, one.at)
     for window, span in _spans(file, environment, at):
-        if at in span and not any(one.at in span for one in thaws):
+        if at in span and not any(one.opens(pipeline, environment, span) for one in acts):
             yield Frozen(span.end, window.zone, window.reason, "", span.begin)
+
+
+def opened(file: Iterable[Window], pipeline: str, environment: str, now: float) -> tuple[Opened, ...]:
+    """The windows that a thaw opens ``now``, also those that another one opened already: it may take its place."""
+    return tuple(
+        Opened(pipeline, environment, span.begin, span.end)
+        for _, span in _spans(file, environment, now)
+        if now in span
+    )
+
+
+def thawed(
+    file: Iterable[Window], acts: Iterable[FreezeAct], pipeline: str, environment: str, now: float
+) -> Thawed | None:
+    """The thaw but for which a window would freeze that environment now; None if something freezes it."""
+    file, acts = tuple(file), tuple(acts)
+    if frozen(file, acts, pipeline, environment, now):
+        return None
+    found = [
+        Thawed(span.end, window.zone, one.reason, one.by, one.at)
+        for window, span in _spans(file, environment, now)
+        if now in span
+        for one in reversed(acts)
+        if one.opens(pipeline, environment, span)
+    ]
+    last = max(found, key=lambda one: one.until, default=None)
+    after = following(file, environment, now)
+    if last and after and after.since < last.until:  # a window that the thaw did not open
+        return replace(last, until=after.since, zone=after.zone)
+    return last
 
 
 def _spans(file: Iterable[Window], environment: str, around: float) -> Iterator[tuple[Window, Span]]:

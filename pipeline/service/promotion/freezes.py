@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -43,7 +44,7 @@ class FreezeCommands(Audited):
         self.insist_on_store()
         now, end = self._clock.now(), self._end(until, lasting, zone)
         act = self._act(FREEZE, by, pipeline, environment, reason)
-        act = FreezeAct(**{**vars(act), "until": end, "zone": zone})
+        act = replace(act, until=end, zone=zone)
         detail = f"until {windows.utc(end)}" if end else "until a thaw"
         self._record(act, by, detail)
         over = f" until {windows.show(end, zone, now)}" if end else ""
@@ -58,9 +59,11 @@ class FreezeCommands(Audited):
         self.insist_on_store()
         act = self._act(THAW, by, pipeline, environment, reason)
         now, look = self._clock.now(), self._freezes.look()
-        frozen = [(name, where) for name, where in self._places(act) if look.frozen(name, where, now)]
+        places = [*self._places(act)]
+        frozen = [(name, where) for name, where in places if look.frozen(name, where, now)]
         if not frozen:
             return (f"{_none(act)} frozen now.",)
+        act = replace(act, opened=tuple(one for place in places for one in look.opened(*place, now)))
         self._record(act, by, ", ".join(f"{name}/{where}" for name, where in frozen))
         return (*self._opened(frozen),)
 

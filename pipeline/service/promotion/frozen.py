@@ -36,6 +36,12 @@ def following(look: FreezeLook, pipeline: str, environment: str, now: float) -> 
     return {"text": text, "since": found.since, "until": found.until, "reason": found.reason}
 
 
+def thawed(look: FreezeLook, pipeline: str, environment: str, now: float) -> dict[str, Any] | None:
+    """The thaw but for which a window would freeze the environment: ``{"text", "until", "reason", "by", "at"}``."""
+    found = look.thawed(pipeline, environment, now)
+    return {"text": found.text(environment, now), **vars(found)} if found else None
+
+
 def of_run(look: FreezeLook, run: Run, now: float) -> dict[str, Any] | None:
     """What a run waits for that waits for the end of a freeze."""
     if run.state != State.WAITING or not run.frozen:

@@ -61,6 +61,9 @@ def test_what_needs_a_person_is_listed_below_with_its_command() -> None:
     assert "waits before live: live is frozen until Mon 08:00 UTC: exams (by ada)" in shown
     later = _entry(next_freeze={"text": "live freezes Fri 16:00 to Mon 08:00 UTC"})
     assert "· live freezes Fri 16:00 to Mon 08:00 UTC" in "\n".join(pipeline_lines(later, NOW, plain, 0))
+    opened = {"text": "live is open by a thaw until Mon 08:00 UTC: a fix (by ada)"}
+    both = "\n".join(pipeline_lines(later | _entry(thaw=opened), NOW, plain, 0))
+    assert "· live is open by a thaw until Mon 08:00 UTC: a fix (by ada)" in both
     approval = {"text": "promotion to live is manual: 1 of 2 approvals (ben)"}
     asked = entry | {"waiting": entry["waiting"] | {"approval": approval}}
     shown = "\n".join(pipeline_lines(asked, NOW, plain, 0))
