@@ -52,6 +52,8 @@ def finish(context: RunContext, budget: Budget, release: Release) -> None:
     last = run.stages[-1]
     text = f"{release.name} ({run.short}) reached {last} {show_duration(whole)} after "
     text += "the push" if run.kind == Kind.PUSH else "the request"
+    if run.human >= 0.01:
+        text += f", not counting {show_duration(run.human)} at a gate"
     if run.kind != Kind.REVERT:
         text += f"; deploy {show_duration(spent)} of {show_duration(budget.deploy)}"
     if whole > budget.whole:

@@ -12,7 +12,7 @@ from pipeline.domain import gates, slots, taken_back
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.environment import Environment, Slot
 from pipeline.domain.gates import Gate
-from pipeline.domain.going_back import release_commands
+from pipeline.domain.going_back import holds, release_commands
 from pipeline.domain.release import Release
 from pipeline.domain.run import Ending, Kind, Run
 from pipeline.domain.watching import bake
@@ -114,7 +114,7 @@ class EnvironmentRecord:
             if hold is not None and gates.interrupted(environment, run, transaction.open()):
                 return gates.also_held(changed, hold)  # by the revert, which has reported it
             if hold is not None:
-                changed = gates.hold(changed, hold, f"{run.id}", now)
+                changed = holds.added(changed, hold, run.id, now)
                 messages.held(transaction, changed, run.config, run)
             return changed
 

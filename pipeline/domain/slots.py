@@ -170,10 +170,20 @@ def passed_over(environment: Environment) -> str:
 
 
 def _listed(numbers: list[int], one: str = "is", several: str = "are") -> str:
-    """``r1 is``, ``r1 and r2 are``, ``r1 to r9 are``."""
-    if len(numbers) == 1:
-        return f"r{numbers[0]} {one}"
-    return f"r{numbers[0]} {'and' if len(numbers) == 2 else 'to'} r{numbers[-1]} {several}"
+    """``r1 is``, ``r1 and r2 are``, ``r1, r3 to r5 and r8 are``: three or more without a gap are a range."""
+    spans: list[list[int]] = []
+    for number in sorted(numbers):
+        if spans and number == spans[-1][-1] + 1:
+            spans[-1].append(number)
+        else:
+            spans.append([number])
+    texts: list[str] = []
+    for span in spans:
+        whole = len(span) > 2
+        texts += [f"r{span[0]} to r{span[-1]}"] if whole else [f"r{number}" for number in span]
+    *most, last = texts
+    named = f"{', '.join(most)} and {last}" if most else last
+    return f"{named} {one if len(numbers) == 1 else several}"
 
 
 def target_before(environment: Environment, serving_now: int | None) -> int | None:

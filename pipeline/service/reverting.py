@@ -9,7 +9,7 @@ from pipeline.deploy import admission
 from pipeline.domain import gates, slots, taken_back
 from pipeline.domain.environment import BakeOutcome, Environment
 from pipeline.domain.events import Event
-from pipeline.domain.going_back import commands, overtaken, release_commands, reverts, warm
+from pipeline.domain.going_back import commands, holds, overtaken, release_commands, reverts, warm
 from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Run, State
 from pipeline.domain.watching import bake
@@ -197,5 +197,5 @@ def _reverting(tx: Transaction, environment: Environment, run: Run, release: Rel
         environment = taken_back.with_taken_back(environment, serving, run)
     target = gates.quarantined(environment, release)
     others = tuple(entry for entry in environment.quarantine if entry != target)
-    on_hold = gates.hold(replace(environment, quarantine=others), why, run.by, run.accepted)
+    on_hold = holds.added(replace(environment, quarantine=others), why, run.by, run.accepted)
     return replace(on_hold, interrupt=run.number)

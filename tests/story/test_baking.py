@@ -157,6 +157,17 @@ def test_fault_62_a_release_that_stops_answering_is_taken_back_and_the_next_push
     assert world.push("three").gate == "live"
 
 
+def test_a_release_is_taken_back_under_a_persons_hold_which_stays_theirs(world):
+    world.push("two")
+    look(world)
+    world.commands.hold("hello", "ann", reason="I look")
+    crash_loop(world)
+    world.work()
+    assert len(reverts(world)) == 1
+    hold = world.environment("live").hold
+    assert (hold.by, hold.reason) == ("ann", f"I look. {last(world).reason}")
+
+
 def test_fault_62_one_kill_for_memory_is_enough(world):
     world.push("two")
     look(world)

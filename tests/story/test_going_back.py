@@ -101,6 +101,25 @@ def test_a_held_environment_promotes_by_resume_only(world):
         world.commands.promote("hello", "ann")
 
 
+@pytest.mark.parametrize(
+    ("who", "by", "reason"),
+    [
+        ("ann", "ann", "I look. slow"),
+        ("bo", "bo", "slow. Before that, ann held it: I look"),
+    ],
+)
+def test_a_revert_keeps_the_reason_of_a_persons_hold(world, who: str, by: str, reason: str):
+    world.push("one")
+    world.push("two")
+    world.commands.hold("hello", "ann", reason="I look")
+    world.commands.revert("hello", who, reason="slow")
+    world.work()
+    hold = world.environment("live").hold
+    assert (hold.by, hold.reason) == (by, reason)
+    world.commands.resume("hello", who)
+    assert world.commands.audit_log("hello")[0]["detail"] == f"the hold was: {reason}"
+
+
 def test_fault_36_a_revert_during_a_deploy_wins(world):
     world.push("one")
     world.push("two")
@@ -142,6 +161,7 @@ def test_a_manual_gate_waits_and_promotes_exactly_what_was_shown(make_world):
     ended = world.run(run.number)
     assert ended.outcome == Outcome.LIVE
     assert ended.human == pytest.approx(100, abs=1)
+    assert "after the push, not counting 1:40 at a gate; deploy" in ended.reason
     assert world.commands.show("hello", run.number)["timing"]["deploy"] < 50
 
 

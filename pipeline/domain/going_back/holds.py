@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 
-from pipeline.domain import adoption
+from pipeline.domain import adoption, gates
 from pipeline.domain.environment import Environment, Hold
 from pipeline.domain.going_back.reverts import JUST, Doubt
 from pipeline.domain.watching import bake
@@ -31,6 +32,20 @@ def replacing(environment: Environment, by: str, held_by: str, now: float) -> Do
         return None
     command = f"{_command('hold', environment, hold)} --reason TEXT"
     return Doubt(_held(environment, hold, now), f"It stays held. To hold it in their place: `{command}`.")
+
+
+def added(environment: Environment, reason: str, by: str, now: float) -> Environment:
+    """The environment, held by a revert, a run or the service. What a person held it for is kept beside it; the hold
+    stays theirs unless another person reverts."""
+    before = environment.hold
+    if before is None or before.reason == reason or not _is_person(environment, before):
+        return gates.hold(environment, reason, by, now)
+    new = Hold(reason, by, now)
+    if not _is_person(environment, new):
+        return gates.also_held(environment, reason)
+    mine = f"{before.reason}. {reason}"
+    theirs = f"{reason}. Before that, {before.by} held it: {before.reason}"
+    return replace(environment, hold=replace(new, reason=mine if before.by == by else theirs))
 
 
 def _held(environment: Environment, hold: Hold, now: float) -> str:

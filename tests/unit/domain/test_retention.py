@@ -53,3 +53,10 @@ def test_it_is_said_why_no_good_release_is_one_to_go_back_to() -> None:
     assert (
         slots.passed_over(replace(mixed, quarantine=(Quarantined(*mixed.pairs[1], 1, "bad", 0.0),))) == text
     )
+
+
+def test_releases_are_listed_in_order_and_as_a_range_only_where_none_is_left_out() -> None:
+    place = replace(after(*map(str, range(8))), good=(1, 3, 7, 4, 5, 8, 2))  # r2 came back
+    place = replace(place, slots={"blue": slot(2, SlotState.SERVING)})
+    bad = tuple(Quarantined(*place.pairs[one], one, "bad", 0.0) for one in place.good[:-1])
+    assert slots.passed_over(replace(place, quarantine=bad)) == "r1, r3 to r5, r7 and r8 are in quarantine"
