@@ -244,6 +244,8 @@ class ServicePort(Protocol):
     ) -> dict[str, Any]:
         """See ``SettingCommands.set_values``."""
 
+    def still_waits(self, run: Run) -> str: ...
+
     def freeze(
         self,
         by: Actor,

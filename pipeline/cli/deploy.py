@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.cli.command import ENV, JSON, PIPELINE, REASON, RUN, WAIT, Given, argument, command
 from pipeline.cli.configuration import read_config
 from pipeline.cli.context import (
+    AT_GATE,
     DONE,
     Context,
     UsageError,
@@ -251,10 +252,8 @@ def finish(
         if context.json:
             context.print_json(answer)
         else:
-            context.terminal.say(
-                f"{name}#{number} accepted. Follow it with `pushlive follow '{name}#{number}'`."
-            )
-        return DONE
+            context.terminal.say(_accepted(f"{name}#{number}", one_line(str(answer.get("waits") or ""))))
+        return AT_GATE if answer.get("waits") else DONE
     path = f"/api/runs/{name}/{number}"
     if run is None:
         run = known(context, path) if context.terminal.live else {"pipeline": name, "number": number}
@@ -264,6 +263,12 @@ def finish(
     elif began:
         _report_time(context, name, number, end, time.monotonic() - began)
     return end.code
+
+
+def _accepted(name: str, waits: str) -> str:
+    """``waits``: what a run that was promoted waits for yet, "" for any other."""
+    follow = f"`pushlive follow '{name}'`"
+    return f"{name} still waits: {waits}." if waits else f"{name} accepted. Follow it with {follow}."
 
 
 def _report_time(context: Context, name: str, number: int, end: End, seconds: float) -> None:

@@ -68,7 +68,16 @@ def header(run: dict[str, Any], release: dict[str, Any] | None, paint: Paint) ->
         )
         for one in run.get("bakes") or ()
     ]
-    return [title, what, paint(" · ".join(parts), "dim"), *bakes]
+    return [title, what, paint(" · ".join(parts), "dim"), *_approved(run, paint), *bakes]
+
+
+def _approved(run: dict[str, Any], paint: Paint) -> list[str]:
+    """Who let it into which environment, and when."""
+    people: dict[str, list[str]] = {}
+    for one in run.get("approvals") or ():
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(one["at"])))
+        people.setdefault(str(one["environment"]), []).append(f"{one['by']} ({when})")
+    return [paint(f"approved for {name} by {', '.join(found)}", "dim") for name, found in people.items()]
 
 
 def stage_lines(timing: dict[str, Any], paint: Paint, width: int) -> list[str]:
@@ -179,6 +188,8 @@ def next_lines(run: dict[str, Any], paint: Paint) -> list[str]:
         return [f"{paint(resume, 'bold')} lifts the hold"]
     if freeze := run.get("freeze"):
         return [str(freeze["text"]), f"{paint('`' + freeze['command'] + '`', 'bold')} lets it in now"]
+    if state == "waiting" and run.get("frozen"):
+        return [f"nothing freezes {run.get('gate')} any more: it continues within seconds"]
     if back := run.get("taken_back"):
         return [
             str(back["text"]),

@@ -215,6 +215,8 @@ def _waiting(name: str, waiting: dict[str, Any], paint: Paint) -> list[str]:
     more = [paint(f"    ! {one}", "yellow") for one in waiting.get("returning") or ()]
     if freeze := waiting.get("freeze"):
         return [paint(f"{text}: {freeze['text']}", "yellow"), *more]
+    if waiting.get("frozen") and not waiting.get("held"):
+        return [paint(f"{text} and continues within seconds: nothing freezes it any more", "yellow"), *more]
     if back := waiting.get("taken_back"):
         return [
             paint(f"{text}: {back['text']}", "yellow") + "  → " + paint(f"`{back['again']}`", "bold"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from time import gmtime, strftime
 
 from pipeline.config.models import Pipeline
 from pipeline.deploy.admission import supersede
@@ -107,6 +108,15 @@ class Entry:
         records = [one for name in names if (one := store.environment(run.pipeline, name))]
         if self.may_enter(environment, run, open_runs, records):
             self.wait_at(environment.name)
+
+    def log_approvals(self, name: str) -> None:
+        """Into the log, who let the run in: it was told when they did, while no worker wrote the log."""
+        run = self._context.run
+        given = [one for one in run.approvals if (one.environment, one.release) == (name, run.release)]
+        people = ", ".join(f"{one.by} ({strftime('%Y-%m-%d %H:%M:%S', gmtime(one.at))})" for one in given)
+        if people:
+            text = f"r{run.release} was approved for {name} by {people}"
+            self._context.log_only(Event("note", self._context.clock.now(), text, name))
 
     def wait_at(self, name: str) -> None:
         """Records that the run waits and raises Parked. Returns if nothing keeps it out any more."""

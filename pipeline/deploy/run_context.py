@@ -187,6 +187,12 @@ class RunContext:
         if event.kind != "line" or time.monotonic() - self._flushed > FLUSH_EVERY:
             self.flush()
 
+    def log_only(self, event: Event) -> None:
+        """For what followers have been told already."""
+        masked = self._masker.event(event)
+        if masked:
+            self._log.write(masked)
+
     def flush(self) -> None:
         if self._buffer:
             buffer, self._buffer = self._buffer, []

@@ -257,6 +257,7 @@ class Story:
                 # Again under the lease: the run that was here before may have changed the answer.
                 environment = self._on_its_engine(release, self._record(release, name))
                 entry.enter(environment, self._store.open_runs(environment.pipeline))
+                entry.log_approvals(name)
                 self._repair(environment, lease)
                 self._roll_out(release, name, pipeline, entry, lease)
             except Held:

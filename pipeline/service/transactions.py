@@ -82,14 +82,16 @@ def promote(
     rule = rule_of(chosen) or PLAIN
     approved = _approved(chosen, rule, by, now)
     over = f", although {found.why}. Forced: {reason}" if found else ""
-    if len(approvals.given(approved, chosen.gate, rule, now)) < rule.needed:
-        return _waits_on(tx, approved, rule, now, f"approved by {by}{over}")
+    given = [one.by for one in approvals.given(approved, chosen.gate, rule, now)]
+    if len(given) < rule.needed:
+        return _waits_on(tx, approved, rule, now, f"approved by {by}{over}", freeze)
     watched = bake.superseded(there, f"{chosen.id} was promoted by {by}", now)
     if watched != there and not freeze:  # a frozen run may switch much later
         tx.put_environment(watched)
     if found is None:
+        people = f", approved by {', '.join(given)}" if len(given) > 1 else ""
         more = f"; {freeze}, and it waits for that" if freeze else ""
-        return _go_on(tx, _promoted(approved), by, now, more)
+        return _go_on(tx, _promoted(approved), by, now, people + more)
     forced = replace(approved, forced={**approved.forced, approved.gate: found.entry.run})
     return _go_on(tx, _promoted(forced), by, now, over)
 
@@ -110,10 +112,13 @@ def _approved(run: Run, rule: Rule, by: str, now: float) -> Run:
     return approvals.with_approval(run, run.gate, by, now)
 
 
-def _waits_on(tx: Transaction, run: Run, rule: Rule, now: float, said: str) -> Run:
+def _waits_on(tx: Transaction, run: Run, rule: Rule, now: float, said: str, freeze: str) -> Run:
     """The run, which needs more approvals."""
     tx.put_run(run)
-    text = f"{said}: {approvals.text(run, run.gate, rule, now)}. The next: `pushlive promote '{run.id}'`"
+    then = f"; then it waits for the freeze: {freeze}" if freeze else ""
+    text = (
+        f"{said}: {approvals.text(run, run.gate, rule, now)}{then}. The next: `pushlive promote '{run.id}'`"
+    )
     tx.event(run.number, Event("gate", now, text, run.gate))
     return run
 

@@ -54,6 +54,41 @@ def test_a_run_waits_until_two_others_have_approved_it(make):
     assert acts.count(("promote", "ben")) == acts.count(("promote", "cat")) == 1
 
 
+def test_who_let_a_run_in_is_told_and_stays_in_its_log(make):
+    world = make()
+    run = world.push("one")
+    assert not any("was approved" in line for line in world.commands.log("hello", 1))
+    promote(world, "ben")
+    promote(world, "cat")
+    [told] = [one.text for one in world.events(run, "note") if "promoted" in one.text]
+    assert told == "r1 promoted to live by cat, approved by ben, cat"
+    [line] = [one for one in world.commands.log("hello", 1) if "was approved" in one]
+    assert "live    r1 was approved for live by ben (" in line
+    assert "), cat (" in line
+
+
+def test_a_promotion_says_what_the_run_waits_for_yet(make):
+    world = make("approvals: 2")
+    world.push("one")
+    first = world.commands.promote("hello", "ben")
+    assert world.commands.still_waits(first) == "promotion to live is manual: 1 of 2 approvals (ben)"
+    world.push("two")
+    world.commands.freeze("ada", environment="live", reason="a launch")
+    first = world.commands.promote("hello", "ben")
+    frozen = "live is frozen: a launch (by ada)"
+    assert world.commands.still_waits(first) == (
+        f"promotion to live is manual: 1 of 2 approvals (ben); then it waits for the freeze: {frozen}"
+    )
+    assert any(f"it waits for the freeze: {frozen}" in one.text for one in world.events(first, "gate"))
+    second = world.commands.promote("hello", "cat")
+    assert world.commands.still_waits(second) == frozen
+    world.work()
+    assert world.run(second.number).frozen
+    world.commands.thaw("ada", environment="live", reason="launched")
+    [world.jobs.opening.run() for _ in range(2)]
+    assert world.commands.still_waits(world.run(second.number)) == ""
+
+
 def test_an_approval_expires(make):
     world = make()
     world.push("one")

@@ -416,6 +416,37 @@ def test_a_thaw_of_what_is_not_frozen_says_so(plain):
     )
 
 
+def test_a_thaw_says_what_else_keeps_the_run_out(plain):
+    plain.commands.freeze("ada", pipeline="hello", environment="live", reason="a launch")
+    plain.push("two")
+    plain.commands.hold("hello", "bob", environment="live", reason="I look")
+
+    def thawed() -> str:
+        said = plain.commands.thaw("ada", pipeline="hello", environment="live", reason="launched")
+        assert said[0] == "hello/live is open."
+        plain.commands.freeze("ada", pipeline="hello", environment="live", reason="a launch")
+        return said[1]
+
+    assert thawed() == (
+        "hello#2 (r2) still waits: live is held: I look (by bob). "
+        "`pushlive resume hello --env live` lifts the hold."
+    )
+    plain.commands.resume("hello", "bob", environment="live")
+    plain.work()
+    assert thawed() == "hello#2 (r2) continues to live within seconds."
+    plain.configure(CONFIG.replace("live: }", "live: {promote: {manual: true, approvals: 2}}}"))
+    assert thawed() == (
+        "hello#2 (r2) still waits: promotion to live is manual: 0 of 2 approvals. "
+        "`pushlive promote 'hello#2'` approves it."
+    )
+    plain.push("three")
+    plain.commands.revert("hello", "eve", environment="dev")
+    plain.work()
+    said = thawed()
+    assert "hello#3 (r3) still waits: r3 was" in said
+    assert said.endswith("puts it back there.")
+
+
 def test_what_froze_a_pipeline_that_is_gone_does_no_harm(plain):
     plain.commands.freeze("ada", pipeline="hello", environment="dev", reason="x")
     plain.configure("pipelines: {other: {environments: {live: }}}")

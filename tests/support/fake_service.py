@@ -46,6 +46,7 @@ class FakeService:
 
     def __init__(self, pace: float = 0.0, outcome: Outcome = Outcome.LIVE) -> None:
         self.pace, self.outcome, self.down = pace, outcome, False
+        self.waits_yet = ""  # of a run that is promoted
         self.beside: Beside | None = None  # what is there beside a store without records
         self.pipelines = {"hello": ("hello", "main"), "shop": ("https://code.example/shop.git", "release")}
         self.pushes: list[Push] = []
@@ -138,6 +139,9 @@ class FakeService:
                 release: int | None = None, force: bool = False, reason: str = "") -> Run:  # fmt: skip
         self._act("promote", pipeline, by, run, environment, release, *([reason] if force else []))
         return self.run(pipeline, run) if run else next(iter(self.made.values()))
+
+    def still_waits(self, run: Run) -> str:
+        return self.waits_yet
 
     def set_values(self, pipeline: str, by: Who, *, values: Mapping[str, str], environment: str = "",
                    seen: str = "") -> dict[str, Any]:  # fmt: skip

@@ -228,6 +228,18 @@ def test_who_has_approved_a_run_is_shown_where_the_next_one_does(inside, service
     assert f"Approve r{run.release} for live" in page
 
 
+def test_who_let_a_run_in_is_shown_on_its_page(inside, service):
+    run = waiting(service)
+    given = [
+        {"environment": "live", "by": name, "at": 1.0, "release": run.release} for name in ("ben", "<c>")
+    ]
+    service.shown[run.id] = {"approvals": given}
+    page = inside.get(f"/runs/hello/{run.number}").text
+    assert "approved for live" in page
+    assert "ben <small" in page
+    assert "&lt;c&gt; <small" in page
+
+
 def test_viewers_have_no_buttons(client, service):
     waiting(service)
     page = log_in(client, "viewer").get("/").text

@@ -52,7 +52,8 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
         by = bearer(web, "developer")
         kinds = {"run": int, "environment": str, "release": int, "force": bool, "reason": str}
         wanted = acting_reason(fields(kinds))
-        return run_accepted(service.promote(pipeline, by, **wanted))
+        run = service.promote(pipeline, by, **wanted)
+        return {"run": run.id, "waits": service.still_waits(run)}, 202
 
     @api.post("/api/pipelines/<pipeline>/hold")
     def hold(pipeline: str) -> ResponseReturnValue:

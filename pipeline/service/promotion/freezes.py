@@ -9,15 +9,16 @@ from dataclasses import replace
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from pipeline.domain import audit_chain
+from pipeline.domain import audit_chain, gates
 from pipeline.domain.audit_chain import Who
-from pipeline.domain.promotion import freezing
+from pipeline.domain.promotion import approvals, freezing
 from pipeline.domain.promotion.freezing import FREEZE, THAW, FreezeAct
-from pipeline.domain.run import State
+from pipeline.domain.run import Run
 from pipeline.errors import ConfigError, DamagedRecord, NotFound
 from pipeline.lib import schedule, windows
 from pipeline.lib.units import parse_duration
 from pipeline.service.audited import Audited
+from pipeline.service.views import obstacle_of
 
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}")
@@ -148,9 +149,37 @@ class FreezeCommands(Audited):
             following = look.following(name, where, now)
             again = f" until {windows.show(following.since, following.zone, now)}" if following else ""
             yield f"{name}/{where} is open{again}."
-            for run in self._store.open_runs(name):
-                if run.state == State.WAITING and run.frozen and run.gate == where:
-                    yield f"{run.id} (r{run.release}) continues to {where} within seconds."
+            yield from self._goes_on(name, where, now)
+
+    def _goes_on(self, name: str, where: str, now: float) -> Iterator[str]:
+        """What becomes of the run that waits there, now that nothing freezes it."""
+        record = self._store.environment(name, where)
+        for run in gates.waiting_at(self._store.open_runs(name), where)[-1:]:
+            back = obstacle_of(self._store, run)
+            waits = f"{run.id} (r{run.release}) still waits"
+            if record and (hold := record.hold):
+                why = f"{where} is held: {hold.reason} (by {hold.by})"
+                yield f"{waits}: {why}. `pushlive resume {name} --env {where}` lifts the hold."
+            elif back:
+                yield f"{waits}: {back['text']}. `{back['again']}` puts it back there."
+            elif gates.needs_promotion(self._deciding(run), where, run, now):
+                rule = approvals.rule(self._deciding(run), where) or approvals.PLAIN
+                needs = approvals.text(run, where, rule, now)
+                yield f"{waits}: {needs}. `pushlive promote '{run.id}'` approves it."
+            elif run.frozen:
+                yield f"{run.id} (r{run.release}) continues to {where} within seconds."
+
+    def still_waits(self, run: Run) -> str:
+        """What a run that was promoted waits for yet: more approvals, the end of a freeze, or both; "" if it goes on.
+        ``run``: as ``promote`` returned it."""
+        now, where = self._clock.now(), run.gate or (run.promoted[-1] if run.promoted else "")
+        freeze = self._freezes.frozen(run.pipeline, where, now) if where else None
+        frozen = freeze.text(where, now) if freeze else ""
+        if not run.gate:
+            return frozen
+        rule = approvals.rule(self._deciding(run), where) or approvals.PLAIN
+        then = f"; then it waits for the freeze: {frozen}" if frozen else ""
+        return f"{approvals.text(run, where, rule, now)}{then}"
 
 
 def _scope(act: FreezeAct) -> str:

@@ -152,6 +152,18 @@ def test_promote_accepts_a_runs_name(stub: Stub, pushlive: Callable[..., Told]) 
     assert _posted(stub)[0][1]["run"] == 42
 
 
+def test_a_promotion_that_is_not_followed_says_what_the_run_waits_for_yet(
+    stub: Stub, pushlive: Callable[..., Told]
+) -> None:
+    stub.waits()
+    yet = "promotion to live is manual: 1 of 2 approvals (bob)"
+    stub.answers["POST", "/api/pipelines/hello/promote"] = (202, {"run": "hello#42", "waits": yet})
+    told = pushlive("promote", "hello#42", "--no-wait")
+    assert told.code == 7
+    assert told.out.endswith(f"hello#42 still waits: {yet}.\n")
+    assert pushlive("promote", "hello#42", "--no-wait", "--json").code == 7
+
+
 def test_a_promotion_is_forced_only_with_a_reason(stub: Stub, pushlive: Callable[..., Told]) -> None:
     stub.waits()
     told = pushlive("promote", "hello#42", "--force")

@@ -107,3 +107,17 @@ def test_the_next_command_fits_the_runs_state() -> None:
     ]
     assert "logs 'hello#42'" in next_lines(run(outcome="failed"), plain)[0]
     assert next_lines(run(revert=False), plain) == []
+
+
+def test_who_let_a_run_in_is_shown_after_its_end() -> None:
+    given = [
+        {"environment": "live", "by": by, "at": at, "release": 17} for by, at in (("bob", 1e6), ("eve", 2e6))
+    ]
+    [line] = [one for one in header(run(outcome="live", approvals=given), None, plain) if "approved" in one]
+    assert line.startswith("approved for live by bob (1970-01-1")
+    assert "), eve (1970-01-2" in line
+
+
+def test_a_run_that_nothing_freezes_any_more_needs_no_one() -> None:
+    thawed = run(state="waiting", outcome=None, gate="live", frozen=True, freeze=None)
+    assert next_lines(thawed, plain) == ["nothing freezes live any more: it continues within seconds"]

@@ -59,6 +59,10 @@ def test_what_needs_a_person_is_listed_below_with_its_command() -> None:
     shown = "\n".join(pipeline_lines(frozen, NOW, plain, 0))
     assert "! live is frozen until Mon 08:00 UTC: exams (by ada)  → `pushlive thaw hello live`" in shown
     assert "waits before live: live is frozen until Mon 08:00 UTC: exams (by ada)" in shown
+    thawed = entry | {"waiting": entry["waiting"] | {"frozen": True}}
+    shown = "\n".join(pipeline_lines(thawed, NOW, plain, 0))
+    assert "waits before live and continues within seconds: nothing freezes it any more" in shown
+    assert "pushlive promote" not in shown
     later = _entry(next_freeze={"text": "live freezes Fri 16:00 to Mon 08:00 UTC"})
     assert "· live freezes Fri 16:00 to Mon 08:00 UTC" in "\n".join(pipeline_lines(later, NOW, plain, 0))
     opened = {"text": "live is open by a thaw until Mon 08:00 UTC: a fix (by ada)"}
