@@ -147,6 +147,8 @@ def _waiting(transaction: Transaction, run: Run, name: str, gate: Gate, now: flo
     if gate.by_itself:
         what = f"Then r{run.release} continues by itself; to let it in before"
     text = f"waits before {name}: {gate.why}. {what}: {command}"
+    if gate.then:
+        text += f". After that it still waits: {'; '.join(gate.then)}"
     transaction.event(run.number, Event("gate", now, single_stops(text), name))
     waiting = transitions.move(
         run, State.WAITING, gate=name, gate_since=now, attempts=0, frozen=gate.command == THAW

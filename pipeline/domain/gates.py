@@ -28,6 +28,7 @@ class Gate:
     command: str
     how: str = ""  # commands as they are typed, if one is not enough
     by_itself: bool = False  # the run goes on without anyone's command
+    then: tuple[str, ...] = ()  # why it has to wait after that
 
 
 def may_enter(
@@ -59,12 +60,14 @@ def may_enter(
             advice=f"Push a fix; or `pushlive unquarantine {run.pipeline} r{entry.release} "
             f"--env {environment.name}`, then `pushlive retry '{run.id}'`.",
         )
-    return (
-        _held(environment, run)
-        or _taken_back(environment, release, run, environments)
-        or _gate((pipeline, in_force), environment, run, now)
-        or _frozen(environment, run, frozen, now)
+    found = (
+        _held(environment, run),
+        _taken_back(environment, release, run, environments),
+        _gate((pipeline, in_force), environment, run, now),
+        _frozen(environment, run, frozen, now),
     )
+    first, *others = [gate for gate in found if gate] or (None,)
+    return replace(first, then=tuple(one.why for one in others if one)) if first else None
 
 
 def _refuse_overtaken(environment: Environment, run: Run, open_runs: Iterable[Run]) -> None:

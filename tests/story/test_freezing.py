@@ -447,6 +447,18 @@ def test_a_thaw_says_what_else_keeps_the_run_out(plain):
     assert said.endswith("puts it back there.")
 
 
+def test_a_run_that_waits_for_several_things_is_told_all_of_them(plain):
+    plain.configure(CONFIG.replace("live: }", "live: {promote: {manual: true, approvals: 2}}}"))
+    plain.commands.hold("hello", "bob", environment="live", reason="I look")
+    plain.commands.freeze("ada", pipeline="hello", environment="live", reason="a launch")
+    [gate] = plain.events(plain.push("two"), "gate")
+    assert gate.text == (
+        "waits before live: live is held: I look (by bob). To continue with r2: "
+        "`pushlive resume hello --env live`. After that it still waits: "
+        "promotion to live is manual: 0 of 2 approvals; live is frozen: a launch (by ada)"
+    )
+
+
 def test_what_froze_a_pipeline_that_is_gone_does_no_harm(plain):
     plain.commands.freeze("ada", pipeline="hello", environment="dev", reason="x")
     plain.configure("pipelines: {other: {environments: {live: }}}")
