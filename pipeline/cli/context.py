@@ -33,7 +33,7 @@ exit codes:
   4    not found
   5    the service cannot be reached
   6    not allowed: no token, a wrong token, or a role that may not do this
-  7    the run waits at a gate for a person
+  7    the run waits at a gate: for a person, or for the end of a freeze
   130  interrupted; the service continues its work"""
 
 
