@@ -157,6 +157,9 @@ class Environment:
     bakes: tuple[Bake, ...] = ()  # oldest first; only the last one can be without an outcome
 
     revived: dict[str, Revival] = field(default_factory=dict)  # by replica
+    failed: dict[int, Down] = field(
+        default_factory=dict
+    )  # good releases that went down later, or were passed over by a revert, until they work here again
 
     @property
     def id(self) -> str:

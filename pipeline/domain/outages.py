@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from pipeline.domain.environment import Down, Environment, Slot, SlotRecord, SlotState
+from pipeline.domain.environment import Down, Environment, Slot, SlotRecord, SlotState, other
 from pipeline.domain.health import DEGRADED_AFTER, LOOPS, UP_AFTER, WHOLE_AFTER, Health, Seen, looked
-from pipeline.domain.slots import revert_target
+from pipeline.domain.slots import is_warm, revert_target, target_before
 
 WATCHED = (SlotState.SERVING, SlotState.WARM)
 
@@ -21,7 +21,24 @@ def observed(environment: Environment, seen: Mapping[Slot, Iterable[Seen]], now:
         kept[slot] = looked(
             environment.health.get(slot), record.release, record.run, record.since, found, now
         )
-    return _degraded(_judged(replace(environment, health=kept)), now)
+    return _degraded(_judged(_marked(replace(environment, health=kept), now)), now)
+
+
+def _marked(environment: Environment, now: float) -> Environment:
+    """A good release that is down, while it serves or is warm, is one that no revert goes to by itself, until it was
+    seen to work for a while."""
+    failed = dict(environment.failed)
+    for health in environment.health.values():
+        release, mark = health.release, failed.get(health.release)
+        if health.down and mark is None and release in environment.good:
+            failed[release] = Down(release, health.down_since, health.reason)
+        elif mark and _works(health) and now - max(mark.since, health.whole_since) >= UP_AFTER:
+            del failed[release]
+    return replace(environment, failed=failed)
+
+
+def _works(health: Health) -> bool:
+    return not health.down and health.whole_since > 0
 
 
 def _is_about(environment: Environment, slot: Slot, health: Health) -> bool:
@@ -85,6 +102,9 @@ def what_next(environment: Environment) -> str:
     """What a person can do about a release that does not work, in commands."""
     name = f"{environment.pipeline} --app --env {environment.name}"
     target = revert_target(environment)
+    slot = other(environment.active) if environment.active else ""
+    if target is not None and is_warm(environment, slot, target) and failing(environment, slot):
+        target = target_before(environment, target)
     back = f"`pushlive revert {environment.pipeline} --env {environment.name} --to r{target}`"
     more = f" {back} goes back." if target is not None else ""
     return f"`pushlive logs {name}` prints its output.{more}"

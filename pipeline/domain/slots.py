@@ -99,13 +99,22 @@ def verified(environment: Environment, release: Release, run: Run) -> Environmen
     """The release is good here: a later revert may go back to it, and no older run may follow."""
     good = (*(number for number in environment.good if number != release.number), release.number)
     pairs = {**environment.pairs, release.number: pair_of(environment, release)}
-    good = _newest(replace(environment, good=good, pairs=pairs))
+    worked = {number for number, pair in pairs.items() if pair == pairs[release.number]}
+    unfit = {number: one for number, one in environment.failed.items() if number not in worked}
+    good = _newest(replace(environment, good=good, pairs=pairs, failed=unfit))
+    unfit = {number: one for number, one in unfit.items() if number in good}
     pairs = {number: pair for number, pair in pairs.items() if number in good}
     newest = environment.newest_run if run.kind == Kind.REVERT else max(environment.newest_run, run.number)
     interrupt, pair = _cleared(environment, run), pairs[release.number]
     back = tuple(one for one in environment.taken_back if (one.image, one.fingerprint) != pair)
     return replace(
-        environment, good=good, pairs=pairs, newest_run=newest, interrupt=interrupt, taken_back=back
+        environment,
+        good=good,
+        pairs=pairs,
+        newest_run=newest,
+        interrupt=interrupt,
+        taken_back=back,
+        failed=unfit,
     )
 
 
@@ -149,7 +158,8 @@ def _cleared(environment: Environment, run: Run) -> int:
 
 def revert_target(environment: Environment) -> int | None:
     """The newest release that was good here before the serving one. Releases with the image and configuration of the
-    serving one, or of one in quarantine, are skipped. None if there is no other."""
+    serving one, of one in quarantine, or of one that did not work here last and is not warm, are skipped. None if there
+    is no other."""
     return target_before(environment, environment.serving)
 
 
@@ -162,11 +172,39 @@ def passed_over(environment: Environment) -> str:
     alike = [number for number in others if pair and environment.pairs.get(number) == pair]
     if not others or serving_now is None:
         return ""
-    if not alike:
-        return f"{_listed(others)} in quarantine"
-    same = f"{_listed(alike, 'has', 'have')} the image and configuration of r{serving_now}"
-    left = [number for number in others if number not in alike]
-    return f"{same}, {_listed(left)} in quarantine" if left else same
+    unfit = [number for number in unfit_before(environment) if number not in alike]
+    left = [number for number in others if number not in alike and number not in unfit]
+    said = [f"{_listed(alike, 'has', 'have')} the image and configuration of r{serving_now}"] if alike else []
+    said += [f"{_listed(left)} in quarantine"] if left else []
+    return ", ".join([*said, *(f"r{number} {_why_unfit(environment, number)}" for number in unfit)])
+
+
+def unfit_before(environment: Environment) -> tuple[int, ...]:
+    """The good releases before the one that serves that a revert passes over because they did not work here last,
+    oldest first; not those that are in quarantine as well."""
+    bad = {(entry.image, entry.fingerprint) for entry in environment.quarantine}
+    pairs, unfit = environment.pairs, _unfit(environment)
+    return tuple(
+        number
+        for number in _before(environment, environment.serving)
+        if pairs.get(number) in unfit and pairs.get(number) not in bad
+    )
+
+
+def _unfit(environment: Environment) -> set[tuple[str, str]]:
+    """The pairs of the releases that did not work here last. One that is warm is not among them: more will be seen of
+    it, and the person who reverts is told what is wrong with it now."""
+    warm = {record.release for record in environment.slots.values() if record.state == SlotState.WARM}
+    return {
+        environment.pairs[one] for one in environment.failed if one in environment.pairs and one not in warm
+    }
+
+
+def _why_unfit(environment: Environment, number: int) -> str:
+    pair = environment.pairs.get(number)
+    alike = (one for key, one in environment.failed.items() if environment.pairs.get(key) == pair)
+    found = environment.failed.get(number) or next(alike)
+    return f"did not work here last ({found.said})"
 
 
 def _listed(numbers: list[int], one: str = "is", several: str = "are") -> str:
@@ -188,12 +226,17 @@ def _listed(numbers: list[int], one: str = "is", several: str = "are") -> str:
 
 def target_before(environment: Environment, serving_now: int | None) -> int | None:
     """``revert_target``, if that release serves."""
-    bad = {(entry.image, entry.fingerprint) for entry in environment.quarantine}
+    candidates = candidates_before(environment, serving_now)
+    return candidates[0] if candidates else None
+
+
+def candidates_before(environment: Environment, serving_now: int | None) -> tuple[int, ...]:
+    """All releases that a revert may go back to, if that one serves, newest first."""
+    bad = _unfit(environment) | {(entry.image, entry.fingerprint) for entry in environment.quarantine}
     if serving_now in environment.pairs:
         bad.add(environment.pairs[serving_now])
     before = _before(environment, serving_now)
-    candidates = [number for number in before if environment.pairs.get(number) not in bad]
-    return candidates[-1] if candidates else None
+    return tuple(number for number in reversed(before) if environment.pairs.get(number) not in bad)
 
 
 def _before(environment: Environment, serving_now: int | None) -> tuple[int, ...]:

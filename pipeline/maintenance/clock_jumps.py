@@ -83,7 +83,8 @@ def moved_environment(environment: Environment, seconds: float) -> Environment:
     processes = {name: moved(one, seconds) for name, one in environment.processes.items()}
     failing = {name: replace(one, since=one.since + seconds) for name, one in environment.failing.items()}
     changed = replace(environment, slots=slots, health=health, down=down, degraded=degraded)
-    changed = replace(changed, processes=processes, failing=failing)
+    failed = {number: replace(one, since=one.since + seconds) for number, one in environment.failed.items()}
+    changed = replace(changed, processes=processes, failing=failing, failed=failed)
     return liveness.moved(bake.moved(changed, seconds), seconds)
 
 

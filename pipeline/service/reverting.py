@@ -9,7 +9,7 @@ from pipeline.deploy import admission
 from pipeline.domain import gates, slots, taken_back
 from pipeline.domain.environment import BakeOutcome, Environment
 from pipeline.domain.events import Event
-from pipeline.domain.going_back import commands, holds, overtaken, release_commands, reverts, warm
+from pipeline.domain.going_back import by_itself, commands, holds, overtaken, release_commands, reverts, warm
 from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Run, State
 from pipeline.domain.watching import bake
@@ -35,18 +35,19 @@ def revert(
     across: int | None = None,
     again: bool = False,
     baked: BakeOutcome = BakeOutcome.SUPERSEDED,
+    chosen: int | None = None,
 ) -> Run:
     """Makes a due run that puts the previous good release, or ``to``, back. Sets the hold and the quarantine, and
     tells the run that is at work in the environment to stop, all before the revert starts. ``shown``: the release that
     the person saw there; ``of``: the number of the run that is to be taken back; ``back``: the release commands
     that it goes across are undone first; ``across``: the newest of them that is not reversible, as the person
     was told; ``again``: an earlier revert is repeated; ``baked``: how this ends the time for which the release that
-    serves is watched."""
+    serves is watched; ``chosen``: which release takes its place, if no person named one."""
     environment = tx.environment(name)
     bound = shown is not None or of is not None
     if bound:  # what serves in its place says more than that there is nothing to go back to
         _refuse_doubt(tx, environment, to, shown, of, now)
-    release = _target(tx, environment, to, back)
+    release = _target(tx, environment, chosen if to is None else to, back)
     if not bound:
         _refuse_doubt(tx, environment, to, shown, of, now)
     if to is None:
@@ -75,6 +76,8 @@ def revert(
     admission.put(tx, run, f"{run.id} revert {name} {what}" + (f": {reason}" if reason else ""))
     reverting = _reverting(tx, environment, run, release)
     reverting = bake.ended(reverting, baked, reason or f"{run.id} reverts it", now, run.number)
+    if chosen is not None:
+        reverting = by_itself.with_passed_over(reverting, environment, chosen, now)
     tx.put_environment(held(tx, reverting, digest, run))
     _tell_waiting(tx, reverting, now)
     return run
@@ -166,10 +169,14 @@ def _across(
 def _target(tx: Transaction, environment: Environment, to: int | None, back: bool) -> Release:
     target = to if to is not None else slots.revert_target(environment)
     if target is None:
-        why = slots.passed_over(environment)
+        why, unfit = slots.passed_over(environment), slots.unfit_before(environment)
+        advice = "Push a fix, or name one with `--to rN` (`pushlive runs` lists them)."
+        if unfit:
+            command = f"pushlive revert {environment.pipeline} --env {environment.name} --to r{unfit[-1]}"
+            advice = f"Push a fix; or, to try r{unfit[-1]} all the same: `{command}`."
         raise RequestError(
             f"{environment.id}: there is no earlier good release to revert to{f': {why}' if why else ''}.",
-            advice="Push a fix, or name one with `--to rN` (`pushlive runs` lists them).",
+            advice=advice,
         )
     if target == environment.serving and not _repairs(tx, environment, target, back):
         raise RequestError(

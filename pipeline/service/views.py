@@ -163,7 +163,9 @@ def _revert_readiness(
     slot = other(environment.active) if environment.active else ""
     warm = bool(slot) and slots.is_warm(environment, slot, target)
     if why := going_back_warm.failing(environment, target):
-        return {"ready": False, "release": target, "how": "", "text": f"not ready: {why}"}
+        back = going_back_warm.further(environment, target)
+        text = f"not ready: {why}" + (f". {back}" if back else "")
+        return {"ready": False, "release": target, "how": "", "text": text}
     how = "warm" if warm else "cold"
     text = f"revert ready: r{target}, {'warm' if warm else 'cold, about 1 s'}"
     return {"ready": True, "release": target, "how": how, "text": text}

@@ -12,7 +12,7 @@ from pipeline.domain.engine_types import SlotRef
 from pipeline.domain.environment import BakeOutcome
 from pipeline.domain.run import Kind, Outcome, Run
 from pipeline.domain.watching.bake import judged
-from pipeline.errors import EngineAway
+from pipeline.errors import EngineAway, RequestError
 from pipeline.notify.delivery import Delivery
 
 CHAT = "https://chat.example.com/services/T0/B0/s3cr3t"
@@ -258,6 +258,10 @@ def test_across_a_command_that_is_not_reversible_nothing_is_taken_back(make_worl
     assert reverts(world) == []
     assert "It is not taken back: r2 has run its release command in live" in last(world).reason
     assert "Nothing was done" not in last(world).reason
+    command = "`pushlive revert hello --env live --to r1 --across r2`"
+    assert last(world).reason.endswith(f". To go back all the same: {command}")
+    assert command in world.environment("live").hold.reason
+    assert command in shown(world)["text"]
     assert world.environment("live").hold.by == "bake"
 
 
@@ -300,6 +304,90 @@ def test_on_failure_says_what_is_done(make_world, act: str, events: list[str]):
     assert (world.environment("live").hold is not None) == (act == "hold")
     assert [one["event"] for one in messages(world)] == ["down", *events]
     assert shown(world)["text"] == last(world).reason
+
+
+# ── two bad releases in a row ────────────────────────────────────────────────
+
+
+def crash_both(world) -> None:
+    """The release that serves and the one that is warm restart again and again."""
+    for _ in range(4):
+        for ref in world.engine.contents:
+            world.engine.crash(ref, 1)
+        look(world)
+
+
+def readiness(world) -> str:
+    [found] = world.commands.status("hello")["pipelines"][0]["environments"]
+    return found["revert"]["text"]
+
+
+def test_fault_62_of_two_bad_releases_in_a_row_the_good_one_before_both_comes_back(world):
+    world.push("two")
+    look(world)
+    world.push("three")
+    look(world)
+    messages(world)
+    crash_both(world)
+    world.work()
+    [revert] = reverts(world)
+    assert (revert.release, revert.outcome, world.serving()) == (1, Outcome.LIVE, {"live": 1})
+    assert [one["event"] for one in messages(world)] == ["down", "held", "reverted"]
+    reason = world.environment("live").failed[2].said
+    assert reason.startswith("live-1 exited with code 1; restarted ")
+    assert readiness(world) == (
+        f"not ready: no earlier good release, r3 is in quarantine, r2 did not work here last ({reason})"
+    )
+    with pytest.raises(RequestError) as refused:
+        world.commands.revert("hello", "ann")
+    advice = "Push a fix; or, to try r2 all the same: `pushlive revert hello --env live --to r2`."
+    assert refused.value.advice == advice
+    world.clock.sleep(121)
+    assert world.commands.revert("hello", "ann", to=2).release == 2
+    world.work()
+    assert (world.serving(), list(world.environment("live").failed)) == ({"live": 2}, [3])
+
+
+def test_a_release_that_was_hardly_watched_is_passed_over(world):
+    world.push("two")
+    look(world)
+    world.push("three")
+    look(world)
+    crash_loop(world)
+    world.work()
+    assert world.serving() == {"live": 1}
+    assert "r2 did not work here last (it served for 5 s, and was not watched to the end)" in readiness(world)
+
+
+def test_a_release_that_was_hardly_watched_is_better_than_one_that_is_down(make_world):
+    world = make_world(config())
+    world.push("one")
+    look(world)
+    world.push("two")
+    look(world)
+    crash_loop(world)
+    world.work()
+    assert world.serving() == {"live": 1}
+
+
+def test_a_person_who_reverts_from_two_bad_releases_is_told_the_way_to_the_good_one(make_world):
+    world = make_world(config(bake="{for: 1m, on_failure: hold}"))
+    for text in ("one", "two", "three"):
+        world.push(text)
+        look(world)
+    crash_both(world)
+    command = "To go further back: `pushlive revert hello --env live --to r1`"
+    assert readiness(world).startswith("not ready: r2 is warm, but does not work (")
+    assert readiness(world).endswith(command)
+    [told] = [one for one in messages(world) if one["event"] == "bake"]
+    assert "`pushlive revert hello --env live --to r1` goes back" in told["text"]
+
+
+def test_a_release_that_works_again_is_one_to_go_back_to(world):
+    crash_loop(world)
+    assert list(world.environment("live").failed) == [1]
+    look(world, times=30)
+    assert world.environment("live").failed == {}
 
 
 # ── it ends otherwise ────────────────────────────────────────────────────────

@@ -27,9 +27,16 @@ def doubt(environment: Environment, target: int) -> Doubt | None:
     if not why:
         return None
     command = f"pushlive revert {environment.pipeline} --env {environment.name}"
+    back = further(environment, target)
+    more = f" {back}." if back else ""
+    return Doubt(why, f"To try it all the same: `{command} --to r{target}`.{more}")
+
+
+def further(environment: Environment, target: int) -> str:
+    """The command that goes back to the good release before ``target``, without a full stop; "" if there is none."""
     before = slots.target_before(environment, target)
-    further = f" To go further back: `{command} --to r{before}`." if before is not None else ""
-    return Doubt(why, f"To try it all the same: `{command} --to r{target}`.{further}")
+    command = f"pushlive revert {environment.pipeline} --env {environment.name} --to r{before}"
+    return f"To go further back: `{command}`" if before is not None else ""
 
 
 def _since(environment: Environment, slot: Slot, target: int) -> str:

@@ -59,10 +59,9 @@ class Baking(Job):
                 return [f"{text} ({run.id})"] if run else []
             except (StoreUnavailable, TryAgain):
                 raise
-            except Doubtful as error:
-                why = error.why
             except PushliveError as error:
-                why = error.message
+                why = error.why if isinstance(error, Doubtful) else error.message.rstrip(".")
+                why += f". {error.advice.rstrip('.')}" if error.advice else ""
         return self._settle(
             environment,
             replace(found, act="hold", reason=f"{found.reason}. It is not taken back: {why}"),
