@@ -50,11 +50,16 @@ def _other(record: dict[str, Any], files: dict[str, str]) -> str:
         (
             f"<h2>{_text(title)}: {_outcome(own.pop('outcome', ''))}</h2>",
             f"<p>{_text(own.pop('reason', ''))}</p>",
-            _pairs((key.replace("_", " "), str(value)) for key, value in own.items()),
+            _pairs((key.replace("_", " "), _fact(value)) for key, value in own.items()),
             *(_more(name, record[name]) for name in record if name not in {*_KNOWN, kind, "environment"}),
             f'<p><a href="{_text(files["record"])}">record</a></p>',
         )
     )
+
+
+def _fact(value: Any) -> str:
+    """Times are texts, so every number with a point is a duration."""
+    return show_duration(value) if isinstance(value, float) else str(value)
 
 
 def _run(record: dict[str, Any], files: dict[str, str]) -> str:
