@@ -21,6 +21,7 @@ from pipeline.adapters.docker_api.ssh_forward import close_all, forward_to
 from pipeline.config.models import Where
 from pipeline.config.workload.backup import Destination
 from pipeline.domain.engine_types import SlotRef
+from pipeline.domain.volumes import VolumeRef
 from pipeline.errors import EngineFailed, TimedOut, TryAgain
 from pipeline.ports.clock import Deadline, SystemClock
 from tests.support.installation import own_settings
@@ -30,6 +31,8 @@ from tests.support.remote_engine import RemoteEngine
 from tests.support.service import get
 from tests.support.specs import SAMPLE, slot_spec
 from tests.support.waiting import until
+
+REF = VolumeRef("hello", "live", "data")
 
 SERVER = """\
 Port PORT
@@ -109,21 +112,21 @@ def test_a_copy_of_a_backup_arrives_whole_or_not_at_all(server: Server, tmp_path
     to, watch = Destination.model_validate(f"{server.host}{there}"), Deadline(SystemClock(), 30, "the copy")
     copies = CommandCopies()
     for _ in range(2):
-        copies.send(to, file, watch)
+        copies.send(to, REF, file, watch)
     assert [one.name for one in there.iterdir()] == [file.name]
     assert (there / file.name).read_bytes() == file.read_bytes()
     assert (there / file.name).stat().st_mode & 0o077 == 0
     (there / "taken").touch()
     with pytest.raises(EngineFailed, match="was not copied to ssh://"):
-        copies.send(Destination.model_validate(f"{server.host}{there}/taken"), file, watch)
+        copies.send(Destination.model_validate(f"{server.host}{there}/taken"), REF, file, watch)
     by_command = Destination.model_validate(["sh", "-c", f'cat >"{there}/$PUSHLIVE_BACKUP.2"'])
-    copies.send(by_command, file, watch)
+    copies.send(by_command, REF, file, watch)
     assert (there / f"{file.name}.2").read_bytes() == file.read_bytes()
     with pytest.raises(EngineFailed, match="exited with 3: no room"):
-        copies.send(Destination.model_validate(["sh", "-c", "echo no room; exit 3"]), file, watch)
+        copies.send(Destination.model_validate(["sh", "-c", "echo no room; exit 3"]), REF, file, watch)
     hanging = Deadline(SystemClock(), 0.3, "the copy")
     with pytest.raises(TimedOut):
-        copies.send(Destination.model_validate(["sleep", "100"]), file, hanging)
+        copies.send(Destination.model_validate(["sleep", "100"]), REF, file, hanging)
 
 
 def works(api: DockerApi) -> bool:

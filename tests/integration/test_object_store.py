@@ -31,7 +31,6 @@ from tests.support.waiting import until
 pytestmark = pytest.mark.timeout(1200)  # its program may have to be built first
 TO = Destination(url="s3://backups/shop")
 DATA = VolumeRef("shop", "live", "data")
-WATCH = Deadline(SystemClock(), 300)
 FIRST, SECOND, THIRD = (f"shop-live-data-2026010{day}T020000Z.tar" for day in (1, 2, 3))
 MIB = 1 << 20
 
@@ -55,6 +54,10 @@ def copies(settings: Settings) -> S3Copies:
     return S3Copies(settings)
 
 
+def watch() -> Deadline:
+    return Deadline(SystemClock(), 300)
+
+
 def backup(folder: Path, name: str, content: bytes) -> Path:
     path = folder / name
     path.write_bytes(content)
@@ -62,7 +65,7 @@ def backup(folder: Path, name: str, content: bytes) -> Path:
 
 
 def read(copies: S3Copies, name: str) -> bytes:
-    return b"".join(copies.read(TO, DATA, name, WATCH))
+    return b"".join(copies.read(TO, DATA, name, watch()))
 
 
 def halves(settings: Settings) -> list[str]:
@@ -77,7 +80,7 @@ def test_a_copy_is_sent_listed_and_read(
     monkeypatch.setattr(s3, "PART", 5 * MIB)  # so the last one goes in three parts
     content = os.urandom(size)
     for _ in range(2):
-        copies.send(TO, DATA, backup(tmp_path, FIRST, content), WATCH)
+        copies.send(TO, DATA, backup(tmp_path, FIRST, content), watch())
     assert store.objects("backups") == [f"shop/shop/live/data/{FIRST}"]
     [found] = copies.kept(TO, DATA)
     assert (found.file, found.size) == (FIRST, size)
@@ -92,7 +95,7 @@ def test_older_ones_are_removed_and_nothing_else_is(
     copies: S3Copies, store: ObjectStore, settings: Settings, tmp_path: Path
 ) -> None:
     for name in (FIRST, SECOND, THIRD):
-        copies.send(TO, DATA, backup(tmp_path, name, b"x"), WATCH)
+        copies.send(TO, DATA, backup(tmp_path, name, b"x"), watch())
     folder = store.folder / "backups" / "shop" / "shop" / "live" / "data"
     by_hand = "shop-live-data-20250101T020000Z.tar"
     (folder / by_hand).write_bytes(b"copied there by hand")
@@ -154,7 +157,7 @@ def test_fault_61_what_a_killed_process_has_begun_does_not_count_and_is_given_up
         process.wait()
     assert copies.kept(TO, DATA) == ()
     assert halves(settings) == [f"shop/shop/live/data/{FIRST}"]
-    copies.send(TO, DATA, backup(tmp_path, SECOND, b"x"), WATCH)
+    copies.send(TO, DATA, backup(tmp_path, SECOND, b"x"), watch())
     assert halves(settings) == []
     assert [one.file for one in copies.kept(TO, DATA)] == [SECOND]
 
@@ -177,7 +180,7 @@ def test_what_is_wrong_is_said_and_what_to_do(settings: Settings, tmp_path: Path
     changed, to, says, advice = WRONG[what]
     copies = S3Copies(settings.model_copy(update=changed))
     with pytest.raises(EngineFailed) as refused:
-        copies.send(to, DATA, backup(tmp_path, FIRST, b"x"), WATCH)
+        copies.send(to, DATA, backup(tmp_path, FIRST, b"x"), watch())
     assert says in refused.value.message
     assert advice in refused.value.advice
     with pytest.raises(EngineFailed, match=says):
@@ -189,7 +192,7 @@ def test_a_store_that_cannot_be_reached_is_named(settings: Settings, tmp_path: P
     url = f"http://127.0.0.1:{free_port()}"
     copies = S3Copies(settings.model_copy(update={"s3_endpoint": url}))
     with pytest.raises(EngineFailed, match=f"{url} cannot be reached") as refused:
-        copies.send(TO, DATA, backup(tmp_path, FIRST, b"x"), WATCH)
+        copies.send(TO, DATA, backup(tmp_path, FIRST, b"x"), watch())
     assert "PUSHLIVE_S3_ENDPOINT" in refused.value.advice
 
 
@@ -205,7 +208,7 @@ def test_the_usual_variables_name_the_store_and_its_key(
     for name, text in usual.items():
         monkeypatch.setenv(name, text)
     copies = S3Copies(load({"PUSHLIVE_DATA": str(tmp_path)}))
-    copies.send(TO, DATA, backup(tmp_path, FIRST, b"x"), WATCH)
+    copies.send(TO, DATA, backup(tmp_path, FIRST, b"x"), watch())
     assert copies.kept(TO, DATA) == (KeptBackup(FIRST, 1767232800.0, 1),)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
