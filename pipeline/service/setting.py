@@ -43,7 +43,8 @@ class SettingCommands(Refusals):
         current, text = self._configurations.by_hash(digest), self._store.config(digest)
         changed = self._with(text, pipeline, name, values)
         self._changed(current, changed, pipeline, by)
-        changes = _changes(current, loading.load(changed), pipeline, name)
+        wanted = loading.load(changed)
+        changes = _changes(current, wanted, pipeline, name)
         writes = self._configurations.writable()
         answer = {
             "config": digest,
@@ -54,7 +55,7 @@ class SettingCommands(Refusals):
         }
         if not seen:
             return answer
-        carried = _rendered(current, pipeline, name) != _rendered(loading.load(changed), pipeline, name)
+        carried = _rendered(current, pipeline, name) != _rendered(wanted, pipeline, name)
         if writes:
             self._configurations.replace(text, changed)
         elif not carried and changes:
