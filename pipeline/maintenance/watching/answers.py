@@ -16,7 +16,7 @@ class CountAnswers(Watches):
     """Of the slot that takes the traffic."""
 
     def _one(self, environment: Environment) -> list[str]:
-        if environment.active is None or self._is_verified_now(environment):
+        if environment.active is None:
             return []
         slot, traffic = environment.active, self._adapters.engines.of(environment.engine).traffic
         seen, now = traffic.answered(slot_ref(environment, slot)), self._adapters.clock.now()
@@ -24,6 +24,9 @@ class CountAnswers(Watches):
             return []
         facts, name, record = self._store.facts, fact_name(environment.id), environment.slots[slot]
         before = read(facts.get(name))
+        first = (before.release, before.run) != (record.release, record.run)
+        if first and self._is_verified_now(environment):
+            return []
         found = judgement.judged(counted(before, record.release, record.run, seen, now), now)
         if found != before:
             facts.set(name, codec.dump(found))
