@@ -407,6 +407,14 @@ def test_a_persons_act_ends_it(world, act: str):
     assert len(reverts(world)) == count
 
 
+def crash_unjudged(world):
+    """It crashes again and again, and the keeper has only looked so far."""
+    for _ in range(4):
+        world.engine.crash(slot(world))
+        world.clock.sleep(5)
+        world.jobs.health.run()
+
+
 def test_a_newer_release_ends_it_and_is_watched_itself(world):
     world.push("two")
     look(world)
@@ -419,10 +427,7 @@ def test_a_newer_release_ends_it_and_is_watched_itself(world):
 def test_fault_63_a_judgement_that_is_late_takes_nothing_newer_back(world):
     world.push("two")
     look(world)
-    for _ in range(4):
-        world.engine.crash(slot(world))
-        world.clock.sleep(5)
-        world.jobs.health.run()
+    crash_unjudged(world)
     stale = world.environment("live")
     found = judged(stale)
     world.push("three")
@@ -433,10 +438,7 @@ def test_fault_63_a_judgement_that_is_late_takes_nothing_newer_back(world):
 def test_fault_63_two_keepers_take_it_back_once(world):
     world.push("two")
     look(world)
-    for _ in range(4):
-        world.engine.crash(slot(world))
-        world.clock.sleep(5)
-        world.jobs.health.run()
+    crash_unjudged(world)
     other = world.another_process()
     world.jobs.baking.run()
     other.baking.run()
