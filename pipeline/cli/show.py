@@ -68,6 +68,7 @@ def header(run: dict[str, Any], release: dict[str, Any] | None, paint: Paint) ->
         )
         for one in run.get("bakes") or ()
     ]
+    bakes += [paint(f"{one['environment']}: {one['text']}", "yellow") for one in run.get("trials") or ()]
     return [title, what, paint(" · ".join(parts), "dim"), *_approved(run, paint), *bakes]
 
 

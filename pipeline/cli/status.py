@@ -250,7 +250,9 @@ def _worse(name: str, environment: dict[str, Any], paint: Paint) -> list[str]:
     answers, where = environment.get("answers") or {}, environment["name"]
     if answers.get("verdict") != "worse":
         return []
-    line = paint(f"  ! {where}: r{answers['release']}: {answers['text']}", "yellow")
+    would = (answers.get("trial") or {}).get("would")
+    text = answers["text"] + (f". {would}" if would else "")
+    line = paint(f"  ! {where}: r{answers['release']}: {text}", "yellow")
     return [line + "  → " + paint(f"`pushlive logs {name} --app --env {where}`", "bold")]
 
 

@@ -124,7 +124,9 @@ def _environment(name: str, before: Pipeline, after: Pipeline) -> Lines:
     gate = () if promote[0] == promote[1] else (f"promote: {promote[0]} → {promote[1]}",)
     old, new = before.bake_of(name), after.bake_of(name)
     bake = () if old == new else (f"bake: {old} → {new}, from the next run on",)
-    return (*gate, *bake, *differences(_in_force(before, name), _in_force(after, name)))
+    judges = before.environment(name).judge, after.environment(name).judge
+    judge = () if judges[0] == judges[1] else (f"judge: {judges[0]} → {judges[1]}, from the next run on",)
+    return (*gate, *bake, *judge, *differences(_in_force(before, name), _in_force(after, name)))
 
 
 def _in_force(pipeline: Pipeline, name: str) -> Rendered:

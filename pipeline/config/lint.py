@@ -11,6 +11,7 @@ from pipeline.config.engines import Where
 from pipeline.config.models import Config, Pipeline, Rendered, Service
 from pipeline.config.promotion.freezes import Window, never_opens
 from pipeline.config.workload.container import USUAL_SHM, refused_devices
+from pipeline.config.workload.judge import ACT
 from pipeline.config.workload.kubernetes import USUAL_REQUEST
 from pipeline.config.workload.references import unread
 from pipeline.lib.units import show_size
@@ -171,7 +172,7 @@ def _environment(path: str, pipeline: Pipeline, name: str, live: bool) -> Iterat
     service = rendered.service
     for key, text in own.promote.unwise():
         yield Warned(f"{path}.promote.{key}", text)
-    for key, text in own.bake.unwise(pipeline.bake_of(name).lasts or 0.0):
+    for key, text in own.bake.unwise(pipeline.bake_of(name).lasts or 0.0, own.judge == ACT):
         yield Warned(f"{path}.bake.{key}".rstrip("."), text)
     if pipeline.smoke and not rendered.smoke:
         yield Warned(f"{path}.smoke", "is empty, so the pipeline's checks are not run here")

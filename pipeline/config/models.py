@@ -45,6 +45,7 @@ from pipeline.config.workload.accessory import Accessory, Uses
 from pipeline.config.workload.bake import DEFAULT as BAKED_FOR
 from pipeline.config.workload.bake import Bake
 from pipeline.config.workload.container import ContainerOptions
+from pipeline.config.workload.judge import OBSERVE, Judge
 from pipeline.config.workload.kubernetes import AUTO, ClusterOptions, Replicas
 from pipeline.config.workload.liveness import Liveness
 from pipeline.config.workload.processes import Process, Processes, merged
@@ -78,6 +79,7 @@ Occasion = Literal[
     "up",
     "bake",
     "baked",
+    "worse",
     "restarted",
 ]
 
@@ -103,6 +105,7 @@ class Notify(Model):
             "cron",
             "backup",
             "bake",
+            "worse",
             "restarted",
         ),
         min_length=1,
@@ -112,8 +115,8 @@ class Notify(Model):
     took longer than `budget.whole`; `down`, `degraded`, `up`: the release that serves stopped working, or works
     with only some of its replicas or processes, and works again; `cron`: a run by a schedule failed or was missed;
     `backup`: a backup failed, or the last good one is old; `bake`: a release failed while it was watched after its
-    switch, and was not taken back; `baked`: one did not fail; `restarted`: a web container did
-    not answer and was started again, by `liveness`."""
+    switch, and was not taken back; `baked`: one did not fail; `worse`: one answers with more errors than the release
+    before it; `restarted`: a web container did not answer and was started again, by `liveness`."""
 
 
 Receivers = Annotated[tuple[Notify, ...], Field(max_length=20)]
@@ -267,6 +270,10 @@ class Environment(Service):
     """`manual`: a run waits before this environment until a person promotes it, or as many people as `approvals` says.
     Added, it holds for runs on their way as well; removed, from the next run on."""
     bake: Bake = Bake()
+    judge: Judge = OBSERVE
+    """What follows from the verdict that a release answers [worse](judging.md) than the one before it. `observe`: the
+    message. `act`: also what `bake.on_failure` says, within an hour of the switch. `off`: releases are not
+    compared."""
     smoke: tuple[SmokeCheck, ...] | None = None
     """The smoke checks here, instead of the pipeline's."""
     uses: Uses = {}

@@ -164,7 +164,8 @@ OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {
     TcpCheck: {"tcp": _M, "within": _M, "retry": _M},
     RunCheck: {"run": _M, "within": _M},
     Environment: {
-        **_SERVICE, "host": _M, "hosts": _M, "promote": _M, "bake": _M, "smoke": _M, "uses": _M, "engine": _M,
+        **_SERVICE, "host": _M, "hosts": _M, "promote": _M, "bake": _M, "judge": _M, "smoke": _M,
+        "uses": _M, "engine": _M,
     },
     Bake: {"for": _M, "on_failure": _M},
     Promote: {"manual": _M, "approvals": _M, "not_by_pusher": _M, "expires": _M},

@@ -12,7 +12,7 @@ import re
 import shlex
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -167,6 +167,8 @@ class Reader:
         if node.tag == _TAG + "bool" and node.style is None:
             if hint.base is bool and node.value.lower() in ("true", "false"):
                 return node.value.lower() == "true"
+            if node.value in get_args(hint.base):  # `off` is one of the texts that are allowed
+                return node.value
             return self.complain(node, path, _bool_words(node.value, hint))
         if hint.kind == "" and hint.base is int:
             if not re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", node.value):

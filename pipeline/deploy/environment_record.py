@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from pipeline.config.workload.bake import Bake
+from pipeline.config.workload.judge import Judge
 from pipeline.deploy.admission import supersede
 from pipeline.deploy.run_context import RunContext, Step, interruption
 from pipeline.domain import gates, slots, taken_back
@@ -15,7 +16,7 @@ from pipeline.domain.gates import Gate
 from pipeline.domain.going_back import holds, release_commands
 from pipeline.domain.release import Release
 from pipeline.domain.run import Ending, Kind, Run
-from pipeline.domain.watching import bake
+from pipeline.domain.watching import bake, trials
 from pipeline.errors import EngineFailed, Held
 from pipeline.notify import messages
 from pipeline.store import Transaction
@@ -74,14 +75,15 @@ class EnvironmentRecord:
         now = self._context.clock.now()
         self._change(lambda _, run, env: release_commands.with_undone(env, release, run, now))
 
-    def switched(self, step: Step, slot: Slot, keep_warm: float, watch: Bake) -> None:
+    def switched(self, step: Step, slot: Slot, keep_warm: float, watch: Bake, judge: Judge) -> None:
         """Records the switch with the step's result. ``keep_warm``: seconds that the old slot is kept; ``watch``: how
-        long the release is watched now."""
+        long the release is watched now; ``judge``: what follows if it answers worse than the one before it."""
         now = self._context.clock.now()
 
         def act(_: Transaction, run: Run, environment: Environment) -> Environment:
             changed = slots.serving(environment, slot, run, now, keep_warm)
-            return bake.switched(environment, changed, run, watch.lasts or 0.0, watch.on_failure, now)
+            watched = bake.switched(environment, changed, run, watch.lasts or 0.0, watch.on_failure, now)
+            return trials.switched(watched, run, judge, watch.on_failure, now)
 
         self._finish(step, act)
 
@@ -108,7 +110,7 @@ class EnvironmentRecord:
 
         def act(transaction: Transaction, run: Run, environment: Environment) -> Environment:
             back = slots.switched_back if moved else slots.failed
-            changed = bake.dropped(back(environment, slot, run, now, keep), run)
+            changed = trials.dropped(bake.dropped(back(environment, slot, run, now, keep), run), run)
             if quarantine is not None:
                 changed = gates.with_quarantine(changed, self._release, quarantine, now)
             if hold is not None and gates.interrupted(environment, run, transaction.open()):

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.config.workload.bake import Bake
+from pipeline.config.workload.judge import Judge
 from pipeline.deploy import accessories, last_lines
 from pipeline.deploy.accessories import AccessoryCare
 from pipeline.deploy.environment_record import EnvironmentRecord, MayEnter
@@ -63,7 +64,7 @@ VERIFY_REQUESTS = 3  # fresh connections on the public route after the switch
 class Rollout:
     """One release into one environment. ``last``: this environment is live, so a failure puts the release in
     quarantine. ``failed_for``: seconds that a failed slot is kept; ``keep_warm``: that the slot which served before
-    is; ``bake``: how long the release is watched after its switch; ``elsewhere``: its host names that another
+    is; ``bake``, ``judge``: how the release is watched after its switch; ``elsewhere``: its host names that another
     environment has taken over;
     ``left_files``: the folder for copies of what ends with its containers."""
 
@@ -81,13 +82,14 @@ class Rollout:
         failed_for: float,
         keep_warm: float,
         bake: Bake,
+        judge: Judge,
         elsewhere: tuple[str, ...] = (),
         left_files: Path | None = None,
     ) -> None:
         self._context, self._release, self._name = context, release, name
         self._clock, self._vault, self._accessories = adapters.clock, vault, care
         self._last, self._failed_for, self._keep_warm = last, failed_for, keep_warm
-        self._bake = bake
+        self._bake, self._judge = bake, judge
         self._config = release.environments[name]
         self._record = EnvironmentRecord(context, name, release)
         environment = self._record.read()
@@ -230,7 +232,7 @@ class Rollout:
             self._route(self._spec)
             step.detail = f"{self._record.read().active or 'nothing'} → {slot}"
             warm = 0.0 if self._in_turn.applies else self._keep_warm
-            self._record.switched(step, slot, warm, self._bake)
+            self._record.switched(step, slot, warm, self._bake, self._judge)
         self._in_turn.tell(self._spec.ref)
         if before.active != slot:
             self._left_files.tell(before, before.active)

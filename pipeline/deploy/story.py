@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from pipeline.config.models import Budget, Pipeline
 from pipeline.config.workload.bake import Bake
+from pipeline.config.workload.judge import OBSERVE
 from pipeline.deploy import admission, endings, engine_addresses, hosts
 from pipeline.deploy.accessories import AccessoryCare
 from pipeline.deploy.branch_head import BranchHead
@@ -125,6 +126,7 @@ class Story:
             failed_for=failed_for,
             keep_warm=warm if pipeline is None or pipeline.keeps_warm(name) else 0.0,
             bake=pipeline.bake_of(name) if pipeline else Bake(),
+            judge=pipeline.environment(name).judge if pipeline else OBSERVE,
             elsewhere=taken,
             left_files=self._settings.data / "left-files",
         )

@@ -127,6 +127,35 @@ class Bake:
     revert: int = 0
 
 
+class WorseOutcome(StrEnum):
+    """What followed from the verdict that a release is worse than the one before it."""
+
+    TAKEN_BACK = "taken back"
+    HELD = "held"
+    TOLD = "told"
+    OBSERVED = "observed"  # it was told, and what would have followed from ``act`` was recorded
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A release is compared with the one before it, by the ``judge`` key. ``since``: the switch; ``judge``: observe,
+    act or off; ``on_failure``: what follows with ``act``; ``left``: why it is left to people all the same, "" if it is
+    not; ``outcome``: None until it is found to be worse; ``reason``: what was found, for people; ``ended``: when;
+    ``would``: what would have followed; ``revert``: the run that took it back."""
+
+    release: int
+    run: int
+    since: float
+    judge: str
+    on_failure: str
+    left: str = ""
+    outcome: WorseOutcome | None = None
+    reason: str = ""
+    ended: float = 0.0
+    would: str = ""
+    revert: int = 0
+
+
 @dataclass(frozen=True)
 class Environment:
     """One environment of one pipeline. The store decides which slot serves; reconciliation makes the proxy follow."""
@@ -155,6 +184,8 @@ class Environment:
     failing: dict[str, Down] = field(default_factory=dict)  # processes that the receivers were told of
     commands: tuple[CommandRun, ...] = ()  # one for each release at most, oldest first
     bakes: tuple[Bake, ...] = ()  # oldest first; only the last one can be without an outcome
+
+    trials: tuple[Trial, ...] = ()  # oldest first
 
     revived: dict[str, Revival] = field(default_factory=dict)  # by replica
     failed: dict[int, Down] = field(

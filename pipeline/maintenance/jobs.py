@@ -30,9 +30,11 @@ from pipeline.maintenance.recognition import Recognition
 from pipeline.maintenance.reconcile import Reconcile
 from pipeline.maintenance.requeue import Requeue
 from pipeline.maintenance.unrecorded_heads import UnrecordedHeads
+from pipeline.maintenance.watching.acting import Acting
 from pipeline.maintenance.watching.answers import CountAnswers
-from pipeline.maintenance.watching.baking import Baking, TakeBack
+from pipeline.maintenance.watching.baking import Baking
 from pipeline.maintenance.watching.revive import Revive
+from pipeline.maintenance.watching.taking_back import TakeBack
 from pipeline.maintenance.workload.accessories import KeepAccessories
 from pipeline.maintenance.workload.backups import MakeBackups
 from pipeline.maintenance.workload.processes import WatchProcesses
@@ -91,6 +93,7 @@ class Jobs:
         self.answers = CountAnswers(services, adapters, self.damage)
         self.processes = WatchProcesses(services, adapters, self.damage)
         self.baking = Baking(services, adapters, self.damage, take_back)
+        self.acting = Acting(services, adapters, self.damage, take_back)
         self.revive = Revive(services, adapters, self.damage)
         self.backups = MakeBackups(services, adapters)
         self.volume_sizes = VolumeSizes(store, adapters.engines, clock.now)
@@ -122,6 +125,6 @@ class Jobs:
                     self.demands,
                 ),
             ),
-            Period(15.0, (self.answers, self.logs)),
+            Period(15.0, (self.answers, self.acting, self.logs)),
             Period(300.0, (self.image_gc, self.build_cache, self.volume_sizes)),
         )

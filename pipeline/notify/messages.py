@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from pipeline.config.models import Config
 from pipeline.domain import budget
 from pipeline.domain.cron.records import CronEntry
-from pipeline.domain.environment import Bake, Down, Environment
+from pipeline.domain.environment import Bake, Down, Environment, Trial, WorseOutcome
 from pipeline.domain.outages import what_next
 from pipeline.domain.run import Kind, Outcome, Run
 from pipeline.domain.volumes import VolumeRef
+from pipeline.domain.watching import trials
 from pipeline.errors import ConfigError, single_stops
 from pipeline.lib import codec
 from pipeline.lib.text import one_line
@@ -156,6 +157,17 @@ def _of_bake(tx: Transaction, environment: Environment, bake: Bake, event: str, 
     name = f"{environment.id}/{event}/{bake.run}/{_stamp(bake.since)}"
     notice = Notice(name, event, bake.ended, "", environment.pipeline, release=bake.release)
     notice = _with(notice, text=text, environment=environment.name, reason=bake.reason)
+    _queue(tx, _parsed(tx.config(tx.fact(CURRENT))), notice)
+
+
+def worse(tx: Transaction, environment: Environment, trial: Trial) -> None:
+    """Queues the notification that a release answers worse than the one before it, and what followed from that."""
+    text = f"{environment.id}: {trials.text(trial, environment.pipeline)}."
+    if trial.outcome != WorseOutcome.TAKEN_BACK:
+        text += f" {what_next(environment)}"
+    name = f"{environment.id}/worse/{trial.run}/{_stamp(trial.since)}"
+    notice = Notice(name, "worse", trial.ended, "", environment.pipeline, release=trial.release)
+    notice = _with(notice, text=text, environment=environment.name, reason=trial.reason)
     _queue(tx, _parsed(tx.config(tx.fact(CURRENT))), notice)
 
 

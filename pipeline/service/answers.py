@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.domain.environment import Environment
+from pipeline.domain.environment import Environment, Trial
 from pipeline.domain.judging import judgement
 from pipeline.domain.judging.counts import fact_name, read
+from pipeline.domain.run import Run
+from pipeline.domain.watching import trials
 from pipeline.lib import codec
 from pipeline.store import Store
 
 
 def shown(store: Store, environment: Environment | None) -> dict[str, Any] | None:
-    """``{"release", "since", "requests", "errors", "verdict", "before", "needed", "text"}``, None if nothing is known
-    of what serves. ``before``: the release that it is compared with, its requests and errors; None if there is
-    none. Times are seconds since the epoch."""
+    """``{"release", "since", "requests", "errors", "verdict", "before", "needed", "text", "trial"}``, None if nothing
+    is known of what serves. ``before``: the release that it is compared with, its requests and errors; None if there is
+    none; ``trial``: see ``_trial``, None until it is worse. Times are seconds since the epoch."""
     if environment is None or environment.active is None:
         return None
     found, slot = read(store.facts.get(fact_name(environment.id))), environment.slots[environment.active]
@@ -29,4 +31,35 @@ def shown(store: Store, environment: Environment | None) -> dict[str, Any] | Non
         "before": {"release": one.before, **codec.plain(one.base)} if one.before else None,
         "needed": one.needed,
         "text": judgement.text(found),
+        "trial": _trial(environment, trial) if (trial := trials.of(environment)) and trial.outcome else None,
+    }
+
+
+def of_run(store: Store, run: Run) -> list[dict[str, Any]]:
+    """What followed when releases that the run brought were found to be worse, in the order of its environments."""
+    records = store.environments(run.pipeline)
+    found = (records[name] for name in run.stages if name in records)
+    return [
+        _trial(environment, one)
+        for environment in found
+        for one in environment.trials
+        if one.run == run.number and one.outcome
+    ]
+
+
+def _trial(environment: Environment, trial: Trial) -> dict[str, Any]:
+    """``state``: taken back, held, told or observed; ``judge``: observe or act; ``would``: what would have followed;
+    ``revert``: the run that took it back; ``text``: for people."""
+    return {
+        "environment": environment.name,
+        "release": trial.release,
+        "run": f"{environment.pipeline}#{trial.run}",
+        "judge": trial.judge,
+        "state": trial.outcome.value if trial.outcome else "",
+        "since": trial.since,
+        "ended": trial.ended or None,
+        "reason": trial.reason,
+        "would": trial.would,
+        "revert": f"{environment.pipeline}#{trial.revert}" if trial.revert else "",
+        "text": trials.text(trial, environment.pipeline),
     }

@@ -14,7 +14,7 @@ from pipeline.domain.audit_chain import Who
 from pipeline.domain.events import Said
 from pipeline.domain.promotion import approvals
 from pipeline.domain.run import Kind, Push, Run, State
-from pipeline.domain.watching import bake
+from pipeline.domain.watching import bake, trials
 from pipeline.errors import RequestError
 from pipeline.lib import skipping
 from pipeline.lib.text import summary
@@ -368,7 +368,8 @@ class Commands(SettingCommands, VolumeCommands, FreezeCommands):
             _refuse_overtaken(tx, again)
             run = admission.ask(tx, template, text)
             for environment in tx.existing(run.stages):
-                changed = bake.superseded(environment, f"{run.id} was requested", run.accepted)
+                why = f"{run.id} was requested"
+                changed = trials.left_to_people(bake.superseded(environment, why, run.accepted), why)
                 if changed != environment:
                     tx.put_environment(changed)
             tx.record(self._entry(by, "retry" if again else "deploy", run, detail=_repeats(again) or text))

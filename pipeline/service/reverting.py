@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from pipeline.domain.events import Event
 from pipeline.domain.going_back import by_itself, commands, holds, overtaken, release_commands, reverts, warm
 from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Run, State
-from pipeline.domain.watching import bake
+from pipeline.domain.watching import bake, trials
 from pipeline.errors import DamagedRecord, Doubtful, NotFound, RequestError
 from pipeline.notify.messages import held
 from pipeline.store import Transaction
@@ -36,13 +37,15 @@ def revert(
     again: bool = False,
     baked: BakeOutcome = BakeOutcome.SUPERSEDED,
     chosen: int | None = None,
+    also: Callable[[Environment, Run], Environment] = lambda environment, _: environment,
 ) -> Run:
     """Makes a due run that puts the previous good release, or ``to``, back. Sets the hold and the quarantine, and
     tells the run that is at work in the environment to stop, all before the revert starts. ``shown``: the release that
     the person saw there; ``of``: the number of the run that is to be taken back; ``back``: the release commands
     that it goes across are undone first; ``across``: the newest of them that is not reversible, as the person
     was told; ``again``: an earlier revert is repeated; ``baked``: how this ends the time for which the release that
-    serves is watched; ``chosen``: which release takes its place, if no person named one."""
+    serves is watched; ``chosen``: which release takes its place, if no person named one;
+    ``also``: what else this changes in the environment's record."""
     environment = tx.environment(name)
     bound = shown is not None or of is not None
     if bound:  # what serves in its place says more than that there is nothing to go back to
@@ -76,6 +79,7 @@ def revert(
     admission.put(tx, run, f"{run.id} revert {name} {what}" + (f": {reason}" if reason else ""))
     reverting = _reverting(tx, environment, run, release)
     reverting = bake.ended(reverting, baked, reason or f"{run.id} reverts it", now, run.number)
+    reverting = also(trials.left_to_people(reverting, f"{run.id} reverts it"), run)
     if chosen is not None:
         reverting = by_itself.with_passed_over(reverting, environment, chosen, now)
     tx.put_environment(held(tx, reverting, digest, run))

@@ -20,7 +20,7 @@ from pipeline.domain.promotion.approvals import PLAIN, Rule
 from pipeline.domain.promotion.freezing import thaw_command
 from pipeline.domain.run import Kind, Outcome, Run, State
 from pipeline.domain.transitions import end, move
-from pipeline.domain.watching import bake
+from pipeline.domain.watching import bake, trials
 from pipeline.errors import NotFound, RequestError
 from pipeline.notify.messages import ended, held
 from pipeline.service.reverting import refuse
@@ -85,7 +85,8 @@ def promote(
     given = [one.by for one in approvals.given(approved, chosen.gate, rule, now)]
     if len(given) < rule.needed:
         return _waits_on(tx, approved, rule, now, f"approved by {by}{over}", freeze)
-    watched = bake.superseded(there, f"{chosen.id} was promoted by {by}", now)
+    promoted = f"{chosen.id} was promoted by {by}"
+    watched = trials.left_to_people(bake.superseded(there, promoted, now), promoted)
     if watched != there and not freeze:  # a frozen run may switch much later
         tx.put_environment(watched)
     if found is None:

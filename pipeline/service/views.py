@@ -53,6 +53,7 @@ def show(
     shown = {**summary(run, now), "timing": timing, "held": held, "revert": _can_revert(store, run)}
     shown["taken_back"], shown["newer"] = obstacle_of(store, run), newer_than(store, run)
     shown["bakes"] = bakes.of_run(store, run)
+    shown["trials"] = answers.of_run(store, run)
     shown["returning"], shown["freeze"] = returning_of(store, run), frozen.of_run(look, run, now)
     shown["approval"] = approvals.of_run(deciding(run), run, now)
     shown["cancelled_when"] = run.cancelled_when(now)

@@ -107,6 +107,7 @@ HELLO: dict[str, Any] = {
     **{f"freeze[].{key}": value for key, value in FREEZE.items()},
     "environments.*.host": "www.example.com", "environments.*.hosts": ["www.example.com"],
     "environments.*.bake.for": "0", "environments.*.bake.on_failure": "tell",
+    "environments.*.judge": "act",
     "environments.*.promote.manual": False, "environments.*.promote.approvals": 2,
     "environments.*.promote.not_by_pusher": True, "environments.*.promote.expires": "9m",
     "environments.*.engine.docker": "ssh://evil@example.com", "environments.*.engine.kubernetes": "prod",

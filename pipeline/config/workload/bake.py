@@ -37,10 +37,11 @@ class Bake(Model):
     def _from_text(cls, given: Any) -> Any:
         return given if isinstance(given, dict | Bake) else {"for": given}
 
-    def unwise(self, lasts: float) -> Iterator[tuple[str, str]]:
+    def unwise(self, lasts: float, acts: bool = False) -> Iterator[tuple[str, str]]:
         """The key, "" for `bake` itself, and the text of a warning. ``lasts``: seconds, the default if none are
-        written. No errors: files with it were taken before, and are stored with releases."""
-        if not lasts and "on_failure" in self.model_fields_set:
+        written; ``acts``: `judge: act` does as ``on_failure`` says as well.
+        No errors: files with it were taken before, and are stored with releases."""
+        if not lasts and not acts and "on_failure" in self.model_fields_set:
             yield "on_failure", "has no effect; for a time of 0 no release is watched"
         if 0 < lasts < SHORTEST:
             text = f"{write_duration(lasts)} is too short: a release is down after {write_duration(SHORTEST)} without"

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pipeline.domain import adoption, gates
 from pipeline.domain.environment import Environment, Hold
 from pipeline.domain.going_back.reverts import JUST, Doubt
-from pipeline.domain.watching import bake
+from pipeline.domain.watching import bake, trials
 from pipeline.lib.units import show_age
 
 
@@ -60,4 +60,8 @@ def _command(act: str, environment: Environment, hold: Hold) -> str:
 def _is_person(environment: Environment, hold: Hold) -> bool:
     """Not a run whose release command has an unknown outcome, no adoption, and not the service
     itself."""
-    return not hold.by.startswith(f"{environment.pipeline}#") and hold.by not in (adoption.BY, bake.BY)
+    return not hold.by.startswith(f"{environment.pipeline}#") and hold.by not in (
+        adoption.BY,
+        bake.BY,
+        trials.BY,
+    )

@@ -22,6 +22,11 @@ def judged(found: Counted, now: float) -> Counted:
     return replace(found, judged=Judged(result.verdict, release, total(new), total(before), result.needed))
 
 
+def is_worse(found: Counted) -> bool:
+    """The verdict on what serves, which stays until another release serves."""
+    return found.judged is not None and found.judged.verdict is Verdict.WORSE
+
+
 def text(found: Counted) -> str:
     """For people: ``errors 0.2 % of 12,340 requests, no worse than r12 (0.2 %)``; "" if there were no requests."""
     one = found.judged

@@ -31,6 +31,20 @@ class Judgement:
     act: str = ""
     reason: str = ""
 
+    @property
+    def release(self) -> int:
+        return self.bake.release
+
+    @property
+    def by(self) -> str:
+        return BY
+
+    def again(self, environment: Environment) -> Judgement | None:
+        """The same, by the record as it is now; None if it is over."""
+        found = judged(environment)
+        same = found is not None and (found.act, found.bake.since) == (self.act, self.bake.since)
+        return found if same else None
+
 
 # ── the record ───────────────────────────────────────────────────────────────
 

@@ -1,13 +1,14 @@
-"""Counts what the release that serves answers, and compares it with the release before it. It only records: what to do
-is for a person to decide."""
+"""Counts what the release that serves answers, and compares it with the release before it. It only records: what
+follows from it is decided in ``acting``."""
 
 from __future__ import annotations
 
+from pipeline.config.workload.judge import OFF
 from pipeline.domain.environment import Environment
 from pipeline.domain.judging import judgement
 from pipeline.domain.judging.counts import counted, fact_name, read
-from pipeline.domain.judging.verdict import Verdict
 from pipeline.domain.slots import slot_ref
+from pipeline.domain.watching import trials
 from pipeline.lib import codec
 from pipeline.maintenance.health import Watches
 
@@ -27,12 +28,13 @@ class CountAnswers(Watches):
         first = (before.release, before.run) != (record.release, record.run)
         if first and self._is_verified_now(environment):
             return []
-        found = judgement.judged(counted(before, record.release, record.run, seen, now), now)
+        found, trial = counted(before, record.release, record.run, seen, now), trials.of(environment)
+        if trial is None or trial.judge != OFF:
+            found = judgement.judged(found, now)
         if found != before:
             facts.set(name, codec.dump(found))
-        worse = found.judged is not None and found.judged.verdict is Verdict.WORSE
-        known = before.judged is not None and before.judged.verdict is Verdict.WORSE
-        return [f"{environment.id}: r{found.release}: {judgement.text(found)}"] if worse and not known else []
+        worse = judgement.is_worse(found) and not judgement.is_worse(before)
+        return [f"{environment.id}: r{found.release}: {judgement.text(found)}"] if worse else []
 
     def _is_verified_now(self, environment: Environment) -> bool:
         """The run that switched is not done here: requests come from its own checks as well."""

@@ -63,7 +63,14 @@ def test_check_warns_of_what_has_no_effect_or_cannot_be_met(dev: str, live: str,
 
 @pytest.mark.parametrize(
     "live",
-    ["bake: 0", "bake: 8s", "bake: 1d", "bake: {on_failure: hold}", "promote: {manual: true, expires: 1m}"],
+    [
+        "bake: 0",
+        "judge: act, bake: {for: 0, on_failure: hold}",
+        "bake: 8s",
+        "bake: 1d",
+        "bake: {on_failure: hold}",
+        "promote: {manual: true, expires: 1m}",
+    ],
 )
 def test_check_is_silent_about_what_has_an_effect(live: str) -> None:
     assert [one for one in warnings(load(TEXT % ("", "", live))) if ".bake" in one or ".promote" in one] == []
@@ -94,10 +101,33 @@ def test_what_liveness_cannot_be_is_refused(written: str, said: str) -> None:
     assert any(said in one.message for one in problems(TEXT % (written, "", "")))
 
 
-def test_neither_key_changes_what_a_release_is() -> None:
-    plain, other = (
-        load(TEXT % ("", "", live)).pipelines["hello"].render("live") for live in ("", "bake: {for: 9m}")
-    )
+@pytest.mark.parametrize(
+    ("written", "judge"),
+    [("", "observe"), ("judge: act", "act"), ("judge: off", "off"), ('judge: "off"', "off")],
+)
+def test_what_the_judge_does_is_a_word_and_yaml_leaves_it_one(written: str, judge: str) -> None:
+    pipeline = load(TEXT % ("", "", written)).pipelines["hello"]
+    assert (pipeline.environment("live").judge, pipeline.environment("dev").judge) == (judge, "observe")
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("judge: revert", "'revert' is not allowed; write observe or act or off"),
+        ("judge: no", "YAML reads no as a boolean; write observe or act or off"),
+        ("judge: {act: 1}", "write observe or act or off"),
+        ("judge: ", "is empty; write observe or act or off"),
+    ],
+)
+def test_what_the_judge_cannot_be_is_refused_in_its_place(written: str, said: str) -> None:
+    [problem] = problems(TEXT % ("", "", written))
+    assert said in problem.message
+    assert problem.path == "pipelines.hello.environments.live.judge"
+
+
+@pytest.mark.parametrize("written", ["bake: {for: 9m}", "judge: act"])
+def test_neither_key_changes_what_a_release_is(written: str) -> None:
+    plain, other = (load(TEXT % ("", "", live)).pipelines["hello"].render("live") for live in ("", written))
     assert plain.fingerprint() == other.fingerprint()
     stored = plain.model_dump(mode="json")
     del stored["service"]["liveness"]  # as an earlier version stored it

@@ -82,6 +82,7 @@ def test_a_change_of_the_service_is_listed_in_every_environment(old: str, new: s
             "keep_warm: 30m, bake: {on_failure: hold}",
             ("bake: 2m → 2m, then hold, from the next run on",),
         ),
+        ("keep_warm: 30m", "keep_warm: 30m, judge: act", ("judge: observe → act, from the next run on",)),
         ("keep_warm: 30m", "keep_warm: 30m, liveness: restart", ("liveness: none → restart after 1m",)),
         ("keep_warm: 30m", "keep_warm: 30m, smoke: []", ("smoke: − GET /healthz", "smoke: − run ./smoke.sh")),
     ],

@@ -45,6 +45,7 @@ def test_valid_receiver_urls_are_accepted(url: str) -> None:
             "cron",
             "backup",
             "bake",
+            "worse",
             "restarted",
         ),
     )

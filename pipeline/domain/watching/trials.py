@@ -1,0 +1,147 @@
+"""What follows from the verdict that a release answers worse than the one before it, by the ``judge`` key. Pure rules.
+
+The verdict is that of ``pipeline.domain.judging``. Here is decided whether it leads to anything but a message, and
+what: the same as from a bake that fails.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from pipeline.config.workload.judge import ACT, OBSERVE, OFF
+from pipeline.domain.environment import Environment, Trial, WorseOutcome
+from pipeline.domain.judging import judgement
+from pipeline.domain.judging.counts import JUDGED, MINUTE, Counted
+from pipeline.domain.run import Kind, Run
+
+BY = "judge"  # who takes a release back, and who sets a hold
+KEPT = 20  # trials that an environment remembers
+OUTCOMES = {
+    "revert": WorseOutcome.TAKEN_BACK,
+    "hold": WorseOutcome.HELD,
+    "tell": WorseOutcome.TOLD,
+    OBSERVE: WorseOutcome.OBSERVED,
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A release is worse. ``act``: revert, hold, tell or observe; ``reason``: for people, without a full stop; ``now``:
+    when it was found."""
+
+    trial: Trial
+    counted: Counted
+    act: str
+    reason: str
+    now: float
+
+    @property
+    def release(self) -> int:
+        return self.trial.release
+
+    @property
+    def by(self) -> str:
+        return BY
+
+    def again(self, environment: Environment) -> Finding | None:
+        """The same, by the record as it is now; None if it is over."""
+        now = found(environment, self.counted, self.now)
+        same = now is not None and (now.act, now.trial.run) == (self.act, self.trial.run)
+        return now if same else None
+
+
+# ── the record ───────────────────────────────────────────────────────────────
+
+
+def switched(environment: Environment, run: Run, judge: str, on_failure: str, now: float) -> Environment:
+    """After a switch: what serves now is compared with what served before."""
+    if environment.serving is None:
+        return environment
+    why = "a revert brought it" if run.kind == Kind.REVERT else ""
+    new = Trial(environment.serving, run.number, now, judge, on_failure, why)
+    return replace(environment, trials=(*environment.trials, new)[-KEPT:])
+
+
+def dropped(environment: Environment, run: Run) -> Environment:
+    """The run went back after its switch, by itself."""
+    last = environment.trials[-1] if environment.trials else None
+    mine = last is not None and last.run == run.number
+    return replace(environment, trials=environment.trials[:-1]) if mine else environment
+
+
+def left_to_people(environment: Environment, why: str) -> Environment:
+    """A person has decided something about the environment: they know more."""
+    trial = of(environment)
+    if trial is None or trial.outcome or trial.left:
+        return environment
+    return _with(environment, replace(trial, left=why))
+
+
+def ended(
+    environment: Environment, finding: Finding, outcome: WorseOutcome, **more: str | int
+) -> Environment:
+    """What followed is recorded. ``more``: ``reason``, ``would`` or ``revert`` of the trial."""
+    changed = replace(
+        finding.trial,
+        outcome=outcome,
+        ended=finding.now,
+        **{"reason": finding.reason, **more},  # type: ignore[arg-type]
+    )
+    return _with(environment, changed)
+
+
+def recorded(environment: Environment, finding: Finding) -> Trial:
+    """As ``ended`` has recorded it there."""
+    key = (finding.trial.release, finding.trial.run)
+    return next(one for one in environment.trials if (one.release, one.run) == key)
+
+
+def moved(environment: Environment, seconds: float) -> Environment:
+    """The same on a clock that was set by so much."""
+    trial = of(environment)
+    if trial is None or trial not in environment.trials:
+        return environment
+    return _with(environment, replace(trial, since=trial.since + seconds))
+
+
+def of(environment: Environment) -> Trial | None:
+    """That of the release which serves. One that an earlier version brought is observed."""
+    slot = environment.slots.get(environment.active or "")
+    if slot is None:
+        return None
+    mine = [one for one in environment.trials if (one.release, one.run) == (slot.release, slot.run)]
+    return mine[-1] if mine else Trial(slot.release, slot.run, slot.since, OBSERVE, "revert")
+
+
+def _with(environment: Environment, trial: Trial) -> Environment:
+    key = (trial.release, trial.run)
+    others = tuple(one for one in environment.trials if (one.release, one.run) != key)
+    return replace(environment, trials=(*others, trial)[-KEPT:])
+
+
+# ── what follows ─────────────────────────────────────────────────────────────
+
+
+def found(environment: Environment, counted: Counted, now: float) -> Finding | None:
+    """None unless what serves is worse and nothing has followed from that yet. ``counted``: of that environment."""
+    trial = of(environment)
+    if trial is None or trial.outcome or trial.judge == OFF or not judgement.is_worse(counted):
+        return None
+    if (counted.release, counted.run) != (trial.release, trial.run):
+        return None
+    if trial.judge == ACT and not trial.left and not 0 <= now - counted.since <= JUDGED * MINUTE:
+        trial = replace(trial, left="that was found when its hour was over")
+    acts = trial.judge == ACT and not trial.left
+    reason = f"r{trial.release}: {judgement.text(counted)}"
+    return Finding(trial, counted, trial.on_failure if acts else OBSERVE, reason, now)
+
+
+def text(trial: Trial, pipeline: str) -> str:
+    """For people, without a full stop; "" until it is worse."""
+    if trial.outcome is None:
+        return ""
+    if trial.outcome == WorseOutcome.TAKEN_BACK:
+        return f"r{trial.release} was taken back by {pipeline}#{trial.revert}: " + trial.reason.removeprefix(
+            f"r{trial.release}: "
+        )
+    return trial.reason + (f". {trial.would}" if trial.would else "")
