@@ -60,9 +60,12 @@ class Baking(Refusals):
         refused: RequestError | None = None
 
         def also(changing: Environment, run: Run) -> Environment:
+            if environment.bake:
+                tx.count_bake(environment, BakeOutcome.TAKEN_BACK)
             if isinstance(found, Judgement):
                 return changing
             changed = trials.ended(changing, found, WorseOutcome.TAKEN_BACK, revert=run.number)
+            tx.count_worse(changed, WorseOutcome.TAKEN_BACK)
             messages.worse(tx, changed, trials.recorded(changed, found))
             return changed
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import redis
 
+from pipeline.domain.engine_types import Answered
 from pipeline.domain.environment import Environment
 from pipeline.domain.measuring.measurements import (
     BUCKETS,
@@ -34,6 +35,7 @@ from pipeline.store.records import Records
 LEASE_KINDS = ("run", "env", "keeper", "notify")
 SCRAPE_SECONDS = 2.0  # after that the scrape is given up: Prometheus waits 10 s by default
 _SUM, _ABOVE = "sum", "inf"
+_WATCHED = {"bakes": 2, "worse": 2, "requests": 1, "errors": 1, "verdict": 1}  # labels of each family
 _LENGTH = {"runs": 2, "deploy": 0, "stage": 2, "step": 3}  # labels of each family
 
 # KEYS: a hash. ARGV: command, field and value, repeated. A damaged counter must not fail the transaction that counts.
@@ -62,6 +64,18 @@ class Metrics:
             changes += ["hincrbyfloat", _field(one.family, *one.labels, _SUM), f"{one.seconds:.3f}"]
         pipe.eval(_COUNT, 1, self._key(run.pipeline), *changes)
 
+    def count_bake(self, pipe: Any, environment: Environment, how: str) -> None:
+        """Adds a bake that has just ended."""
+        self._count_one(pipe, environment, "bakes", how)
+
+    def count_worse(self, pipe: Any, environment: Environment, what: str) -> None:
+        """Adds a release that was found to be worse than the one before it, by what followed."""
+        self._count_one(pipe, environment, "worse", what)
+
+    def _count_one(self, pipe: Any, environment: Environment, family: str, label: str) -> None:
+        name = _field(family, environment.name, label)
+        pipe.eval(_COUNT, 1, self._key(environment.pipeline), "hincrby", name, "1")
+
     # ── the keeper ───────────────────────────────────────────────────────────
 
     def keeper_round(self, seconds: float, at: float) -> None:
@@ -82,6 +96,15 @@ class Metrics:
                 "at",
                 f"{at:.3f}",
             )
+
+    def answered(self, pipeline: str, environment: str, whole: Answered, verdict: str) -> None:
+        """Sets what was answered there until now, and the verdict on what serves, "" if there is none. Idempotent."""
+        changes: list[str] = []
+        known = (("requests", str(whole.requests)), ("errors", str(whole.errors)), ("verdict", verdict))
+        for family, value in known:
+            changes += ["hset", _field(family, environment), value]
+        with translate():
+            self._client.eval(_COUNT, 1, self._key(pipeline), *changes)
 
     # ── one scrape ───────────────────────────────────────────────────────────
 
@@ -239,6 +262,8 @@ def _counters(one: PipelineMeasurements, counters: Any) -> None:
 def _counter(one: PipelineMeasurements, parts: list[str], value: Any) -> bool:
     family, labels, last = parts[0], tuple(parts[1:-1]), parts[-1]
     try:
+        if family in _WATCHED and len(parts) == 1 + _WATCHED[family]:
+            return _watched(one, parts, value)
         if family == "runs" and len(parts) == 1 + _LENGTH["runs"]:
             one.runs[parts[1], parts[2]] = int(value)
             return True
@@ -252,6 +277,18 @@ def _counter(one: PipelineMeasurements, parts: list[str], value: Any) -> bool:
             histogram.counts[len(BUCKETS) if last == _ABOVE else bucket(float(last))] += int(value)
     except (ValueError, KeyError):
         return False
+    return True
+
+
+def _watched(one: PipelineMeasurements, parts: list[str], value: Any) -> bool:
+    """What is counted of an environment. Raises ValueError."""
+    family, environment = parts[0], parts[1]
+    if family == "verdict":
+        one.verdicts[environment] = str(value)
+    elif family in ("requests", "errors"):
+        (one.requests if family == "requests" else one.errors)[environment] = int(value)
+    else:
+        (one.bakes if family == "bakes" else one.worse)[environment, parts[2]] = int(value)
     return True
 
 

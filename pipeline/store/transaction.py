@@ -137,6 +137,14 @@ class Transaction:
         key = self._key("environments")
         self._write(lambda p: p.hset(key, environment.name, codec.dump(environment)))
 
+    def count_bake(self, environment: Environment, how: str) -> None:
+        """Counts how a bake ended, with what records it."""
+        self._write(lambda p: self._metrics.count_bake(p, environment, how))
+
+    def count_worse(self, environment: Environment, what: str) -> None:
+        """Counts what followed when a release was found to be worse, with what records it."""
+        self._write(lambda p: self._metrics.count_worse(p, environment, what))
+
     def put_index(self, environment: Environment) -> None:
         """Gives the environment the index that it has on its engine."""
         key = self._records.key("indices")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 from pipeline.domain.accessories import AccessoryRef
@@ -10,7 +12,8 @@ from pipeline.domain.judging.counts import fact_name, read
 from pipeline.domain.run import Outcome
 from pipeline.domain.watching import trials
 from tests.story.test_answers import serve
-from tests.story.test_baking import CHAT, last, look, messages, reverts, slot
+from tests.story.test_baking import CHAT, crash_loop, last, look, messages, reverts, slot
+from webhooks.api.exposition import exposition
 
 EVENTS = "[held, reverted, bake, worse]"
 
@@ -288,3 +291,41 @@ def test_what_an_earlier_version_brought_is_observed(begun):
     world.store.transact("hello", forget)
     worse(world)
     assert (reverts(world), trial(world).outcome) == ([], WorseOutcome.OBSERVED)
+
+
+# ── what is measured ─────────────────────────────────────────────────────────
+
+
+def test_what_followed_is_counted_once_with_requests_errors_and_the_verdict(begun):
+    world = begun(config(bake="1h"))
+    worse(world)
+    found = world.commands.measurements().pipelines["hello"]
+    assert found.verdicts == {"live": "worse"}
+    assert (found.bakes, found.worse) == ({("live", "taken back"): 1}, {("live", "taken back"): 1})
+    assert (found.requests, found.errors) == ({"live": 70_000}, {"live": 900})
+    world.work()
+    serve(world, 10, 1, looks=1)
+    found = world.commands.measurements().pipelines["hello"]
+    assert (found.requests, found.errors) == ({"live": 70_010}, {"live": 901})
+    assert found.verdicts == {"live": "not enough traffic to judge"}
+    text = exposition(world.commands.measurements())
+    checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
+
+
+@pytest.mark.parametrize(("act", "outcome"), [("hold", "held"), ("tell", "told")])
+def test_what_else_followed_is_counted(begun, act: str, outcome: str):
+    world = begun(config(bake=f"{{for: 0, on_failure: {act}}}"))
+    worse(world)
+    found = world.commands.measurements().pipelines["hello"]
+    assert (found.bakes, found.worse) == ({}, {("live", outcome): 1})
+
+
+def test_how_bakes_end_is_counted(begun):
+    world = begun(config("observe", "{for: 1m, on_failure: hold}"))
+    look(world, times=14)
+    world.push("three")
+    look(world)
+    crash_loop(world)
+    found = world.commands.measurements().pipelines["hello"]
+    assert found.bakes == {("live", "baked"): 1, ("live", "held"): 1}

@@ -31,6 +31,11 @@ def measured() -> Measurements:
         due=2,
         open={"queued": 1, "waiting": 1},
         held={"dev": False, "live": True},
+        bakes={("live", "baked"): 4, ("live", "taken back"): 1},
+        worse={("live", "observed"): 2},
+        requests={"live": 900},
+        errors={"live": 9},
+        verdicts={"dev": "", "live": "no worse"},
     )
     leases = {"run": 1, "env": 1, "keeper": 1, "notify": 0}
     return Measurements(
@@ -95,6 +100,13 @@ def test_the_values_are_what_was_measured(scraped):
         "pushlive_notifications_given_up_total{}": 1,
         "pushlive_environment_held{environment=live,pipeline=hello}": 1,
         "pushlive_environment_held{environment=dev,pipeline=hello}": 0,
+        "pushlive_bakes_total{environment=live,outcome=taken back,pipeline=hello}": 1,
+        "pushlive_worse_releases_total{environment=live,outcome=observed,pipeline=hello}": 2,
+        "pushlive_environment_requests_total{environment=live,pipeline=hello}": 900,
+        "pushlive_environment_request_errors_total{environment=live,pipeline=hello}": 9,
+        "pushlive_environment_verdict{environment=live,pipeline=hello,verdict=worse}": 0,
+        "pushlive_environment_verdict{environment=live,pipeline=hello,verdict=no worse}": 1,
+        "pushlive_environment_verdict{environment=dev,pipeline=hello,verdict=worse}": None,
         "pushlive_pipelines_damaged{}": 1,
         "pushlive_step_duration_seconds_bucket{le=0.1," + step + "}": 0,
         "pushlive_step_duration_seconds_bucket{le=0.25," + step + "}": 2,

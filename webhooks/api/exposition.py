@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from pipeline.domain.judging.verdict import Verdict
 from pipeline.domain.measuring.measurements import BUCKETS, Histogram, Measurements
 from pipeline.domain.run import State
 
@@ -35,6 +36,7 @@ class _Collector(Collector):
         yield from _durations(self._found)
         yield from _environments(self._found)
         yield from _watched(self._found)
+        yield from _judged(self._found)
         yield from _processes(self._found)
 
 
@@ -201,6 +203,48 @@ def _watched(found: Measurements) -> Iterator[Metric]:
         "Restarts of the serving release's web containers that did not answer, by `liveness`, in short succession.",
         labels,
         (([name, key], count) for name, one in pipelines for key, count in one.revived.items()),
+    )
+
+
+def _judged(found: Measurements) -> Iterator[Metric]:
+    """What each environment answered, and what followed from that and from what was seen."""
+    labels = ["pipeline", "environment"]
+    pipelines = found.pipelines.items()
+    yield _counter(
+        "pushlive_bakes",
+        "Bakes that were not cut short: baked, or failed and taken back, held or told.",
+        [*labels, "outcome"],
+        (([name, *key], count) for name, one in pipelines for key, count in one.bakes.items()),
+    )
+    yield _counter(
+        "pushlive_worse_releases",
+        "Releases that answered worse than the one before them: taken back, held, told or observed.",
+        [*labels, "outcome"],
+        (([name, *key], count) for name, one in pipelines for key, count in one.worse.items()),
+    )
+    yield _counter(
+        "pushlive_environment_requests",
+        "Requests that were answered, as the engine counts them.",
+        labels,
+        (([name, key], count) for name, one in pipelines for key, count in one.requests.items()),
+    )
+    yield _counter(
+        "pushlive_environment_request_errors",
+        "Those of them with an error: a status of 5xx, or an answer that was broken off.",
+        labels,
+        (([name, key], count) for name, one in pipelines for key, count in one.errors.items()),
+    )
+    yield _gauge(
+        "pushlive_environment_verdict",
+        "1 for the verdict on what serves, 0 for the others; none if nothing was counted yet.",
+        [*labels, "verdict"],
+        (
+            ([name, key, each], int(each == verdict))
+            for name, one in pipelines
+            for key, verdict in one.verdicts.items()
+            for each in Verdict
+            if verdict
+        ),
     )
 
 

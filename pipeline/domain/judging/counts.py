@@ -46,7 +46,8 @@ class Judged:
 @dataclass(frozen=True)
 class Counted:
     """What was counted in one environment. ``release``, ``run``: of the slot that was looked at last, since ``since``;
-    ``seen``: the proxy's counters then; ``minutes``: those with requests, oldest first."""
+    ``seen``: the proxy's counters then; ``minutes``: those with requests, oldest first; ``whole``: all that was ever
+    counted there."""
 
     release: int = 0
     run: int = 0
@@ -54,12 +55,13 @@ class Counted:
     seen: Answered = field(default_factory=Answered)
     minutes: tuple[Minute, ...] = ()
     judged: Judged | None = None
+    whole: Answered = field(default_factory=Answered)
 
 
 def counted(before: Counted, release: int, run: int, seen: Answered, now: float) -> Counted:
     """After one more look at the slot that serves. What it had answered at the first look were checks."""
     if (before.release, before.run) != (release, run):
-        return Counted(release, run, now, seen, before.minutes)
+        return Counted(release, run, now, seen, before.minutes, whole=before.whole)
     new = since(before.seen, seen)
     if not new.requests:
         return replace(before, seen=seen)
@@ -68,7 +70,9 @@ def counted(before: Counted, release: int, run: int, seen: Answered, now: float)
     if earlier and (earlier[-1].at, earlier[-1].release, earlier[-1].run) == (at, release, run):
         last, earlier = earlier[-1], earlier[:-1]
         one = replace(last, requests=last.requests + one.requests, errors=last.errors + one.errors)
-    return replace(before, seen=seen, minutes=(*earlier, one)[-KEPT:])
+    errors = min(new.errors, new.requests)
+    whole = Answered(before.whole.requests + new.requests, before.whole.errors + errors)
+    return replace(before, seen=seen, minutes=(*earlier, one)[-KEPT:], whole=whole)
 
 
 def since(before: Answered, now: Answered) -> Answered:

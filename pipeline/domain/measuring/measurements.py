@@ -79,6 +79,15 @@ class PipelineMeasurements:
     serving: dict[str, int] = field(default_factory=dict)  # replicas that serve, by environment
     replicas: dict[str, int] = field(default_factory=dict)  # that there are
     watched: dict[str, bool] = field(default_factory=dict)  # a release is watched after its switch
+    bakes: dict[tuple[str, str], int] = field(default_factory=dict)  # by environment and how they ended
+    worse: dict[tuple[str, str], int] = field(
+        default_factory=dict
+    )  # releases, by environment and what followed
+    requests: dict[str, int] = field(default_factory=dict)  # that were answered, by environment
+    errors: dict[str, int] = field(default_factory=dict)  # of these answers
+    verdicts: dict[str, str] = field(
+        default_factory=dict
+    )  # on what serves, "" if there is none, by environment
     revived: dict[str, int] = field(default_factory=dict)  # restarts of replicas that did not answer
     processes: dict[tuple[str, str], ProcessMeasurements] = field(
         default_factory=dict

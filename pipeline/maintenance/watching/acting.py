@@ -86,6 +86,7 @@ class Acting(TakesBack):
             if outcome == WorseOutcome.HELD:
                 changed = self._held(tx, changed, found, why, found.now)
             tx.put_environment(changed)
+            tx.count_worse(changed, outcome)
             messages.worse(tx, changed, trials.recorded(changed, again))
             if outcome == WorseOutcome.HELD:
                 said.append(f"{environment.id} is held: {why}")

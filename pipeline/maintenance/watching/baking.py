@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pipeline.domain.environment import BakeOutcome, Environment
-from pipeline.domain.watching import bake
+from pipeline.domain.watching import bake, trials
 from pipeline.domain.watching.bake import Judgement
 from pipeline.maintenance.watching.taking_back import TakesBack
 from pipeline.notify import messages
@@ -50,6 +50,8 @@ class Baking(TakesBack):
             if found.act == "hold":
                 changed = self._held(tx, changed, found, found.reason, now)
             tx.put_environment(changed)
+            if found.outcome != BakeOutcome.SUPERSEDED:
+                tx.count_bake(changed, trials.OUTCOMES.get(found.act, found.outcome))
             said.extend(_told(tx, changed, found))
 
         self._store.transact(environment.pipeline, act)
