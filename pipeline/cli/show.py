@@ -33,7 +33,7 @@ def run_lines(answer: dict[str, Any], paint: Paint, width: int) -> list[str]:
     blocks = [
         header(run, answer.get("release"), paint),
         stage_lines(timing, paint, width),
-        time_lines(timing, paint),
+        [*time_lines(timing, paint), *unusual_lines(run, paint)],
         check_lines(run.get("checks") or {}, paint, width),
         failure_card(run["failure"], paint) if run.get("failure") else [],
         next_lines(run, paint),
@@ -151,6 +151,14 @@ def time_lines(timing: dict[str, Any], paint: Paint) -> list[str]:
             )
         )
     return table(("", "", "", ""), rows, paint, right=(1,), indent="")
+
+
+def unusual_lines(run: dict[str, Any], paint: Paint) -> list[str]:
+    """What made it slower or faster than usual."""
+    unusual = run.get("unusual")
+    if not unusual:
+        return []
+    return [paint(str(unusual["text"]), "yellow" if unusual["seconds"] > unusual["usual"] else "green")]
 
 
 def _left(timing: dict[str, Any], left: float) -> Cell:

@@ -166,6 +166,9 @@ def _below(entry: dict[str, Any], paint: Paint) -> list[str]:
         lines.append(paint(f"  ✗ {entry['problem']}", "red"))
     if entry.get("removed"):
         lines.append(paint(f"  ! {name} {entry['removed']}", "yellow"))
+    run = entry.get("run") or {}
+    if (unusual := run.get("unusual")) and unusual["seconds"] > unusual["usual"]:
+        lines.append(paint(f"  · {run['id']}: {unusual['text']}", "dim"))
     for environment in entry["environments"]:
         where = environment["name"]
         if environment.get("removed") and not entry.get("removed"):
@@ -304,5 +307,14 @@ def run_row(run: dict[str, Any], now: float) -> tuple[Cell, ...]:
         kind + str(run.get("message") or run.get("reason") or ""),
         str(run.get("by") or run.get("pusher") or ""),
         (f"{age(now - float(run['accepted']))} ago", "dim"),
-        show_duration(float(run["seconds"])) if run.get("seconds") else "",
+        (show_duration(float(run["seconds"])) if run.get("seconds") else "") + _unusual(run),
     )
+
+
+def _unusual(run: dict[str, Any]) -> str:
+    """How much slower (+) or faster (-) it was than usual: ``pushlive show`` says why."""
+    found = run.get("unusual")
+    if not found:
+        return ""
+    more = float(found["seconds"]) - float(found["usual"])
+    return f" ({'+' if more > 0 else '-'}{show_duration(abs(more))})"

@@ -75,16 +75,19 @@ def reads(dockerfile: str) -> Callable[[str], bool]:
 
 def _sources(one: Instruction) -> Iterator[str]:
     """Folders and files below the context, ``.`` for all of it."""
+    return map(_known_part, sources_of(one))
+
+
+def sources_of(one: Instruction) -> Iterator[str]:
+    """What an instruction reads of the build's context, as written: paths and patterns."""
     flags = [flag.partition("=")[2] for flag in one.flags if flag.startswith("--mount=")]
     if one.word in ("COPY", "ADD") and not any(flag.startswith("--from=") for flag in one.flags):
         words = _list(one) or split(one.rest)
-        yield from (
-            _known_part(word) for word in words[:-1] if "://" not in word and not word.startswith("<<")
-        )
+        yield from (word for word in words[:-1] if "://" not in word and not word.startswith("<<"))
     for mount in flags if one.word == "RUN" else ():
         values = dict(part.partition("=")[::2] for part in mount.split(","))
         if values.get("type", "bind") == "bind" and "from" not in values:
-            yield _known_part(values.get("source") or values.get("src") or ".")
+            yield values.get("source") or values.get("src") or "."
 
 
 def _known_part(source: str) -> str:

@@ -15,8 +15,10 @@ from pipeline.config.dockerfile import declared
 from pipeline.config.models import Pipeline
 from pipeline.config.settings import Settings
 from pipeline.deploy.branch_head import BranchHead
-from pipeline.deploy.run_context import RunContext
+from pipeline.deploy.explaining.cache_misses import CacheMisses
+from pipeline.deploy.run_context import RunContext, Step
 from pipeline.domain.engine_types import Image
+from pipeline.domain.measuring import missed
 from pipeline.domain.release import FORM, Release
 from pipeline.domain.run import Run
 from pipeline.domain.secret_versions import newest
@@ -36,6 +38,7 @@ COMMIT_ARGS = (
     "PUSHLIVE_COMMIT",
     "SOURCE_COMMIT",
 )  # build arguments: the commit's id, if the Dockerfile declares them
+NOTABLE = 1.0  # seconds of steps that were not cached: said if they took longer
 PUSH_TIMEOUT = 60.0  # a push to a registry may take as long as a build
 
 NO_DOCKERFILE = "there is no {path} in commit {commit}."
@@ -61,7 +64,7 @@ def repository(instance: str, pipeline: str) -> str:
 
 
 class BuildStage:
-    """``branch``: fetches the head, and says whether the run may go on."""
+    """``branch``: fetches the head, and says whether the run may go on; ``misses``: says why it built what it built."""
 
     def __init__(
         self,
@@ -71,9 +74,10 @@ class BuildStage:
         settings: Settings,
         vault: Vault,
         branch: BranchHead,
+        misses: CacheMisses,
     ) -> None:
         self._context, self._adapters, self._pipeline, self._settings = context, adapters, pipeline, settings
-        self._vault, self._branch = vault, branch
+        self._vault, self._branch, self._misses = vault, branch, misses
         self._key = context.run.pipeline
 
     def go(self) -> None:
@@ -117,6 +121,7 @@ class BuildStage:
             image = self._adapters.builder.build(request, self._archive, emit, step.watch)
             step.detail = "reused" if image.reused else f"{image.steps} steps, {image.cached} cached"
             step.data["bases"] = dict(image.bases)
+            self._explain(request, image, step)
             if image.reused:
                 self._context.note("reused the image of the same tree and settings", "build")
             files = image_hints.declared(request.dockerfile).filled
@@ -124,6 +129,14 @@ class BuildStage:
                 self._context.note(f"the image {text}", "build", "warning")
             self._say_entrypoint(image)
             return image
+
+    def _explain(self, request: BuildRequest, image: Image, step: Step) -> None:
+        """Records which line of the Dockerfile was not cached, and why; says so if that took notable time."""
+        found = self._misses.explain(self._pipeline, request, image)
+        if found:
+            step.data["missed"] = found
+            if found["seconds"] >= NOTABLE:
+                self._context.note(f"not cached from {missed.place(found)} on: {found['why']}", "build")
 
     def _say_entrypoint(self, image: Image) -> None:
         """An earlier version ran release commands without the image's ENTRYPOINT: said once, with the first

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
+
 from pipeline.config.models import Budget
 from pipeline.deploy.failure_card import card, compared
 from pipeline.deploy.run_context import RunContext
@@ -9,14 +12,25 @@ from pipeline.domain import budget as budgets
 from pipeline.domain import slots, transitions
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
+from pipeline.domain.measuring import comparing
+from pipeline.domain.measuring.difference import Difference
 from pipeline.domain.release import Release
 from pipeline.domain.run import Ending, Kind, Outcome, Run
-from pipeline.errors import Cancelled, CommandLeft, Interrupted, PushliveError, Superseded
+from pipeline.errors import (
+    Cancelled,
+    CommandLeft,
+    DamagedRecord,
+    Interrupted,
+    PushliveError,
+    Superseded,
+    TryAgain,
+)
 from pipeline.lib import codec
 from pipeline.lib.units import show_duration
 from pipeline.notify import messages
 from pipeline.store import Transaction
 
+LOOKED_AT = 60  # runs among which comparable ones are looked for
 _OUTCOMES: dict[type[PushliveError], Outcome] = {
     Superseded: Outcome.SUPERSEDED,
     Cancelled: Outcome.CANCELLED,
@@ -58,13 +72,24 @@ def finish(context: RunContext, budget: Budget, release: Release) -> None:
         text += f"; deploy {show_duration(spent)} of {show_duration(budget.deploy)}"
     if whole > budget.whole:
         text += f" · SERIOUS: over {show_duration(budget.whole)} from push to live"
-    data = {"outcome": "live", "more": _next_lines(context, last)}
+    unusual = _unusual(context, now)
+    said = [unusual.text] if unusual else []
+    data = {"outcome": "live", "more": [*said, *_next_lines(context, last)]}
     event = Event("end", now, f"{run.id} is live: {text}", data=data)
 
     def end(tx: Transaction, run: Run) -> Run:
-        return messages.ended(tx, context.masked_run(transitions.end(run, Outcome.LIVE, text, now)))
+        ended = transitions.end(run, Outcome.LIVE, text, now, unusual=unusual)
+        return messages.ended(tx, context.masked_run(ended))
 
     context.change(end, event)
+
+
+def _unusual(context: RunContext, now: float) -> Difference | None:
+    """What made it slower or faster than usual. Its end does not depend on that: None if no earlier run can be read."""
+    run = replace(context.run, outcome=Outcome.LIVE, ended=now)
+    with suppress(TryAgain, DamagedRecord):
+        return comparing.compare(run, context.store.recent(run.pipeline, LOOKED_AT, readable=True))
+    return None
 
 
 def _next_lines(context: RunContext, name: str) -> list[str]:

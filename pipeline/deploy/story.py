@@ -14,6 +14,7 @@ from pipeline.deploy.accessories import AccessoryCare
 from pipeline.deploy.branch_head import BranchHead
 from pipeline.deploy.build_stage import BuildStage
 from pipeline.deploy.entry import Entry, parked, take_environment
+from pipeline.deploy.explaining.cache_misses import CacheMisses
 from pipeline.deploy.reconciler import Reconciler
 from pipeline.deploy.rollout import Rollout
 from pipeline.deploy.run_context import RunContext
@@ -202,7 +203,8 @@ class Story:
             pipeline.source,
             lambda head: self._accept_head(context.run, head),
         )
-        BuildStage(context, self._adapters, pipeline, self._settings, self._vault, branch).go()
+        misses = CacheMisses(context, self._adapters.source, self._services.configurations)
+        BuildStage(context, self._adapters, pipeline, self._settings, self._vault, branch, misses).go()
         endings.stage_done(context, self._budget(), "build", f"r{context.run.release} ready")
         self._forecast()
 

@@ -222,3 +222,6 @@ class Image:
     cached: int = 0
     declared: Declared = field(default_factory=Declared)
     bases: tuple[tuple[str, str], ...] = ()  # the images that it was built from: name in the Dockerfile, id
+    ran: tuple[
+        tuple[str, float], ...
+    ] = ()  # the steps that were not cached: name as BuildKit has it, seconds

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from pipeline.domain.measuring.difference import Difference
 from pipeline.lib.units import show_duration
 
 
@@ -166,6 +167,7 @@ class Run:
     author: str = ""  # the commit's, which anyone can write into it; not who pushed it
     failure: Failure | None = None
     ending: Ending | None = None  # decided, not yet recorded as the outcome
+    unusual: Difference | None = None  # what made it slower or faster than usual, once it is live
 
     @property
     def id(self) -> str:

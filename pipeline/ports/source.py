@@ -12,6 +12,8 @@ from pipeline.ports.clock import Watch
 
 Ignored = Callable[[str], bool]
 
+CHANGED = 5000  # paths of changed files that are read
+
 
 def nothing(_path: str) -> bool:
     """Nothing is ignored."""
@@ -52,6 +54,15 @@ class Source(Protocol):
     ) -> tuple[Commit, ...]:
         """The commits that ``commit`` has in its history and ``since`` has not, newest first, ``limit`` at most; both
         are whole ids. Raises EngineFailed if one was not fetched."""
+
+    def changed(self, key: str, source: SourceConfig, commit: str, since: str, path: str) -> tuple[str, ...]:
+        """The files below that folder in which ``commit`` and ``since`` differ, also by their mode: paths relative to
+        the folder, in order, ``CHANGED`` at most. Links to the folder are followed in ``commit``. Raises EngineFailed
+        if one of the commits was not fetched."""
+
+    def changed_by(self, key: str, source: SourceConfig, commit: str, since: str, path: str) -> Commit | None:
+        """The newest commit in the history of ``commit``, and not in that of ``since``, that changed the file; None if
+        none of them did. Raises EngineFailed if one of the commits was not fetched."""
 
     def keep(self, key: str, source: SourceConfig, commit: str, name: str) -> None:
         """Protects the commit from ``git gc`` by the ref ``refs/pushlive/<name>``. Idempotent."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.domain.events import Event
+from pipeline.domain.measuring.difference import Difference
 from pipeline.domain.run import Check, Ending, Failure, Run, StepResult
 from pipeline.secrets.redaction import Mask, Stream
 
@@ -49,7 +50,13 @@ class Masker:
         ending = _ending(self.mask, run.ending) if run.ending else None
         reason, message = self.mask.text(run.reason), self.mask.text(run.message)
         kept = replace(run, steps=steps, checks=checks, failure=failure, ending=ending)
-        return replace(kept, reason=reason, message=message)
+        unusual = _unusual(self.mask, run.unusual) if run.unusual else None
+        return replace(kept, reason=reason, message=message, unusual=unusual)
+
+
+def _unusual(mask: Mask, found: Difference) -> Difference:
+    steps = tuple(replace(one, why=mask.text(one.why)) for one in found.steps)
+    return replace(found, text=mask.text(found.text), steps=steps)
 
 
 def _ending(mask: Mask, ending: Ending) -> Ending:

@@ -724,3 +724,43 @@ def test_the_history_between_two_commits_is_newest_first_and_bounded(world, whic
     assert history(ids[1], ids[3]) == []
     with pytest.raises(EngineFailed):
         history(ids[3], "f" * 40)
+
+
+@pytest.mark.parametrize("which", ["here", "away"])
+def test_what_changed_between_two_commits_below_a_folder(world, which):
+    source = getattr(world, which)
+    first = world.commit(**{"app/a": b"1", "app/b c": b"1", "app/[x]": b"1", "apple": b"1"})
+    second = world.commit("two", **{"app/a": b"2", "app/b c": b"1", "app/[x]": b"1", "apple": b"2"})
+    third = world.commit("three", **{"app/a": b"2", "app/b c": b"3", "app/[x]": b"3", "apple": b"2"})
+    world.fetch(source)
+
+    def changed(commit, since, path="app"):
+        return world.source.changed("hello", source, commit, since, path)
+
+    assert changed(third, first) == ("[x]", "a", "b c")
+    assert changed(first, third) == ("[x]", "a", "b c")
+    assert changed(second, first, ".") == ("app/a", "apple")
+    assert changed(third, third) == ()
+    assert changed(third, first, "no/such") == ()
+    with pytest.raises(EngineFailed):
+        changed(third, "f" * 40)
+    with pytest.raises(RequestError):
+        changed(third, first, "../x")
+
+
+@pytest.mark.parametrize("which", ["here", "away"])
+def test_the_commit_that_changed_a_file_last(world, which):
+    source = getattr(world, which)
+    first, second = world.commit("one", a=b"1", b=b"1"), world.commit("two", a=b"2", b=b"1")
+    third = world.commit("three", a=b"2", b=b"3")
+    world.fetch(source)
+
+    def by(commit, since, path):
+        found = world.source.changed_by("hello", source, commit, since, path)
+        return found.message if found else None
+
+    assert (by(third, first, "a"), by(third, first, "b"), by(third, second, "a")) == ("two", "three", None)
+    assert by(first, third, "a") is None
+    assert by(third, first, "*") is None
+    with pytest.raises(EngineFailed):
+        by(third, "f" * 40, "a")

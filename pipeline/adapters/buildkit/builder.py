@@ -221,7 +221,8 @@ class DockerBuilder:
                         digest = str(record["aux"]["ID"])
         if not digest:
             raise TryAgain("Building the image: the Engine ended its answer without a result.")
-        return Image(digest, reused=False, steps=output.steps, cached=output.cached)
+        ran = tuple(output.ran)
+        return Image(digest, reused=False, steps=output.steps, cached=output.cached, ran=ran)
 
     def _events(self, record: dict[str, Any], output: Output, sources: Record) -> Iterator[Event]:
         if record.get("id") == "moby.buildkit.trace":

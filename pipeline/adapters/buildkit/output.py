@@ -13,6 +13,7 @@ from pipeline.lib.units import show_size
 
 OUTPUT_LIMIT = 16 << 20  # bytes of one build's output that are emitted
 _LINE_LIMIT = 8 << 10  # bytes: a longer line is emitted in parts
+_RAN = 300  # steps that were not cached: the names of so many are kept
 _TAIL = 20  # lines of each running step that are kept as evidence
 
 
@@ -24,12 +25,13 @@ class _Step:
 
 
 class Output:
-    """``steps`` and ``cached`` count the Dockerfile's steps. ``failed`` is the step that failed; ``evidence`` has its
-    last lines."""
+    """``steps`` and ``cached`` count the Dockerfile's steps; ``ran`` has those that were not cached. ``failed`` is the
+    step that failed; ``evidence`` has its last lines."""
 
     def __init__(self, limit: int = OUTPUT_LIMIT) -> None:
         self.steps = 0
         self.cached = 0
+        self.ran: list[tuple[str, float]] = []
         self.failed: Vertex | None = None
         self.evidence: tuple[str, ...] = ()
         self._limit = limit
@@ -59,6 +61,8 @@ class Output:
         self._done.add(vertex.digest)
         self.steps += vertex.is_step
         self.cached += vertex.is_step and vertex.cached
+        if vertex.is_step and not vertex.cached and len(self.ran) < _RAN:
+            self.ran.append((vertex.name, round(vertex.seconds, 3)))
         data = {"seconds": round(vertex.seconds, 3), "cached": vertex.cached, "error": vertex.error}
         yield Event("vertex", at, text=vertex.name, data=data)
 

@@ -28,6 +28,9 @@ class FakeBuilder(Script):
         self.remote: dict[tuple[str, str], str] = {}  # like `tags`, in registries
         self.cache = 0  # bytes
         self.login: Login | None = None  # of the last push
+        self.ran: tuple[
+            tuple[str, float], ...
+        ] = ()  # the steps that the next builds do not find in their cache
 
     def build(
         self,
@@ -47,7 +50,7 @@ class FakeBuilder(Script):
             emit(Event("vertex", 0.0, "[1/1] FROM fake", data=data))
             emit(Event("line", 0.0, "building"))
             self.built[digest] = request.pipeline
-            return Image(digest, reused=False, steps=1, declared=made)
+            return Image(digest, reused=False, steps=1, declared=made, ran=self.ran)
 
     def tag(self, digest: str, repository: str, tag: str) -> None:
         with self.call("tag", digest, repository, tag):

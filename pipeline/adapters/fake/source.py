@@ -91,6 +91,22 @@ class FakeSource(Script):
                 commit = parents[commit]
             return tuple(found[:limit])
 
+    def changed(self, key: str, source: SourceConfig, commit: str, since: str, path: str) -> tuple[str, ...]:
+        with self.call("changed", key, source, commit, since, path):
+            old, new = (self._under(key, one, path) for one in (since, commit))
+            return tuple(sorted(name for name in old | new if old.get(name) != new.get(name)))
+
+    def changed_by(self, key: str, source: SourceConfig, commit: str, since: str, path: str) -> Commit | None:
+        with self.call("changed_by", key, source, commit, since, path):
+            parents = self.repositories[key].parents
+            while commit and commit != since:
+                parent = parents[commit]
+                before = self._find(key, parent)[1].get(path) if parent else None
+                if self._find(key, commit)[1].get(path) != before:
+                    return self._find(key, commit)[0]
+                commit = parent
+            return None
+
     def keep(self, key: str, source: SourceConfig, commit: str, name: str) -> None:
         with self.call("keep", key, source, commit, name):
             self._find(key, commit)

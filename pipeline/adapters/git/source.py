@@ -25,7 +25,7 @@ from pipeline.lib import skipping
 from pipeline.lib.text import summary
 from pipeline.lib.units import show_size
 from pipeline.ports.clock import Clock, Watch
-from pipeline.ports.source import Commit, Ignored, nothing
+from pipeline.ports.source import CHANGED, Commit, Ignored, nothing
 
 _READ_LIMIT = 1 << 20  # bytes of one file
 _MESSAGE_LIMIT = 200  # characters
@@ -147,6 +147,26 @@ class GitSource:
             Commit(id_, summary(subject, _MESSAGE_LIMIT), summary(author, _MESSAGE_LIMIT))
             for id_, author, subject in lines
         )
+
+    def changed(self, key: str, source: SourceConfig, commit: str, since: str, path: str) -> tuple[str, ...]:
+        """See ``ports.Source``."""
+        repository, ids = self._path(key, source), [commit_ids.whole(one) for one in (since, commit)]
+        folder = followed(repository, ids[1], _inside(path))
+        within = (f":(literal){folder}",) if folder else ()
+        found = self._bytes(
+            repository, "diff-tree", "-r", "-z", "--name-only", "--no-renames", "--end-of-options", *ids, "--", *within
+        )  # fmt: skip
+        start = len(f"{folder}/") if folder else 0
+        return tuple(one[start:] for one in found.decode("utf-8", "replace").split("\0") if one)[:CHANGED]
+
+    def changed_by(self, key: str, source: SourceConfig, commit: str, since: str, path: str) -> Commit | None:
+        """See ``ports.Source``."""
+        ids = [commit_ids.whole(commit), f"^{commit_ids.whole(since)}"]
+        repository, within = self._path(key, source), f":(literal){_inside(path)}"
+        found = self._git(
+            repository, "log", "--max-count=1", "--format=%H", "--end-of-options", *ids, "--", within
+        )
+        return self.commit(key, source, found) if found else None
 
     def keep(self, key: str, source: SourceConfig, commit: str, name: str) -> None:
         """See ``ports.Source``."""
