@@ -197,6 +197,8 @@ def _below(entry: dict[str, Any], paint: Paint) -> list[str]:
             lines.append(
                 paint(f"  · {where}: r{item['release']} in quarantine: {item['reason']}  → {release}", "dim")
             )
+    for one in entry.get("forecasts") or ():
+        lines.append(paint(f"  ! {one['text']}", "yellow") + f"  → `pushlive timings {name}`")
     if undeployed := entry.get("undeployed"):
         lines.append(paint(f"  · {undeployed['text']}  → `{undeployed['command']}`", "dim"))
     lines += [line for one in waits(entry) for line in _waiting(name, one, paint)]

@@ -81,6 +81,7 @@ Occasion = Literal[
     "baked",
     "worse",
     "restarted",
+    "slowing",
 ]
 
 
@@ -107,6 +108,7 @@ class Notify(Model):
             "bake",
             "worse",
             "restarted",
+            "slowing",
         ),
         min_length=1,
     )
@@ -116,7 +118,8 @@ class Notify(Model):
     with only some of its replicas or processes, and works again; `cron`: a run by a schedule failed or was missed;
     `backup`: a backup failed, or the last good one is old; `bake`: a release failed while it was watched after its
     switch, and was not taken back; `baked`: one did not fail; `worse`: one answers with more errors than the release
-    before it; `restarted`: a web container did not answer and was started again, by `liveness`."""
+    before it; `restarted`: a web container did not answer and was started again, by `liveness`; `slowing`: runs
+    grow so that a budget will be exceeded within weeks."""
 
 
 Receivers = Annotated[tuple[Notify, ...], Field(max_length=20)]

@@ -6,14 +6,16 @@ from contextlib import suppress
 from dataclasses import replace
 
 from pipeline.config.models import Budget
+from pipeline.deploy.explaining import foretold
 from pipeline.deploy.failure_card import card, compared
 from pipeline.deploy.run_context import RunContext
 from pipeline.domain import budget as budgets
 from pipeline.domain import slots, transitions
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
-from pipeline.domain.measuring import comparing
+from pipeline.domain.measuring import comparing, trends
 from pipeline.domain.measuring.difference import Difference
+from pipeline.domain.measuring.trends import Forecast
 from pipeline.domain.release import Release
 from pipeline.domain.run import Ending, Kind, Outcome, Run
 from pipeline.errors import (
@@ -30,7 +32,7 @@ from pipeline.lib.units import show_duration
 from pipeline.notify import messages
 from pipeline.store import Transaction
 
-LOOKED_AT = 60  # runs among which comparable ones are looked for
+LOOKED_AT = 100  # runs among which comparable ones are looked for
 _OUTCOMES: dict[type[PushliveError], Outcome] = {
     Superseded: Outcome.SUPERSEDED,
     Cancelled: Outcome.CANCELLED,
@@ -72,24 +74,41 @@ def finish(context: RunContext, budget: Budget, release: Release) -> None:
         text += f"; deploy {show_duration(spent)} of {show_duration(budget.deploy)}"
     if whole > budget.whole:
         text += f" · SERIOUS: over {show_duration(budget.whole)} from push to live"
-    unusual = _unusual(context, now)
+    unusual, forecasts = _compared(context, budget, now)
     said = [unusual.text] if unusual else []
+    said += [trends.text(one, now) for one in forecasts or ()]
     data = {"outcome": "live", "more": [*said, *_next_lines(context, last)]}
     event = Event("end", now, f"{run.id} is live: {text}", data=data)
 
     def end(tx: Transaction, run: Run) -> Run:
         ended = transitions.end(run, Outcome.LIVE, text, now, unusual=unusual)
+        if forecasts is not None:
+            _foretell(tx, context.masked_run(ended), forecasts)
         return messages.ended(tx, context.masked_run(ended))
 
     context.change(end, event)
 
 
-def _unusual(context: RunContext, now: float) -> Difference | None:
-    """What made it slower or faster than usual. Its end does not depend on that: None if no earlier run can be read."""
+def _compared(
+    context: RunContext, budget: Budget, now: float
+) -> tuple[Difference | None, list[Forecast] | None]:
+    """What made it slower or faster than usual, and the budgets that will be exceeded. Its end does not depend on that:
+    None if no earlier run can be read; no forecasts by a revert, which says nothing about them."""
     run = replace(context.run, outcome=Outcome.LIVE, ended=now)
     with suppress(TryAgain, DamagedRecord):
-        return comparing.compare(run, context.store.recent(run.pipeline, LOOKED_AT, readable=True))
-    return None
+        recent = context.store.recent(run.pipeline, LOOKED_AT, readable=True)
+        known = trends.watched([run, *(one for one in recent if one.number != run.number)], run.stages)
+        whole_way = run.kind != Kind.REVERT and len(run.stages) > 1
+        return comparing.compare(run, recent), trends.forecasts(known, budget, now) if whole_way else None
+    return None, None
+
+
+def _foretell(tx: Transaction, run: Run, forecasts: list[Forecast]) -> None:
+    """Keeps the forecasts; receivers are told of each once."""
+    kept, fresh = trends.renewed(foretold.before(tx, run.pipeline), forecasts, run.ended)
+    foretold.put(tx, run.pipeline, kept)
+    for one in fresh:
+        messages.slowing(tx, run, one.budget, trends.text(one, run.ended))
 
 
 def _next_lines(context: RunContext, name: str) -> list[str]:

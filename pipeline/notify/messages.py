@@ -171,6 +171,15 @@ def worse(tx: Transaction, environment: Environment, trial: Trial) -> None:
     _queue(tx, _parsed(tx.config(tx.fact(CURRENT))), notice)
 
 
+def slowing(tx: Transaction, run: Run, budget: str, text: str) -> None:
+    """Queues the notification that a budget will be exceeded if runs keep growing; ``run`` is the one that shows it."""
+    see = f"`pushlive timings {run.pipeline}` shows which steps grow."
+    notice = _of_run(
+        run, f"{run.id}/slowing/{budget}", "slowing", run.ended, f"{run.pipeline}: {text}. {see}"
+    )
+    _queue(tx, _config(tx, run), _with(notice, reason=text))
+
+
 def process_failing(tx: Transaction, environment: Environment, process: str) -> None:
     """Queues the notification that a process beside the web one does not stay up: a part of what serves is missing."""
     found = environment.failing[process]

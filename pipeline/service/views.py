@@ -24,7 +24,7 @@ from pipeline.domain.run import Run, State
 from pipeline.errors import ConfigError, DamagedRecord, NotFound
 from pipeline.lib import codec
 from pipeline.service import answers, bakes, health
-from pipeline.service.app import backed_up, volume_sizes
+from pipeline.service.app import backed_up, timings, volume_sizes
 from pipeline.service.health import beside
 from pipeline.service.promotion import approvals, frozen
 from pipeline.service.scheduled import scheduled
@@ -257,6 +257,7 @@ class Views:
             "waiting": waits[0] if waits else None,
             "waits": waits,
             "undeployed": self._undeployed(name, pipeline) if pipeline else None,
+            "forecasts": timings.forecasts(self._store, self._config, name, self._now) if pipeline else [],
         }
 
     def _undeployed(self, name: str, pipeline: Pipeline) -> dict[str, str] | None:

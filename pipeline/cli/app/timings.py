@@ -54,11 +54,19 @@ def timing_lines(answer: dict[str, Any], paint: Paint, width: int) -> list[str]:
         times = f"{show_duration(one['before'])} → {show_duration(one['after'])}"
         text = f"  ! {one['stage']}/{one['step']} has become slower: {times} (medians of the first and the second half)"
         lines.append(paint(text, "yellow"))
+    for one in answer.get("growing") or ():
+        text = f"  ↗ {_path(one)} grows by {show_duration(one['per_week'])} a week, now {show_duration(one['level'])}"
+        lines.append(paint(text, "dim"))
+    lines += [paint(f"  ! {one['text']}", "yellow bold") for one in answer.get("forecasts") or ()]
     return [*lines, *_dora(answer)]
 
 
 def _names(one: dict[str, Any]) -> tuple[str, str]:
     return ("" if one["step"] else str(one["stage"])), str(one["step"])
+
+
+def _path(one: dict[str, Any]) -> str:
+    return f"{one['stage']}/{one['step']}" if one["step"] else str(one["stage"])
 
 
 def _row(stage: str, step: str, spread: dict[str, Any], style: str) -> tuple[Cell, ...]:

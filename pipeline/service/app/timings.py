@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipeline.config.models import Config
+from pipeline.deploy.explaining import foretold
+from pipeline.domain.measuring import trends
 from pipeline.domain.measuring.timings import Timings, timings
+from pipeline.domain.measuring.trends import Forecast
 from pipeline.domain.run import Run
 from pipeline.lib import codec
 from pipeline.store import Store
@@ -24,13 +27,27 @@ def shown(store: Store, config: Config, pipeline: str, since: float, now: float)
     known = config.pipelines.get(pipeline)
     stages = known.stages if known else found[0].stages if found else ("",)
     result = timings(found, budget, stages[-1], since, now)
+    watched = trends.watched(found, stages)
     return {
         "pipeline": pipeline,
         "since": since,
         "runs": len(found),
         "budget": budget.deploy,
         **_plain(result, stages),
+        "growing": [codec.plain(one) for one in trends.growing(watched)],
+        "forecasts": [forecast(one, now) for one in trends.forecasts(watched, budget, now)],
     }
+
+
+def forecast(one: Forecast, now: float) -> dict[str, Any]:
+    """``{"budget", "limit", "level", "per_week", "at", "runs", "stage", "step", "step_per_week", "text"}``"""
+    return {**codec.plain(one), "text": trends.text(one, now)}
+
+
+def forecasts(store: Store, config: Config, pipeline: str, now: float) -> list[dict[str, Any]]:
+    """Those that its last run left, as far as they still hold."""
+    budget = config.budget_of(pipeline) if pipeline in config.pipelines else config.budget
+    return [forecast(one, now) for one in foretold.standing(store, pipeline, budget, now)]
 
 
 def _plain(result: Timings, stages: tuple[str, ...]) -> dict[str, Any]:

@@ -47,6 +47,7 @@ def test_valid_receiver_urls_are_accepted(url: str) -> None:
             "bake",
             "worse",
             "restarted",
+            "slowing",
         ),
     )
     assert "s3cr3t" not in repr(config)
