@@ -176,6 +176,9 @@ def _below(entry: dict[str, Any], paint: Paint) -> list[str]:
         lines += _health(name, environment, paint) + _worse(name, environment, paint)
         if environment.get("problem"):
             lines.append(paint(f"  ✗ {where}: {environment['problem']}", "red"))
+        for one in environment.get("unfinished") or ():
+            text = f"  ✗ {where}: {one['text']}"
+            lines.append(paint(text, "red") + "  → " + paint(f"`{one['command']}`", "bold"))
         for one in environment.get("accessories") or ():
             if one.get("problem"):
                 text = f"  ✗ {where}: accessory {one['name']}: {one['problem']}"

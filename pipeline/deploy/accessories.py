@@ -12,6 +12,7 @@ from pipeline.config.models import Config, Rendered
 from pipeline.config.workload.accessory import Accessory
 from pipeline.config.workload.references import HOST, PORT, Reference, fill, referring
 from pipeline.deploy.data.accessory_users import FILE, used_by, users
+from pipeline.deploy.data.unfinished import refuse
 from pipeline.deploy.heartbeat import HeldLease, holding
 from pipeline.deploy.services import Services
 from pipeline.domain import accessories
@@ -62,6 +63,7 @@ class AccessoryCare:
         for name in used(config):
             names = [host for host, use in config.uses.items() if use.accessory == name]
             with self.lease(f"{name}/{ref.environment}", watch) as lease:
+                refuse(self._store, [AccessoryRef(name, ref.environment).volume], AccessoryFailed)
                 record = self._attached(name, ref, names, self._store.accessories.get(name, ref.environment))
                 if record.stopped:
                     raise _stopped(record)
@@ -268,10 +270,12 @@ class AccessoryCare:
         return replace(record, config=new, secrets=versions)
 
     def keep(self, record: AccessoryRecord, lease: HeldLease, watch: Watch) -> bool:
-        """For the keeper: starts what should run and does not; True if it did anything."""
+        """For the keeper: starts what should run and does not; True if it did anything. Raises AccessoryFailed if it
+        does not have all its data yet."""
         spec = self.spec(record)
         if record.stopped or not spec.attached:
             return False
+        refuse(self._store, [record.ref.volume], AccessoryFailed)
         return lease.fenced(self._engines.of(record.engine)).accessories.keep_accessory(spec, watch)
 
     def spec(self, record: AccessoryRecord) -> AccessorySpec:

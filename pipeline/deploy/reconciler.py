@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 
 from pipeline.deploy.data.access import backup_lease
+from pipeline.deploy.data.unfinished import refuse
 from pipeline.deploy.heartbeat import fenced
 from pipeline.deploy.services import Services
 from pipeline.deploy.slot import failed_slot, processes
@@ -20,6 +22,7 @@ from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.environment import SLOTS, Environment, Slot, SlotState, other
 from pipeline.domain.run import State
 from pipeline.domain.slots import expired, mark_of, slot_ref
+from pipeline.domain.volumes import volumes_of
 from pipeline.errors import LeaseLost, NotFound, PushliveError
 from pipeline.ports.adapters import Adapters
 from pipeline.ports.clock import Deadline
@@ -139,6 +142,7 @@ class Reconciler:
             )
 
     def _restore(self, spec: SlotSpec) -> bool:
+        refuse(self._store, volumes_of(spec))
         end_other(self._engine, spec, self._must_be_alone(other(spec.ref.slot)))
         try:
             acted = self._engine.drift.restore(spec)
@@ -152,7 +156,13 @@ class Reconciler:
     def _processes(self) -> Iterator[Difference]:
         """They run in the slot that serves, and nowhere else."""
         for one in processes.drift(self._engine, self._environment, self.active_spec()):
-            yield Difference(one.found, one.repaired, one.repair)
+            yield Difference(one.found, one.repaired, partial(self._with_files, one.repair))
+
+    def _with_files(self, start: Callable[[], bool | None]) -> bool | None:
+        """Unless a volume of what serves waits for its files."""
+        if spec := self.active_spec():
+            refuse(self._store, volumes_of(spec))
+        return start()
 
     # ── the other slot ───────────────────────────────────────────────────────
 
@@ -176,6 +186,7 @@ class Reconciler:
 
     def _restore_or_clear(self, spec: SlotSpec) -> bool:
         try:
+            refuse(self._store, volumes_of(spec))
             return self._engine.drift.restore(spec)
         except PushliveError:
             self._clear(spec.ref.slot)  # a revert starts the release again, or reports that its image is gone

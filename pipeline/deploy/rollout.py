@@ -17,6 +17,7 @@ from pipeline.config.workload.bake import Bake
 from pipeline.config.workload.judge import Judge
 from pipeline.deploy import accessories, last_lines
 from pipeline.deploy.accessories import AccessoryCare
+from pipeline.deploy.data.unfinished import refuse
 from pipeline.deploy.environment_record import EnvironmentRecord, MayEnter
 from pipeline.deploy.run_context import RunContext
 from pipeline.deploy.slot import failed_slot
@@ -33,6 +34,7 @@ from pipeline.domain.environment import Environment, Slot, SlotState, other
 from pipeline.domain.going_back import release_commands
 from pipeline.domain.release import Release
 from pipeline.domain.run import Check, Ending, Kind, Run
+from pipeline.domain.volumes import volumes_of
 from pipeline.errors import (
     AccessoryFailed,
     AppFailed,
@@ -108,6 +110,7 @@ class Rollout:
         """Raises what stopped it. What it started is then in the record, and the keeper keeps or clears it.
         ``may_enter``: whether the run may still enter; ``ending_of``: how an error ends the run."""
         try:
+            self._refuse_unfinished()
             self._acting().slots.prepare(self._spec.ref, self._spec.hosts, routes=self._spec.web)
             environment, back = self._record.read(), self._context.run.back
             starts = environment.serving != self._release.number
@@ -192,10 +195,17 @@ class Rollout:
         self._context.redact_also([login.password] if login else [])
         return login
 
+    def _refuse_unfinished(self) -> None:
+        """A volume that waits for its files would be empty for the release, and no one would know. What serves already
+        is left as it is."""
+        if self._record.read().serving != self._release.number:
+            refuse(self._context.store, volumes_of(self._spec))
+
     def _start(self) -> None:
         margin = self._config.engine.kind.start_margin
         advice = "Raise `service.ready` in pipelines.yaml if the application needs longer to start."
         with self._context.step(self._name, "start", self._config.service.ready + margin, advice) as step:
+            self._refuse_unfinished()
             self._in_turn.begin(self._spec, step.watch)
             self._spec, warm = self._slot_start.go(self._spec, step.watch)
             if self._spec.web:

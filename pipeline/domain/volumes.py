@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pipeline.config.workload.backup import Backup
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.lib import codec
-from pipeline.lib.units import show_age
+from pipeline.lib.units import show_age, show_time
 
 OwnerKind = Literal["pipeline", "accessory"]
 SHORTEST, LONGEST = 60.0, 3600.0  # seconds until a failed one is tried again
@@ -52,6 +52,54 @@ def volumes_of(spec: SlotSpec) -> tuple[VolumeRef, ...]:
     return tuple(
         VolumeRef(spec.ref.pipeline, spec.ref.environment, name) for name in spec.config.service.volumes
     )
+
+
+@dataclass(frozen=True)
+class UnfinishedCopy:
+    """The volume ``ref`` was to get all files of another one, or of a backup, and no process has said that it has them.
+
+    ``act``: what was asked, such as "volume mv"; ``command``: what repeats it; ``since``: when it began, in seconds;
+    ``source``: the name of the volume, or the accessory, whose data it gets, "" for a backup; ``failed``: why that
+    failed, "" if it is at work or its process died; ``copied``: all files are there, only the source is still to be
+    removed; ``whole``: the volume has all its files from before or all of the new ones, whatever happened, so that it
+    may be used; ``told``: receivers were.
+    """
+
+    ref: VolumeRef
+    act: str
+    command: str
+    since: float
+    source: str = ""
+    failed: str = ""
+    copied: bool = False
+    whole: bool = False
+    told: bool = False
+
+    def text(self, *, at_work: bool = False) -> str:
+        """What happened, without a full stop. ``at_work``: it goes on."""
+        how = f"failed: {self.failed.rstrip('.')}" if self.failed else "was broken off"
+        return (
+            f"{self._state}: `{self.act}`, begun {show_time(self.since)}, {'is at work' if at_work else how}"
+        )
+
+    @property
+    def _state(self) -> str:
+        if self.copied:
+            return f"{self.ref} has all data of {self.source}, which is still there"
+        if self.whole:
+            return f"{self.ref} has all its files of before, or all of the backup"
+        return f"{self.ref} does not have all data of {self.source or 'the backup'} yet"
+
+    @property
+    def advice(self) -> str:
+        """What to do next."""
+        if self.source:
+            without = f"`pushlive volume rm {self.ref}`; {self.source} keeps them"
+            return f"`{self.command}` goes on with it. To begin without these data: {without}."
+        if self.ref.kind == "accessory":
+            start = f"pushlive accessory start {self.ref.owner} {self.ref.environment} --as-it-is"
+            return f"`{self.command}` does it again. To go on with the data that are there: `{start}`."
+        return f"`{self.command}` does it again. To do without these files: `pushlive volume rm {self.ref}`."
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ from pipeline.maintenance.watching.taking_back import TakeBack
 from pipeline.maintenance.workload.accessories import KeepAccessories
 from pipeline.maintenance.workload.backups import MakeBackups
 from pipeline.maintenance.workload.processes import WatchProcesses
+from pipeline.maintenance.workload.unfinished import UnfinishedVolumes
 from pipeline.maintenance.workload.volumes import VolumeSizes
 from pipeline.ports.adapters import Adapters
 from pipeline.ports.repositories import Repositories
@@ -96,6 +97,7 @@ class Jobs:
         self.acting = Acting(services, adapters, self.damage, take_back)
         self.revive = Revive(services, adapters, self.damage)
         self.backups = MakeBackups(services, adapters)
+        self.unfinished = UnfinishedVolumes(services, adapters)
         self.volume_sizes = VolumeSizes(store, adapters.engines, clock.now)
         self.missing_images = MissingImages(store, builder, clock, settings.instance, self.damage)
         self.logs = KeepLogs(store, settings, clock, self.damage)
@@ -122,6 +124,7 @@ class Jobs:
                     self.bake_evidence,
                     self.missing_images,
                     self.backups,
+                    self.unfinished,
                     self.demands,
                 ),
             ),

@@ -16,7 +16,7 @@ from pipeline.domain.cron.records import CronEntry
 from pipeline.domain.environment import Bake, Down, Environment, Trial, WorseOutcome
 from pipeline.domain.outages import what_next
 from pipeline.domain.run import Kind, Outcome, Run
-from pipeline.domain.volumes import VolumeRef
+from pipeline.domain.volumes import UnfinishedCopy, VolumeRef
 from pipeline.domain.watching import trials
 from pipeline.errors import ConfigError, single_stops
 from pipeline.lib import codec
@@ -216,6 +216,18 @@ def backup(tx: Transaction, ref: VolumeRef, pipelines: Iterable[str], at: float,
         name = f"{ref}/backup/{pipeline}/{_stamp(at)}"
         notice = Notice(name, "backup", at, "", pipeline)
         whole = _with(notice, text=f"{what}: {text}. {see}", environment=ref.environment, reason=text)
+        _queue(tx, config, whole)
+
+
+def unfinished(tx: Transaction, one: UnfinishedCopy, pipelines: Iterable[str], at: float) -> None:
+    """Queues the notification that the copy of a volume was broken off, for the receivers of those pipelines."""
+    config = _parsed(tx.config(tx.fact(CURRENT)))
+    for pipeline in pipelines:
+        name = f"{one.ref}/unfinished/{pipeline}/{_stamp(one.since)}"
+        notice = Notice(name, "backup", at, "", pipeline)
+        whole = _with(
+            notice, text=f"{one.text()}. {one.advice}", environment=one.ref.environment, reason=one.text()
+        )
         _queue(tx, config, whole)
 
 

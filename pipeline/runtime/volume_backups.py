@@ -11,12 +11,11 @@ from pipeline.deploy.data.accessory_restore import AccessoryRestore
 from pipeline.deploy.data.backup_places import named
 from pipeline.deploy.data.backups import BackupWork
 from pipeline.deploy.data.kept import FOLDER, chunks
-from pipeline.deploy.data.volumes import TRANSFER, VolumeWork
+from pipeline.deploy.data.volumes import VolumeWork
 from pipeline.domain import audit_chain
 from pipeline.domain.volumes import VolumeRef
 from pipeline.errors import PushliveError, StoreUnavailable
 from pipeline.ports.adapters import Adapters
-from pipeline.ports.clock import Deadline
 from pipeline.runtime import bootstrap
 
 BY = "restore"
@@ -77,7 +76,8 @@ def _restored(
     if ref.kind == "accessory":
         again = f"`pushlive accessory restore {ref.owner} {ref.environment} --kept {newest.file}`"
     try:
-        if ref in _there(volumes):
+        left = volumes.unfinished.of(ref)  # of an earlier attempt that was broken off
+        if ref in _there(volumes) and (left is None or left.source):
             return (
                 f"{named(ref)} is there and stays as it is; {again} replaces its data, once the service runs"
             )
@@ -92,8 +92,7 @@ def _restored(
                 )
                 accessories.restore(ref, pieces, newest.size, lambda: entry)
             else:
-                watch = Deadline(adapters.clock, TRANSFER, f"Writing the volume {ref}")
-                adapters.engines.of(volumes.place_of(ref)).volumes.import_volume(ref, pieces, watch)
+                volumes.restore_missing(ref, pieces)
     except StoreUnavailable:
         raise
     except PushliveError as error:

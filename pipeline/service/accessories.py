@@ -9,13 +9,15 @@ from pipeline.config.diff import accessory_differences
 from pipeline.config.workload.accessory import Accessory
 from pipeline.config.workload.accessory_rules import pairs
 from pipeline.deploy.data.accessory_users import FILE
+from pipeline.deploy.data.unfinished import refusal
 from pipeline.domain import audit_chain
-from pipeline.domain.accessories import AccessoryRecord
+from pipeline.domain.accessories import AccessoryRecord, AccessoryRef
 from pipeline.domain.audit_chain import Who
 from pipeline.errors import PushliveError, RequestError, StoreUnavailable
 from pipeline.ports.clock import Deadline
 from pipeline.service.app.accessory_acts import LIMIT, insist_on_volume, refuse_half_upgraded
 from pipeline.service.app.accessory_upgrades import AccessoryUpgrades
+from pipeline.service.app.unfinished import text_of
 
 
 class Accessories(AccessoryUpgrades):
@@ -23,9 +25,9 @@ class Accessories(AccessoryUpgrades):
 
     def overview(self) -> list[dict[str, Any]]:
         """Every accessory of every environment that is configured or there: ``{"name", "environment", "state", "why",
-        "image", "volume", "used_by", "changes", "left"}``. ``state``: ready · not ready · stopped · missing · unknown;
-        ``why``: not ready; ``changes``: what `apply` would change, in words; ``left``: why it is no longer needed, ""
-        if it is."""
+        "image", "volume", "used_by", "changes", "left", "unfinished"}``. ``state``: ready · not ready · stopped ·
+        missing · unknown; ``why``: not ready; ``changes``: what `apply` would change, in words; ``left``: why it is no
+        longer needed, "" if it is; ``unfinished``: that it does not have all its data yet, "" if it has."""
         config, found = self._config(), {one.id: one for one in self._store.accessories.all()}
         damaged = self._store.accessories.damaged()
         names = {*(f"{name}/{environment}" for name, environment in pairs(config)), *found, *damaged}
@@ -55,6 +57,7 @@ class Accessories(AccessoryUpgrades):
             "used_by": sorted(record.attached.keys() & users.keys()) if record else [],
             "changes": changes,
             "left": _left(users) if record else "",
+            "unfinished": text_of(self._store, AccessoryRef(name, environment).volume),
         }
 
     def _state(self, record: AccessoryRecord | None) -> tuple[str, str]:
@@ -72,13 +75,19 @@ class Accessories(AccessoryUpgrades):
 
     # ── acts ─────────────────────────────────────────────────────────────────
 
-    def start(self, name: str, by: Who, *, environment: str) -> tuple[str, ...]:
-        """Makes it if there is none, starts it, and waits until it is ready."""
+    def start(self, name: str, by: Who, *, environment: str, as_it_is: bool = False) -> tuple[str, ...]:
+        """Makes it if there is none, starts it, and waits until it is ready. ``as_it_is``: also with data of which a
+        restore was broken off. Raises RequestError without it."""
         self.insist_on_store()
         watch = Deadline(self._clock, LIMIT, "starting the accessory")
         with self._care.lease(f"{name}/{environment}", watch) as lease:
+            ref = AccessoryRef(name, environment)
+            if as_it_is and (left := self._unfinished.of(ref.volume)) and not left.source:
+                self._unfinished.end(left.ref)
+            self._refuse_unfinished(ref)
             record = replace(self._care.configured(name, environment), stopped="")
-            self._store.accessories.put(record, lease, self._entry_of(by, "start", record))
+            detail = "as it is" if as_it_is else ""
+            self._store.accessories.put(record, lease, self._entry_of(by, "start", record, detail))
             self._of(record, lease).keep_accessory(self._care.spec(record), watch)
         self._move_entries()
         self._care.await_ready(record, watch)
@@ -103,6 +112,7 @@ class Accessories(AccessoryUpgrades):
         watch = Deadline(self._clock, LIMIT, "restarting the accessory")
         with self._care.lease(f"{name}/{environment}", watch) as lease:
             record = replace(self._known_record(name, environment), stopped="")
+            self._refuse_unfinished(record.ref)
             self._store.accessories.put(record, lease, self._entry_of(by, "restart", record))
             self._of(record, lease).restart_accessory(self._care.spec(record), watch)
         self._move_entries()
@@ -117,6 +127,7 @@ class Accessories(AccessoryUpgrades):
         with self._care.lease(f"{name}/{environment}", watch) as lease:
             before = self._known_record(name, environment)
             refuse_half_upgraded(before)
+            self._refuse_unfinished(before.ref)
             record = self._care.renewed(before)
             changes = accessory_differences(before.config, record.config)
             insist_on_volume(before, record)
@@ -135,6 +146,8 @@ class Accessories(AccessoryUpgrades):
         watch = Deadline(self._clock, LIMIT, "removing the accessory")
         with self._care.lease(f"{name}/{environment}", watch) as lease:
             record = self._known_record(name, environment)
+            if waits := self._unfinished.to_be_copied(str(record.ref.volume)):
+                raise refusal(self._store, waits, RequestError)
             if users := self._care.users(record):
                 raise _in_use(record, users)
             self._of(record, lease).remove_accessory(record.ref)

@@ -26,7 +26,7 @@ from pipeline.notify.delivery import outages
 from pipeline.ports.clock import Clock
 from pipeline.runlog import file
 from pipeline.service import views
-from pipeline.service.app import timings
+from pipeline.service.app import timings, unfinished
 from pipeline.service.app.volume_sizes import data_left
 from pipeline.service.operations import Operations
 from pipeline.service.scheduled import scheduled
@@ -60,6 +60,9 @@ class Queries:
             lines = changes.setdefault(name, {})
             lines[environment] = (*lines.get(environment, ()), text)
         for name, environment, text in accessories.planned(self._store, new):
+            lines = changes.setdefault(name, {})
+            lines[environment] = (*lines.get(environment, ()), text)
+        for name, environment, text in unfinished.planned(self._store, new):
             lines = changes.setdefault(name, {})
             lines[environment] = (*lines.get(environment, ()), text)
         changes = {name: found for name, found in changes.items() if found}

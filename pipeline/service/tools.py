@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.deploy.data.access import VolumeAccess
 from pipeline.deploy.data.accessory_users import users
+from pipeline.deploy.data.unfinished import refuse
 from pipeline.deploy.services import Services
 from pipeline.deploy.slot.serving import spec_in
 from pipeline.deploy.tools.output import FollowedOutput, Wish
@@ -207,6 +208,7 @@ class Tools(Audited):
                 "schedule.",
                 advice=f"`pushlive cron {pipeline} --env {name}` shows when the next run is due.",
             )
+        refuse(self._store, volumes_of(found), RequestError)
         lease = take(self._store, self._clock, f"{pipeline}/{name}")
         # Only now: a run that had the lease until a moment ago may have switched.
         spec = self._serving_spec(pipeline, name)
@@ -246,6 +248,7 @@ class Tools(Audited):
         watch = Deadline(self._clock, START, "Starting the command")
         access = VolumeAccess(self._store, self._clock)
         with access.starting(f"{ref.pipeline}/{ref.environment}", uses=bool(volumes_of(spec))):
+            refuse(self._store, volumes_of(spec), RequestError)
             start = partial(one.terminals.run_session, spec, one.wanted, watch)
             return begin(start, one.mask, terminal=asked.terminal)
 

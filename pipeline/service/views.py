@@ -24,7 +24,7 @@ from pipeline.domain.run import Run, State
 from pipeline.errors import ConfigError, DamagedRecord, NotFound
 from pipeline.lib import codec
 from pipeline.service import answers, bakes, health
-from pipeline.service.app import backed_up, timings, volume_sizes
+from pipeline.service.app import backed_up, timings, unfinished, volume_sizes
 from pipeline.service.health import beside
 from pipeline.service.promotion import approvals, frozen
 from pipeline.service.scheduled import scheduled
@@ -327,6 +327,7 @@ class Views:
             "cron": scheduled(self._store, record, release, self._now, entries=1),
             "volumes": volume_sizes.shown(self._store, pipeline, name, release),
             "backups": backed_up.shown(self._store, self._config, pipeline, name, self._now),
+            "unfinished": unfinished.shown(self._store, self._config, pipeline, name),
             "problem": self._store.facts.get(f"problem:{pipeline}/{name}"),
             "accessories": [
                 {"name": one.name, "problem": self._accessory_problem(one)}

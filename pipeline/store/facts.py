@@ -25,7 +25,7 @@ class Facts:
         with translate():
             self._client.set(self._records.key("fact", name), value)
 
-    def replace(self, name: str, change: Callable[[str], str], entry: Entry) -> None:
+    def replace(self, name: str, change: Callable[[str], str], entry: Entry | None = None) -> None:
         """Sets a fact to what ``change`` makes of its text, and records the entry in the audit log, both or neither.
         Raises what ``change`` raises."""
         key = self._records.key("fact", name)
@@ -36,7 +36,8 @@ class Facts:
                     value = change(self._records.fact(pipe, name))
                     pipe.multi()
                     pipe.set(key, value)
-                    self._audit.queue(pipe, entry)
+                    if entry:
+                        self._audit.queue(pipe, entry)
                     pipe.execute()
                     return
                 except redis.WatchError:

@@ -105,6 +105,11 @@ class Transaction:
         """A fact's text, "" if it is not set."""
         return self._records.fact(self._pipe, name)
 
+    def shared_fact(self, name: str) -> str:
+        """The same for one that is written without this pipeline as well: the transaction begins again if it was."""
+        self._pipe.watch(self._records.key("fact", name))
+        return self.fact(name)
+
     # ── writing ──────────────────────────────────────────────────────────────
 
     def next_run(self) -> int:

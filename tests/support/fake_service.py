@@ -501,13 +501,15 @@ class FakeAccessories:
 
     def overview(self, of: str = "") -> list[dict[str, Any]]:
         one = {"name": "shop-db", "environment": "live", "state": "ready", "why": "", "image": "postgres:15"}
-        return [{**one, "volume": "/data", "used_by": ["shop"], "changes": []}]
+        return [{**one, "volume": "/data", "used_by": ["shop"], "changes": [], "unfinished": ""}]
 
     def last_output(self, name: str, *, environment: str, lines: int = 200) -> tuple[str, ...]:
         return (f"{name}/{environment} is ready to accept connections",)[:lines]
 
-    def start(self, name: str, by: Who, *, environment: str) -> tuple[str, ...]:
-        return self._acted("accessory start", name, by, environment)
+    def start(self, name: str, by: Who, *, environment: str, as_it_is: bool = False) -> tuple[str, ...]:
+        return self._acted(
+            "accessory start", name, by, f"{environment} as it is" if as_it_is else environment
+        )
 
     def stop(self, name: str, by: Who, *, environment: str) -> tuple[str, ...]:
         return self._acted("accessory stop", name, by, environment)

@@ -28,9 +28,8 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
     @api.post("/api/accessories/<name>/<environment>/<any(start, stop, restart, apply):act>")
     def accessory(name: str, environment: str, act: str) -> ResponseReturnValue:
         by = bearer(web, "maintainer")
-        if request.data:
-            fields({})
-        return messages(getattr(web.service.accessories, act)(name, by, environment=environment))
+        given = fields({"as_it_is": bool} if act == "start" else {}) if request.data else {}
+        return messages(getattr(web.service.accessories, act)(name, by, environment=environment, **given))
 
     @api.post("/api/accessories/<name>/<environment>/move")
     def move_accessory(name: str, environment: str) -> ResponseReturnValue:

@@ -48,8 +48,10 @@ class FakeVolumes(EngineState):
         self, ref: VolumeRef, tar: Iterable[bytes], watch: Watch, end: Callable[[], None] = lambda: None
     ) -> None:
         with self.call("import_volume", ref, watch=watch):
+            self.stored.setdefault(ref, EMPTY)
             given = b"".join(whole(tar))
-            end()
+            with self.call("importing", ref):
+                end()
             watch.check()
             self._refuse_running(ref)
             self.stored[ref] = given
@@ -68,7 +70,8 @@ class FakeVolumes(EngineState):
             there = self.stored.setdefault(target, EMPTY)
             if there not in (EMPTY, self.stored[source]):
                 raise RequestError(f"The volume {target} has files of its own.")
-            end()
+            with self.call("copying", target):  # it is there, and has nothing yet
+                end()
             watch.check()
             for ref in (source, target):
                 self._refuse_running(ref)

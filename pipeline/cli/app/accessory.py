@@ -56,6 +56,8 @@ def _status(context: Context) -> int:
         name = f"{one['name']}/{one['environment']}"
         if one["why"]:
             context.terminal.data(paint(f"  {name}: {one['why']}", "yellow"))
+        if one.get("unfinished"):
+            context.terminal.data(paint(f"  {name}: {one['unfinished']}", "red"))
         for line in one["changes"]:
             context.terminal.data(paint(f"  {name}: {line}", "yellow"))
         if one.get("left"):
@@ -79,9 +81,20 @@ def _row(one: dict[str, Any]) -> list[Any]:
     ]
 
 
-@command("start one and wait until it is ready; makes it if there is none", *NAMED, JSON)
+@command(
+    "start one and wait until it is ready; makes it if there is none",
+    *NAMED,
+    argument(
+        "--as-it-is",
+        action="store_true",
+        help="also with the data that a restore left when it was broken off",
+    ),
+    JSON,
+)
 def _start(context: Context) -> int:
-    return context.tell(context.ask("POST", _path(context, "start")))
+    path = _path(context, "start")
+    body = {"as_it_is": True} if context.args.as_it_is else None
+    return context.tell(context.ask("POST", path, body))
 
 
 @command("stop one until it is started again; its data stay", *NAMED, JSON)

@@ -68,6 +68,7 @@ def _list(context: Context) -> int:
 def _row(one: dict[str, Any]) -> list[Any]:
     size = "" if one["size"] is None else show_size(int(one["size"]))
     left = f"left behind: {one['left']}" if one["left"] else ""
+    left = str(one.get("unfinished") or left)
     name = f"{one['owner']}/{one['environment']}/{one['name']}"
     return [(name, "bold"), size, ", ".join(one["users"]) or "nothing", (left, "yellow")]
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pipeline.config.workload.processes import Process
 from pipeline.deploy.cron import history
 from pipeline.deploy.data.access import InUse, VolumeAccess
+from pipeline.deploy.data.unfinished import refuse
 from pipeline.deploy.services import Services
 from pipeline.deploy.slot.serving import spec_in
 from pipeline.domain.cron.due import GRACE, decide
@@ -143,6 +144,7 @@ class CronRuns:
         try:
             watch = Deadline(self._clock, START_WITHIN, "Starting a run of cron")
             with self._access.starting(self._environment.id, uses=bool(volumes_of(spec)), waits=0.0):
+                refuse(self._store, volumes_of(spec))
                 self._engine.scheduled.start_job(spec, _job(name, run), process.command, watch)
         except StoreUnavailable:
             raise

@@ -41,7 +41,8 @@ def _readers(ref: VolumeRef) -> tuple[str, ...]:
     return tuple(f"reading:{ref}:{number}" for number in range(READERS))
 
 
-def _replacing(ref: VolumeRef) -> str:
+def replacing_lease(ref: VolumeRef) -> str:
+    """The name of the lease under which the files of a volume are replaced."""
     return f"replacing:{ref}"
 
 
@@ -79,7 +80,7 @@ class VolumeAccess:
         if lease is None:
             raise InUse(f"{READERS} backups of {ref} run already.", advice="Try again once one has ended.")
         with holding(self._store, lease) as held:
-            if not self._store.leases.free(_replacing(ref)):
+            if not self._store.leases.free(replacing_lease(ref)):
                 raise InUse(f"The files of {ref} are being replaced.", advice="Try again in a moment.")
             yield held
 
@@ -90,7 +91,7 @@ class VolumeAccess:
         with ExitStack() as stack:
             for ref in sorted(refs):
                 said = f"The files of {ref} are being replaced by another command."
-                stack.enter_context(self._under(_replacing(ref), said))
+                stack.enter_context(self._under(replacing_lease(ref), said))
                 self._refuse_while_read(ref)
             yield
 

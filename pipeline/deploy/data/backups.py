@@ -14,6 +14,7 @@ from functools import partial
 from pipeline.config.workload.backup import AccessoryBackup, Backup
 from pipeline.deploy.data.access import VolumeAccess
 from pipeline.deploy.data.backup_places import BackupPlaces, fact_of
+from pipeline.deploy.data.unfinished import refuse
 from pipeline.deploy.data.volumes import TRANSFER, VolumeWork
 from pipeline.deploy.heartbeat import HeldLease, holding
 from pipeline.deploy.services import Services
@@ -132,6 +133,7 @@ class BackupWork(BackupPlaces):
     def _dump(self, ref: VolumeRef, pieces: Generator[bytes]) -> Generator[bytes]:
         """While it runs, no command stops the accessory for its files."""
         with self._access.reading(ref), closing(pieces):
+            refuse(self._store, [ref], RequestError)
             yield from pieces
 
     def _send(self, ref: VolumeRef, made: KeptBackup, said: Backup, held: HeldLease) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from pipeline.deploy.data.renamed_backups import RenamedBackups
+from pipeline.deploy.data.unfinished import refusal
 from pipeline.deploy.data.volumes import TRANSFER, VolumeWork
 from pipeline.deploy.heartbeat import HeldLease, fenced
 from pipeline.deploy.tools.telling import Tell
-from pipeline.domain.volumes import VolumeRef
+from pipeline.domain.volumes import UnfinishedCopy, VolumeRef
 from pipeline.errors import RequestError
 from pipeline.ports.clock import Deadline
 from pipeline.ports.engine import Engine
@@ -16,7 +17,8 @@ from pipeline.ports.engine import Engine
 
 class VolumeMoves(VolumeWork):
     """No engine renames a volume: its files are copied and compared, and only then the old one is removed. Killed
-    anywhere, the files are whole under one of the names, or under both, and the same move goes on from there."""
+    anywhere, the files are whole under one of the names, or under both, and the same move goes on from there. Until it
+    has, nothing starts with the new name (``data.unfinished``)."""
 
     def move(self, source: VolumeRef, target: VolumeRef, tell: Tell) -> None:
         """Gives a pipeline's volume the name ``target``. Raises as ``movable``, RequestError if the other has files of
@@ -37,19 +39,45 @@ class VolumeMoves(VolumeWork):
                 for one in held:
                     one.insist()
 
-            self.carry(fenced(engine, insist), source, target, tell)
-            insist()
-            for line in backups.follow(source, target):
-                tell(line)
-            self._remove(source)
+            with self.unfinished.during(self.moving(source, target)):
+                self.carry(fenced(engine, insist), source, target, tell)
+                insist()
+                for line in backups.follow(source, target):
+                    tell(line)
+                self.unfinished.copied(target)
+                self._remove(source)
         tell(f"Removed the volume {source}.")
+
+    def moving(self, source: VolumeRef, target: VolumeRef) -> UnfinishedCopy:
+        """The mark of a move."""
+        command = f"pushlive volume mv {source} {target} --yes {source}"
+        return UnfinishedCopy(target, "volume mv", command, self._adapters.clock.now(), str(source))
+
+    def finished(self, source: VolumeRef, target: VolumeRef) -> bool:
+        """True if a move of these died after it had removed the source; then nothing is left of it."""
+        found = self.unfinished.of(target)
+        if not found or found.source != str(source) or not self.is_moot(found):
+            return False
+        self.unfinished.end(target)
+        return True
+
+    def is_moot(self, found: UnfinishedCopy) -> bool:
+        """True if all is done, and only its mark is left. Raises what an engine does that does not answer."""
+        if not found.copied:
+            return False
+        there = {str(one.ref) for _, one in self.asked_all()}
+        return str(found.ref) in there and found.source not in there
 
     def backups(self) -> RenamedBackups:
         return RenamedBackups(self._services, self._adapters)
 
     def movable(self, source: VolumeRef, target: VolumeRef) -> Engine:
-        """The engine of both. Raises NotFound, and RequestError if something has the volume."""
+        """The engine of both. Raises NotFound, and RequestError if something has the volume, or if one of them waits
+        for other files."""
         key = self.find(source)
+        if found := self.unfinished.of(source):
+            raise refusal(self._store, found, RequestError)
+        self.unfinished.refuse_other(self.moving(source, target))
         self.refuse_elsewhere(source, target, key)
         engine = self._adapters.engines.of(key)
         self._refuse_used(engine, source)

@@ -10,10 +10,11 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from pipeline.config.models import Rendered
+from pipeline.config.models import Config, Rendered
 from pipeline.config.workload.kubernetes import ClaimOptions
 from pipeline.deploy.data.access import VolumeAccess
 from pipeline.deploy.data.engines import forget, with_data_left
+from pipeline.deploy.data.unfinished import UnfinishedCopies, refusal, refuse
 from pipeline.deploy.heartbeat import HeldLease, fenced, holding
 from pipeline.deploy.reconciler import Reconciler
 from pipeline.deploy.services import Services
@@ -21,7 +22,7 @@ from pipeline.deploy.slot import in_turn
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.environment import SLOTS, Environment, SlotState
 from pipeline.domain.slots import slot_ref
-from pipeline.domain.volumes import StoredVolume, VolumeRef, volumes_of
+from pipeline.domain.volumes import StoredVolume, UnfinishedCopy, VolumeRef, volumes_of
 from pipeline.errors import EngineFailed, NotFound, PushliveError, RequestError, StoreUnavailable, TryAgain
 from pipeline.lib.retry import poll
 from pipeline.ports.adapters import Adapters
@@ -60,6 +61,7 @@ class VolumeWork:
         self._services, self._adapters = services, adapters
         self._store, self._configurations = services.store, services.configurations
         self._access = VolumeAccess(services.store, adapters.clock)
+        self.unfinished = UnfinishedCopies(services, adapters.clock)
 
     def look(self, *, sizes: bool = False) -> StoredVolumes:
         """What every engine in use has, and those that have data of removed environments."""
@@ -73,6 +75,13 @@ class VolumeWork:
             except PushliveError as error:
                 found.unanswered[key] = error
         return found
+
+    def asked_all(self) -> list[tuple[str, StoredVolume]]:
+        """The same. Raises what an engine does that may have more."""
+        found = self.look()
+        for error in found.unanswered.values():
+            raise error
+        return found.volumes
 
     def existing(self, owner: str, environment: str, name: str) -> VolumeRef:
         """The volume of that name. Raises NotFound; if an engine did not answer that may have it, what that raised."""
@@ -94,9 +103,21 @@ class VolumeWork:
 
     def remove(self, ref: VolumeRef) -> None:
         """Raises NotFound, InUse while a backup of it runs, and RequestError if it is in use, also if nothing runs with
-        it now, as between two runs by a schedule."""
+        it now, as between two runs by a schedule, or if another one has not all of its files yet. A copy to it that was
+        broken off is given up."""
         with self._access.replacing(ref):
+            if waits := self.unfinished.to_be_copied(str(ref)):
+                raise refusal(self._store, waits, RequestError)
             self._remove(ref)
+            self.unfinished.end(ref)
+
+    def give_up(self, ref: VolumeRef) -> bool:
+        """The same for one that a copy was to make and has not; False if there is no such copy."""
+        if not self.unfinished.of(ref):
+            return False
+        with self._access.replacing(ref):
+            self.unfinished.end(ref)
+        return True
 
     def _remove(self, ref: VolumeRef) -> None:
         key = self.find(ref)
@@ -112,11 +133,13 @@ class VolumeWork:
 
     def back_up(self, ref: VolumeRef) -> Generator[bytes]:
         """Its files as a tar stream, between the commands that the release which serves names for it. Close it. Raises
-        NotFound, InUse while its files are replaced, and EngineFailed if such a command fails, before it reads."""
+        NotFound, InUse while its files are replaced, RequestError if it does not have all of them yet, and EngineFailed
+        if such a command fails, before it reads."""
         engine = self._adapters.engines.of(self.find(ref))
         spec = self._serving_with(ref)
         said = spec.config.service.volumes[ref.name] if spec else None
         with self._access.reading(ref):
+            refuse(self._store, [ref], RequestError)
             try:
                 if spec and said and said.before_backup:
                     self._command(engine, spec, "before-backup", said.before_backup)
@@ -130,10 +153,12 @@ class VolumeWork:
     def restore(self, ref: VolumeRef, tar: Iterable[bytes], *, stop: bool) -> tuple[str, ...]:
         """Replaces its files; what was done. ``stop``: what runs in the environment is ended once all is unpacked, and
         started again when the files are in their place; without it, raises RequestError if a release serves there
-        that has the volume."""
+        that has the volume, and while it waits for the files of another one."""
         environment = self._environment(ref)
         engine = self._adapters.engines.of(self.place_of(ref))
         self._refuse_beside(engine, ref)
+        mark = self.restoring(engine, ref)
+        self.unfinished.refuse_other(mark)
         serving = self._serving_with(ref)
         if serving and not stop:
             raise RequestError(
@@ -144,7 +169,7 @@ class VolumeWork:
             )
         watch = Deadline(self._adapters.clock, TRANSFER, f"Writing the volume {ref}")
         said = [f"{ref} has the files of the backup."]
-        with self._access.replacing(ref), ExitStack() as stack:
+        with self._access.replacing(ref), ExitStack() as stack, self.unfinished.during(mark):
             engine.volumes.ensure_volume(ref, self._asked(ref))
             held: list[HeldLease] = []
             # From `end` on the lease is read before the files are replaced as well.
@@ -160,6 +185,20 @@ class VolumeWork:
 
             fence.volumes.import_volume(ref, tar, watch, end)
         return tuple(said)
+
+    def restore_missing(self, ref: VolumeRef, tar: Iterable[bytes]) -> None:
+        """Makes a volume that is not there with these files, while nothing runs. Raises as ``import_volume``."""
+        engine = self._adapters.engines.of(self.place_of(ref))
+        watch = Deadline(self._adapters.clock, TRANSFER, f"Writing the volume {ref}")
+        with self._access.replacing(ref), self.unfinished.during(self.restoring(engine, ref)):
+            engine.volumes.import_volume(ref, tar, watch)
+
+    def restoring(self, engine: Engine, ref: VolumeRef) -> UnfinishedCopy:
+        """The mark of a restore: until it is done, nothing starts with a volume that begins empty. The files of one
+        that is there change places at once."""
+        there = any(one.ref == ref for one in engine.volumes.volumes())
+        command = f"pushlive volume restore {ref} --from FILE"
+        return UnfinishedCopy(ref, "volume restore", command, self._adapters.clock.now(), whole=there)
 
     # ── the environment ──────────────────────────────────────────────────────
 
@@ -285,6 +324,10 @@ class VolumeWork:
             return one.kubernetes.volume if one else ASKED
         rendered = self._configured(ref)
         return rendered.service.kubernetes.claim(ref.name) if rendered else ASKED
+
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self._configurations.current()[1]
 
     def _configured(self, ref: VolumeRef) -> Rendered | None:
         _, config = self._configurations.current()

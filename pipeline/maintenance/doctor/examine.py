@@ -13,7 +13,7 @@ from pipeline.domain.environment import Environment
 from pipeline.domain.outages import process_known, process_reason, serving_health, what_next
 from pipeline.errors import PushliveError, TryAgain
 from pipeline.lib.units import show_size
-from pipeline.maintenance.doctor import accessories, backups, demands, evidence, forecasts, logs
+from pipeline.maintenance.doctor import accessories, backups, demands, evidence, forecasts, logs, volumes
 from pipeline.maintenance.doctor.check import Check, check, tried
 from pipeline.notify.delivery import display_name, outages
 from pipeline.ports.adapters import Adapters
@@ -67,6 +67,7 @@ def examine(
         return checks  # there is nothing reliable to compare with
     checks += accessories.examine(services, adapters)
     checks += backups.examine(services, adapters.clock.now())
+    checks += volumes.examine(store)
     configured = _configured(services)
     for environment in _environments(store):
         checks += _environment(environment, services, adapters)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.deploy.accessories import AccessoryCare
+from pipeline.deploy.data.unfinished import UnfinishedCopies, refusal, refuse
 from pipeline.deploy.heartbeat import HeldLease
 from pipeline.deploy.services import Services
-from pipeline.domain.accessories import AccessoryRecord
+from pipeline.domain.accessories import AccessoryRecord, AccessoryRef
 from pipeline.domain.audit_chain import Who
 from pipeline.errors import NotFound, RequestError
 from pipeline.ports.accessories import Accessories as AccessoryPort
@@ -27,6 +28,7 @@ class AccessoryActs(Audited):
         super().__init__(services, queue, clock, operations)
         self._engines = engines
         self._care = AccessoryCare(services, engines, clock)
+        self._unfinished = UnfinishedCopies(services, clock)
 
     def _of(self, record: AccessoryRecord, lease: HeldLease | None = None) -> AccessoryPort:
         """``lease``: for what changes it."""
@@ -42,6 +44,12 @@ class AccessoryActs(Audited):
                 advice="`pushlive accessory status` lists them; `pushlive accessory start NAME ENV` makes one.",
             )
         return found
+
+    def _refuse_unfinished(self, ref: AccessoryRef) -> None:
+        """Raises RequestError if it does not have all its data yet, or another one waits for them."""
+        refuse(self._store, [ref.volume], RequestError)
+        if waits := self._unfinished.to_be_copied(str(ref.volume)):
+            raise refusal(self._store, waits, RequestError)
 
     def _entry_of(self, by: Who, act: str, record: AccessoryRecord, detail: str = "") -> Any:
         text = f"{record.name} {detail}".strip()

@@ -9,11 +9,13 @@ from functools import partial
 
 from pipeline.deploy.data.access import VolumeAccess
 from pipeline.deploy.data.accessory_users import FILE
+from pipeline.deploy.data.unfinished import refuse
 from pipeline.deploy.heartbeat import HeldLease, fenced
 from pipeline.deploy.tools.telling import Tell, told
 from pipeline.domain import audit_chain
 from pipeline.domain.accessories import AccessoryRecord, AccessoryRef
 from pipeline.domain.audit_chain import Who
+from pipeline.domain.volumes import UnfinishedCopy
 from pipeline.errors import PushliveError, RequestError
 from pipeline.ports.clock import Deadline
 from pipeline.ports.engine import Engine
@@ -22,7 +24,8 @@ from pipeline.service.app.accessory_acts import LIMIT, AccessoryActs, refuse_hal
 
 class AccessoryMoves(AccessoryActs):
     """Killed anywhere, the data are whole under one of the names, or under both, and the same move goes on from there:
-    the new record is written once the copy is whole, and says what is still to be removed."""
+    the new record is written once the copy is whole, and says what is still to be removed. Until then no one makes
+    another one of the new name (``deploy.data.unfinished``)."""
 
     def move(
         self, name: str, by: Who, *, environment: str, to: str, to_environment: str = ""
@@ -38,6 +41,8 @@ class AccessoryMoves(AccessoryActs):
 
     def _refuse_move(self, old: AccessoryRecord, new: AccessoryRef) -> None:
         refuse_half_upgraded(old)
+        refuse(self._store, [old.ref.volume], RequestError)
+        self._unfinished.refuse_other(self._moving(old, new))
         users = [name for name, why in self._care.users(old).items() if why == FILE]
         if users:
             raise RequestError(
@@ -72,7 +77,9 @@ class AccessoryMoves(AccessoryActs):
             engine = fenced(self._engines.of(ref.engine), insist)
             new = self._store.accessories.get(to.name, to.environment)
             if new is None:
-                new = self._carried(old, to, by, engine, held, tell)
+                with self._unfinished.during(self._moving(old, to)):
+                    new = self._carried(old, to, by, engine, held, tell)
+            self._unfinished.end(to.volume)
             watch = Deadline(self._clock, LIMIT, "starting the accessory")
             engine.accessories.keep_accessory(self._care.spec(new), watch)
             for line in backups.follow(ref.volume, to.volume):
@@ -87,6 +94,13 @@ class AccessoryMoves(AccessoryActs):
         self._move_entries()
         self._care.await_ready(new, watch)
         tell(f"{ref.id} is {to.id} now, with its data and its secrets, and ready.")
+
+    def _moving(self, old: AccessoryRecord, to: AccessoryRef) -> UnfinishedCopy:
+        """The mark of a move."""
+        where = f" {to.environment}" if to.environment != old.environment else ""
+        command = f"pushlive accessory mv {old.name} {old.environment} {to.name}{where} --yes {old.id}"
+        source = str(old.ref.volume)
+        return UnfinishedCopy(to.volume, "accessory mv", command, self._clock.now(), source)
 
     def _carried(
         self,

@@ -14,6 +14,7 @@ from pipeline.deploy.heartbeat import HeldLease
 from pipeline.deploy.tools.telling import Tell, told
 from pipeline.domain.accessories import AccessoryRecord, AccessoryRef, Upgrade
 from pipeline.domain.audit_chain import Who
+from pipeline.domain.volumes import UnfinishedCopy
 from pipeline.errors import NotFound, PushliveError, RequestError
 from pipeline.ports.clock import Deadline
 from pipeline.ports.engine import Engine
@@ -58,6 +59,7 @@ class AccessoryUpgrades(AccessoryMoves):
         watch = Deadline(self._clock, LIMIT, "upgrading the accessory")
         with self._care.lease(ref.id, watch) as lease, self._alone(ref):
             record = self._known_record(ref.name, ref.environment)
+            self._refuse_unfinished(ref)
             changes = self._changes(record)
             tell(f"{ref.id}: {'; '.join(changes)}")
             engine = lease.fenced(self._engines.of(ref.engine))
@@ -137,14 +139,13 @@ class AccessoryUpgrades(AccessoryMoves):
             changes = accessory_differences(record.config, before.config)
             tell(f"{ref.id}: {'; '.join(changes) or 'it is taken back'}")
             engine.accessories.provide_accessory(self._care.spec(old), watch)
-            if record.config.volume and (before.done or self._has_run(record, engine)):
-                tell(f"{ref.id} is stopped while it gets the data of before.")
-                engine.accessories.halt_accessory(ref)
-                limit = Deadline(self._clock, TRANSFER, f"Copying the data of {ref.id}")
-                with closing(engine.volumes.export_volume(ref.before_upgrade, limit)) as pieces:
-                    engine.volumes.import_volume(ref.volume, pieces, limit)
             entry = self._entry_of(by, "upgrade", old, "back")
-            self._store.accessories.put(old, lease, entry)
+            if record.config.volume and (before.done or self._has_run(record, engine)):
+                self._put_data_back(ref, engine, tell)
+                self._store.accessories.put(old, lease, entry)
+                self._unfinished.end(ref.volume)
+            else:
+                self._store.accessories.put(old, lease, entry)
             watch = Deadline(self._clock, LIMIT, "taking the accessory back")
             engine.accessories.replace_accessory(self._care.spec(old), watch)
             self._care.await_ready(old, watch)
@@ -152,6 +153,22 @@ class AccessoryUpgrades(AccessoryMoves):
             engine.volumes.remove_volume(ref.before_upgrade)
         self._move_entries()
         tell(f"{ref.id} is as it was before its upgrade, and ready. pipelines.yaml still says otherwise.")
+
+    def _put_data_back(self, ref: AccessoryRef, engine: Engine, tell: Tell) -> None:
+        """Leaves its mark: until the record says so as well, nothing starts it as it is now with the data of
+        before."""
+        command = f"pushlive accessory upgrade {ref.name} {ref.environment} --back --yes {ref.id}"
+        act = "accessory upgrade --back"
+        self._unfinished.begin(UnfinishedCopy(ref.volume, act, command, self._clock.now()))
+        tell(f"{ref.id} is stopped while it gets the data of before.")
+        try:
+            engine.accessories.halt_accessory(ref)
+            limit = Deadline(self._clock, TRANSFER, f"Copying the data of {ref.id}")
+            with closing(engine.volumes.export_volume(ref.before_upgrade, limit)) as pieces:
+                engine.volumes.import_volume(ref.volume, pieces, limit)
+        except PushliveError:  # it has the data of now, and goes on with them
+            self._unfinished.end(ref.volume)
+            raise
 
     def _alone(self, ref: AccessoryRef) -> AbstractContextManager[None]:
         """No backup of its data runs meanwhile: it would end with the accessory."""

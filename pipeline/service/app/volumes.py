@@ -7,10 +7,12 @@ from functools import partial
 from typing import Any
 
 from pipeline.config.workload.accessory_rules import pairs
+from pipeline.deploy.data.unfinished import unfinished
 from pipeline.deploy.tools.telling import told
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.volumes import BEFORE_UPGRADE, DATA, OwnerKind, StoredVolume, VolumeRef
 from pipeline.errors import ConfigError, NotFound, RequestError
+from pipeline.service.app.unfinished import text_of
 from pipeline.service.audited import Audited
 
 
@@ -20,7 +22,8 @@ class VolumeCommands(Audited):
     def volumes(self, pipeline: str = "", *, sizes: bool = False) -> dict[str, list[dict[str, Any]]]:
         """``volumes``: every one on the engines in use: ``owner``, ``kind`` (pipeline or accessory), ``environment``,
         ``name``, ``engine``, ``stored_as``, ``size`` in bytes or null, ``users`` (names of containers or pods), and
-        ``left``: why nothing will use it, "" if the configuration has it. ``unanswered``: each ``engine`` that did not
+        ``left``: why nothing will use it, "" if the configuration has it, and ``unfinished``: that it does not have all
+        its files yet, "" if it has. ``unanswered``: each ``engine`` that did not
         say what it has, and why (``text``)."""
         work = self._operations.volumes().look(sizes=sizes)
         found = [(key, one) for key, one in work.volumes if pipeline in ("", one.ref.owner)]
@@ -41,6 +44,7 @@ class VolumeCommands(Audited):
             "size": one.size,
             "users": list(one.users),
             "left": self._left(ref),
+            "unfinished": text_of(self._store, ref),
         }
 
     def _left(self, ref: VolumeRef) -> str:
@@ -88,11 +92,25 @@ class VolumeCommands(Audited):
         return self._operations.volumes().restore(ref, tar, stop=stop)
 
     def remove_volume(self, owner: str, environment: str, name: str, by: Who) -> tuple[str, ...]:
-        """Removes it with its files. Raises NotFound, and RequestError if it is in use."""
-        ref = self._existing(owner, environment, name)
+        """Removes it with its files, and gives up a copy to it. Raises NotFound, and RequestError if it is in use."""
+        try:
+            ref = self._existing(owner, environment, name)
+        except NotFound:
+            if given_up := self._given_up(owner, environment, name, by):
+                return given_up
+            raise
         self._record_volume("volume rm", ref, by)
         self._operations.volumes().remove(ref)
         return (f"removed the volume {ref} and its files",)
+
+    def _given_up(self, owner: str, environment: str, name: str, by: Who) -> tuple[str, ...]:
+        """A copy that has not made its volume yet."""
+        for one in unfinished(self._store):
+            if (one.ref.owner, one.ref.environment, one.ref.name) == (owner, environment, name):
+                self._record_volume("volume rm", one.ref, by)
+                self._operations.volumes().give_up(one.ref)
+                return (f"`{one.act}` to {one.ref} is given up; there was no such volume yet",)
+        return ()
 
     def move_volume(
         self, owner: str, environment: str, name: str, by: Who, *, to: str
@@ -100,7 +118,13 @@ class VolumeCommands(Audited):
         """Gives a pipeline's volume the name ``to``, such as ``shop/live/data``: what is done, as it comes; () while it
         goes on, also without the caller. Raises NotFound, and RequestError unless it can be moved."""
         self.insist_on_store()
-        ref, work = self._existing(owner, environment, name), self._operations.volumes()
+        work = self._operations.volumes()
+        gone = VolumeRef(owner, environment, name)
+        if work.finished(gone, _named(to, gone)):
+            return told(
+                "volume-mv", lambda tell: tell(f"{to} has all files of {gone}, which is removed already.")
+            )
+        ref = self._existing(owner, environment, name)
         if ref.kind == "accessory":
             raise RequestError(
                 f"{ref} is the volume of an accessory, and is moved with it.",
