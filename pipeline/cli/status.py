@@ -122,6 +122,8 @@ def _beside(environment: dict[str, Any], now: float, paint: Paint) -> list[str]:
     known += [str(one["text"]) for one in environment.get("volumes") or ()]
     if (answers := environment.get("answers")) and answers["verdict"] != "worse":
         known.append(str(answers["text"]))
+    if (figures := environment.get("figures") or {}).get("text") and not figures["problem"]:
+        known.append(str(figures["text"]))
     for one in environment.get("backups") or ():
         if good := one["good"]:
             ago = age(now - float(good["at"]))
@@ -173,6 +175,8 @@ def _below(entry: dict[str, Any], paint: Paint) -> list[str]:
         where = environment["name"]
         if environment.get("removed") and not entry.get("removed"):
             lines.append(paint(f"  ! {where} {environment['removed']}", "yellow"))
+        if problem := (environment.get("figures") or {}).get("problem"):
+            lines.append(paint(f"  ! {where}: requests are not counted: {problem}", "yellow"))
         lines += _health(name, environment, paint) + _worse(name, environment, paint)
         if environment.get("problem"):
             lines.append(paint(f"  ✗ {where}: {environment['problem']}", "red"))

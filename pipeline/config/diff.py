@@ -126,7 +126,11 @@ def _environment(name: str, before: Pipeline, after: Pipeline) -> Lines:
     bake = () if old == new else (f"bake: {old} → {new}, from the next run on",)
     judges = before.environment(name).judge, after.environment(name).judge
     judge = () if judges[0] == judges[1] else (f"judge: {judges[0]} → {judges[1]}, from the next run on",)
-    return (*gate, *bake, *judge, *differences(_in_force(before, name), _in_force(after, name)))
+    asked = [one.environment(name).metrics for one in (before, after)]
+    metrics = (
+        () if asked[0] == asked[1] else (f"metrics: {asked[0] or 'none'} → {asked[1] or 'none'}, at once",)
+    )
+    return (*gate, *bake, *judge, *metrics, *differences(_in_force(before, name), _in_force(after, name)))
 
 
 def _in_force(pipeline: Pipeline, name: str) -> Rendered:

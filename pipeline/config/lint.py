@@ -174,6 +174,12 @@ def _environment(path: str, pipeline: Pipeline, name: str, live: bool) -> Iterat
         yield Warned(f"{path}.promote.{key}", text)
     for key, text in own.bake.unwise(pipeline.bake_of(name).lasts or 0.0, own.judge == ACT):
         yield Warned(f"{path}.bake.{key}".rstrip("."), text)
+    proxied = rendered.engine.kind.proxied
+    if own.metrics and proxied:
+        yield Warned(f"{path}.metrics", "has no effect on Docker: the proxy counts requests there")
+    if own.judge == ACT and not proxied and not own.metrics:
+        text = "act has no effect: a cluster counts no requests; name a Prometheus that does (`metrics`)"
+        yield Warned(f"{path}.judge", text)
     if pipeline.smoke and not rendered.smoke:
         yield Warned(f"{path}.smoke", "is empty, so the pipeline's checks are not run here")
     if service.one:

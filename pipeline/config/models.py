@@ -39,6 +39,7 @@ from pipeline.config.fields import (
     Words,
     hashed,
 )
+from pipeline.config.judging.metrics import Metrics
 from pipeline.config.promotion.approvals import Promote
 from pipeline.config.promotion.freezes import Window, Windows
 from pipeline.config.workload.accessory import Accessory, Uses
@@ -277,6 +278,7 @@ class Environment(Service):
     """What follows from the verdict that a release answers [worse](judging.md) than the one before it. `observe`: the
     message. `act`: also what `bake.on_failure` says, within an hour of the switch. `off`: releases are not
     compared."""
+    metrics: Metrics | None = None
     smoke: tuple[SmokeCheck, ...] | None = None
     """The smoke checks here, instead of the pipeline's."""
     uses: Uses = {}

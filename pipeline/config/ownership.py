@@ -23,6 +23,7 @@ from pipeline.config.checks import HealthCheck, HttpCheck, RunCheck, TcpCheck
 from pipeline.config.engines import Registry, Where
 from pipeline.config.fields import Model
 from pipeline.config.introspection import key_of
+from pipeline.config.judging.metrics import Metrics
 from pipeline.config.models import (
     Budget,
     Build,
@@ -164,9 +165,10 @@ OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {
     TcpCheck: {"tcp": _M, "within": _M, "retry": _M},
     RunCheck: {"run": _M, "within": _M},
     Environment: {
-        **_SERVICE, "host": _M, "hosts": _M, "promote": _M, "bake": _M, "judge": _M, "smoke": _M,
+        **_SERVICE, "host": _M, "hosts": _M, "promote": _M, "bake": _M, "judge": _M, "metrics": _M, "smoke": _M,
         "uses": _M, "engine": _M,
     },
+    Metrics: {"prometheus": _M, "requests": _M, "errors": _M, "token": _M},
     Bake: {"for": _M, "on_failure": _M},
     Promote: {"manual": _M, "approvals": _M, "not_by_pusher": _M, "expires": _M},
     Where: {"docker": _M, "kubernetes": _M, "namespace": _M, "ingress": _M},

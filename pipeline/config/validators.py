@@ -116,6 +116,17 @@ def receiver(text: str) -> str:
     return text
 
 
+def prometheus(text: str) -> str:
+    """Where a Prometheus is asked. Only its API is read, so plain HTTP within a network may do."""
+    match = _RECEIVER.fullmatch(text)
+    if not match or "?" in text or len(text) > 500 or not 0 < int(match["port"] or 443) < 65536:
+        raise ValueError(
+            "is not the URL of a Prometheus; write http://host:9090 or https://host/path in ASCII, without user, "
+            "password, `?` and `#`"
+        )
+    return text
+
+
 def platform(text: str) -> str:
     """``os/architecture[/variant]`` or ""."""
     if text and not re.fullmatch(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?", text):

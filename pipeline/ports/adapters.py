@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pipeline.ports.builder import Builder
 from pipeline.ports.clock import Clock
 from pipeline.ports.engine import Engines
+from pipeline.ports.judging.figures import Figures, NoFigures
 from pipeline.ports.queue import Queue
 from pipeline.ports.source import Source
 from pipeline.ports.volumes import Copies, NoCopies
@@ -22,3 +23,4 @@ class Adapters:
     clock: Clock
     queue: Queue
     copies: Copies = field(default_factory=NoCopies)
+    figures: Figures = field(default_factory=NoFigures)

@@ -116,6 +116,7 @@ def adapters(settings: Settings) -> Adapters:
     """The real ones: git, the machine's Docker Engine with HAProxy, Kubernetes clusters."""
     from pipeline.adapters.copies import AnyCopies, CommandCopies
     from pipeline.adapters.git.source import GitSource
+    from pipeline.adapters.http.prometheus import Prometheus
     from pipeline.adapters.s3.copies import S3Copies
 
     clock = SystemClock()
@@ -124,7 +125,9 @@ def adapters(settings: Settings) -> Adapters:
         settings.git_fsck_ignore,
     )  # fmt: skip
     copies = AnyCopies(CommandCopies(), S3Copies(settings))
-    return Adapters(source, builder(settings), _engines(settings), clock, _queue(settings), copies)
+    return Adapters(
+        source, builder(settings), _engines(settings), clock, _queue(settings), copies, Prometheus()
+    )
 
 
 @cache

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.config.models import Config
 from pipeline.domain.environment import Environment, Trial
 from pipeline.domain.judging import judgement
 from pipeline.domain.judging.counts import fact_name, read
+from pipeline.domain.judging.figures import HEALTH_ALONE, PROMETHEUS, problem_name, source
 from pipeline.domain.run import Run
 from pipeline.domain.watching import trials
 from pipeline.lib import codec
@@ -33,6 +35,18 @@ def shown(store: Store, environment: Environment | None) -> dict[str, Any] | Non
         "text": judgement.text(found),
         "trial": _trial(environment, trial) if (trial := trials.of(environment)) and trial.outcome else None,
     }
+
+
+def figures(store: Store, config: Config, environment: Environment | None) -> dict[str, str] | None:
+    """``{"source", "problem", "text"}`` of what serves: ``source``: proxy, prometheus, or "" if its requests are not
+    counted; ``problem``: why there are no figures now, "" if there are; ``text``: for people, "" if all is well. None
+    if nothing serves."""
+    if environment is None or environment.active is None:
+        return None
+    found = source(config, environment)
+    problem = store.facts.get(problem_name(environment.id)) if found == PROMETHEUS else ""
+    text = f"requests are not counted: {problem}" if problem else "" if found else HEALTH_ALONE
+    return {"source": found, "problem": problem, "text": text}
 
 
 def of_run(store: Store, run: Run) -> list[dict[str, Any]]:

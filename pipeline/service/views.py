@@ -311,6 +311,7 @@ class Views:
             "removed": "" if configured else REMOVED,
             "health": health.shown(record),
             "answers": answers.shown(self._store, record),
+            "figures": answers.figures(self._store, self._config, record),
             "bake": bakes.shown(record),
             "engine": record.engine if record else "",
             "web": web,

@@ -47,6 +47,11 @@ IN_FORCE: dict[str, Any] = {
                 "live": {
                     "promote": {"manual": True},
                     "host": "hello.example.com",
+                    "metrics": {
+                        "prometheus": "https://prometheus.example.com",
+                        "requests": "a",
+                        "errors": "b",
+                    },
                     "uses": {"db": {"accessory": "db"}},
                     "health": {"path": "/healthz"},
                     "release": {"command": ["./migrate.sh"]},
@@ -107,7 +112,9 @@ HELLO: dict[str, Any] = {
     **{f"freeze[].{key}": value for key, value in FREEZE.items()},
     "environments.*.host": "www.example.com", "environments.*.hosts": ["www.example.com"],
     "environments.*.bake.for": "0", "environments.*.bake.on_failure": "tell",
-    "environments.*.judge": "act",
+    "environments.*.judge": "act", "environments.*.metrics.prometheus": "https://evil.example",
+    "environments.*.metrics.requests": "other", "environments.*.metrics.errors": "other",
+    "environments.*.metrics.token": "OTHERS",
     "environments.*.promote.manual": False, "environments.*.promote.approvals": 2,
     "environments.*.promote.not_by_pusher": True, "environments.*.promote.expires": "9m",
     "environments.*.engine.docker": "ssh://evil@example.com", "environments.*.engine.kubernetes": "prod",

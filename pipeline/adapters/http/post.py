@@ -38,7 +38,8 @@ class HttpPost:
         raise TryAgain(f"{without_path(url)}: {why}")
 
 
-def _connection(url: str, timeout: float) -> HTTPConnection:
+def connection_to(url: str, timeout: float) -> HTTPConnection:
+    """A connection to the server of that URL, opened within ``timeout`` seconds."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     if parts.scheme == "https":
@@ -54,7 +55,7 @@ def _target(url: str) -> str:
 
 def _send(url: str, body: bytes, headers: dict[str, str], timeout: float) -> int:
     more = {"User-Agent": "pushlive", "Connection": "close", **headers}
-    with within(timeout), closing(_connection(url, timeout)) as connection:
+    with within(timeout), closing(connection_to(url, timeout)) as connection:
         connection.request("POST", _target(url), body, more, preload_content=False, decode_content=False)
         # The rest of the answer says nothing more, and may never end.
         with closing(connection.getresponse()) as response:

@@ -10,6 +10,7 @@ from pipeline.config.settings import Settings
 from pipeline.deploy.reconciler import Reconciler
 from pipeline.deploy.services import Services
 from pipeline.domain.environment import Environment
+from pipeline.domain.judging.figures import HEALTH_ALONE, PROMETHEUS, PROXY, problem_name, source
 from pipeline.domain.outages import process_known, process_reason, serving_health, what_next
 from pipeline.errors import PushliveError, TryAgain
 from pipeline.lib.units import show_size
@@ -185,8 +186,10 @@ def _environment(environment: Environment, services: Services, adapters: Adapter
         found = found or [check(environment.id, False, one.found + ".", _LEFT) for one in reconciler.drift()]
     except PushliveError as error:
         found = [check(environment.id, False, error.message, error.advice)]
-    poor = [*_health(environment), *_processes(environment)]
-    yield from [*poor, *found] or [check(environment.id, True, _well(environment))]
+    poor = [*_health(environment), *_processes(environment), *_figures(environment, services)]
+    yield from [*poor, *found] or [
+        check(environment.id, True, _well(environment) + _counted(environment, services))
+    ]
 
 
 def _health(environment: Environment) -> list[Check]:
@@ -205,12 +208,35 @@ def _processes(environment: Environment) -> Iterator[Check]:
             yield check(environment.id, False, text, see)
 
 
+def _figures(environment: Environment, services: Services) -> list[Check]:
+    """That the Prometheus that counts for it does not, as the keeper met it."""
+    if _source(environment, services) != PROMETHEUS:
+        return []
+    problem = services.store.facts.get(problem_name(environment.id))
+    text = f"requests are not counted: {problem}"
+    return [check(environment.id, False, text, _METRICS)] if problem else []
+
+
+def _counted(environment: Environment, services: Services) -> str:
+    counts = environment.active is None or _source(environment, services)
+    return "" if counts else f"; {HEALTH_ALONE}"
+
+
+def _source(environment: Environment, services: Services) -> str:
+    try:
+        _, config = services.configurations.current()
+    except PushliveError:
+        return PROXY  # said elsewhere
+    return source(config, environment)
+
+
 def _well(environment: Environment) -> str:
     found = serving_health(environment)
     more = f"; {found.text}" if found and found.text else ""
     return f"{environment.active or 'nothing'} serves, as recorded{more}"
 
 
+_METRICS = "See `metrics` of the environment in pipelines.yaml. Meanwhile the release is not judged."
 _BLOCKED = (
     "The service cannot change that. The cluster runs the release as soon as nothing keeps it from that."
 )

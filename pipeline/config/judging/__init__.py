@@ -1,0 +1,1 @@
+"""What releases are compared by: the keys of pipelines.yaml."""

@@ -1,0 +1,80 @@
+"""The `metrics` key of an environment: where its requests and errors are counted, if its engine does not count them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, model_validator
+
+from pipeline.config import validators
+from pipeline.config.fields import Model, Words
+
+WORDS = ("namespace", "service", "slot", "pods", "pipeline", "environment")
+_WORD = re.compile(r"\$(\w+)")
+_MINE = 'ingress="$service"'
+_NGINX = "nginx_ingress_controller_requests"
+
+
+def _nginx(more: str = "") -> str:
+    """ingress-nginx counts by Ingress. Prometheus calls the namespace that it names `exported_namespace`, unless it was
+    told to honor labels."""
+    return " or ".join(
+        f'{_NGINX}{{{label}="$namespace",{_MINE}{more}}}' for label in ("exported_namespace", "namespace")
+    )
+
+
+REQUESTS, ERRORS = _nginx(), _nginx(',status=~"5.."')
+
+
+def _query(text: str) -> str:
+    unknown = [word for word in _WORD.findall(text) if word not in WORDS]
+    if unknown:
+        known = ", ".join(f"${word}" for word in WORDS)
+        raise ValueError(f"${unknown[0]} stands for nothing; allowed are {known}")
+    if not text.isprintable():
+        raise ValueError("has a character that cannot be printed; write the query in one line")
+    return text
+
+
+Query = Annotated[
+    str, AfterValidator(_query), Field(max_length=2000), Words("a PromQL query that gives counters")
+]
+
+
+class Metrics(Model):
+    """A Prometheus that counts what the environment answers, for an engine that does not: a cluster."""
+
+    prometheus: Annotated[
+        str, AfterValidator(validators.prometheus), Words("a URL such as https://prometheus.example.com")
+    ]
+    """Its URL; `/api/v1/query` is added."""
+    requests: Query = ""
+    """The counters of all answers. `$namespace`, `$service` and `$pods` stand for the namespace, the name of the
+    environment's Service and Ingress, and a regular expression for the pods of the slot that serves; `$slot`,
+    `$pipeline` and `$environment` for their names. Default: those of ingress-nginx."""
+    errors: Query = ""
+    """The counters of the answers with an error. Default: those of ingress-nginx with a status of 5xx."""
+    token: Annotated[str, AfterValidator(validators.secret_name), Words("the name of a secret")] = ""
+    """The name of the secret with the token that is sent along, set by `pushlive secret set`."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Metrics:
+        if bool(self.requests) != bool(self.errors):
+            there, missing = ("requests", "errors") if self.requests else ("errors", "requests")
+            raise ValueError(f"has `{there}` but no `{missing}`; give both queries, or neither")
+        if self.token and self.prometheus.startswith("http://"):
+            raise ValueError("`token` would be sent unencrypted; write https://… or leave the token out")
+        return self
+
+    def queries(self, words: Mapping[str, str]) -> tuple[str, str]:
+        """Those for requests and for errors. ``words``: what each of WORDS stands for."""
+
+        def filled(query: str) -> str:
+            return _WORD.sub(lambda match: words[match[1]], query)
+
+        return filled(self.requests or REQUESTS), filled(self.errors or ERRORS)
+
+    def __str__(self) -> str:
+        return self.prometheus + (", with its own queries" if self.requests else "")

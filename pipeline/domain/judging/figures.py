@@ -1,0 +1,31 @@
+"""Where the figures of an environment come from. Pure."""
+
+from __future__ import annotations
+
+from pipeline.config.engines import kind_of
+from pipeline.config.judging.metrics import Metrics
+from pipeline.config.models import Config
+from pipeline.domain.environment import Environment
+
+PROXY, PROMETHEUS = "proxy", "prometheus"
+HEALTH_ALONE = "its requests are not counted (no `metrics`): it is watched by restarts and readiness alone"
+
+
+def configured(config: Config, environment: Environment) -> Metrics | None:
+    """The Prometheus that counts for it; None if its engine counts, and if none is named."""
+    pipeline = config.pipelines.get(environment.pipeline)
+    if kind_of(environment.engine).proxied or not pipeline or environment.name not in pipeline.environments:
+        return None
+    return pipeline.environment(environment.name).metrics
+
+
+def source(config: Config, environment: Environment) -> str:
+    """PROXY, PROMETHEUS, or "" if nothing counts."""
+    if kind_of(environment.engine).proxied:
+        return PROXY
+    return PROMETHEUS if configured(config, environment) else ""
+
+
+def problem_name(environment: str) -> str:
+    """The fact in which the store has why there are no figures. ``environment``: its id."""
+    return f"metrics-problem:{environment}"

@@ -1,0 +1,131 @@
+"""What a cluster's slots answered, as a Prometheus counted it that `metrics` names. A cluster itself counts nothing.
+
+What it says is no fault of a release: if it does not answer, nothing is counted, and `status` and `doctor` say so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.config.engines import kind_of, where_of
+from pipeline.config.judging.metrics import Metrics
+from pipeline.deploy.services import Services
+from pipeline.domain.engine_types import Answered
+from pipeline.domain.environment import Environment
+from pipeline.domain.judging.figures import configured, problem_name
+from pipeline.domain.judging.series import LAG, Seen, looked
+from pipeline.domain.naming import service_name
+from pipeline.domain.slots import slot_ref, spec_of
+from pipeline.errors import ConfigError, EngineAway, PushliveError, StoreUnavailable, TryAgain
+from pipeline.ports.adapters import Adapters
+
+NONE_YET = "the query for requests gives no series: nothing was answered yet, or it does not fit"
+
+
+@dataclass(frozen=True)
+class _Known:
+    """``of``: the run and the queries that the series belong to."""
+
+    of: tuple[int, str, str, str]
+    seen: Seen
+
+
+class Figures:
+    """``begin`` is called before each round: a Prometheus that does not answer is asked once in it."""
+
+    def __init__(self, services: Services, adapters: Adapters) -> None:
+        self._store, self._vault, self._configurations = (
+            services.store,
+            services.vault,
+            services.configurations,
+        )
+        self._adapters = adapters
+        self._known: dict[str, _Known] = {}
+        self._namespaces: dict[str, str] = {}  # of engines whose configuration names none
+        self._away: dict[str, str] = {}  # by URL, why it did not answer
+
+    def begin(self) -> None:
+        self._away.clear()
+
+    def metrics(self, environment: Environment) -> Metrics | None:
+        """What is configured now for an environment whose engine counts nothing; None if nothing is."""
+        if kind_of(environment.engine).proxied:
+            return None
+        try:
+            _, config = self._configurations.current()
+        except ConfigError:
+            return None
+        return configured(config, environment)
+
+    def answered(self, environment: Environment, metrics: Metrics) -> Answered | None:
+        """What was answered since the first look, never less than at the last one; None if that is not known, and while
+        a scrape may still bring what the slot before it answered. Raises EngineAway and StoreUnavailable."""
+        slot = environment.slots[environment.active or ""]
+        if 0 <= self._adapters.clock.now() - slot.since < LAG:
+            return None
+        problem, found = "", None
+        try:
+            found, problem = self._asked(environment, metrics)
+        except (EngineAway, StoreUnavailable):
+            raise
+        except PushliveError as error:
+            problem = f"{error.message} {error.advice}".strip()
+        self._say(environment, problem)
+        return found
+
+    def _asked(self, environment: Environment, metrics: Metrics) -> tuple[Answered, str]:
+        url, now = metrics.prometheus, self._adapters.clock.monotonic()
+        requests, errors = metrics.queries(self._stands_for(environment))
+        if url in self._away:
+            raise TryAgain(self._away[url])
+        token = (
+            self._vault.newest(environment.pipeline, environment.name, metrics.token)
+            if metrics.token
+            else None
+        )
+        try:
+            # Errors first: of what is counted between the two, none is an error without its request.
+            failed = self._adapters.figures.counters(url, errors, token)
+            whole = self._adapters.figures.counters(url, requests, token)
+        except TryAgain as error:
+            self._away[url] = error.message
+            raise
+        of = (environment.index, url, requests, errors)
+        known = self._known.get(environment.id)
+        seen = looked(known.seen if known and known.of == of else None, whole, failed, now)
+        self._known[environment.id] = _Known(of, seen)
+        return seen.whole, "" if seen.requests else f"{_at(url)}: {NONE_YET}."
+
+    def _stands_for(self, environment: Environment) -> dict[str, str]:
+        service = service_name(environment.pipeline, environment.name)
+        slot = environment.active or ""
+        return {
+            "namespace": self._namespace(environment),
+            "service": service,
+            "slot": slot,
+            "pods": f"{service}-{slot}-.*",
+            "pipeline": environment.pipeline,
+            "environment": environment.name,
+        }
+
+    def _namespace(self, environment: Environment) -> str:
+        """The configured one, else the one that the engine itself is in."""
+        named = where_of(environment.engine).namespace or self._namespaces.get(environment.engine, "")
+        if named:
+            return named
+        record = environment.slots[environment.active or ""]
+        release = self._store.release(environment.pipeline, record.release)
+        spec = spec_of(slot_ref(environment, environment.active or ""), release, record.run, record.secrets)
+        route = self._adapters.engines.of(environment.engine).traffic.public(spec)
+        found = route.service.partition("/")[0]
+        self._namespaces[environment.engine] = found
+        return found
+
+    def _say(self, environment: Environment, problem: str) -> None:
+        facts, name = self._store.facts, problem_name(environment.id)
+        if facts.get(name) != problem:
+            facts.set(name, problem)
+
+
+def _at(url: str) -> str:
+    return f"Prometheus at {url}"
