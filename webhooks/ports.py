@@ -300,6 +300,9 @@ class ServicePort(Protocol):
     def timings(self, pipeline: str, *, seconds: float) -> dict[str, Any]:
         """See ``Queries.timings``."""
 
+    def report(self, pipeline: str = "", *, month: str = "", zone: str = "UTC") -> dict[str, Any]:
+        """See ``Queries.report``."""
+
     def set_secret(
         self, pipeline: str, by: Actor, name: str, value: Secret, *, environment: str = ""
     ) -> dict[str, Any]:

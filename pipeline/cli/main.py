@@ -43,6 +43,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "follow": "follow",
         "logs": "follow",
         "timings": "app.timings",
+        "report": "app.report",
         "cron": "app.cron",
         "evidence": "app.evidence",
     },

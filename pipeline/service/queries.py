@@ -26,7 +26,7 @@ from pipeline.notify.delivery import outages
 from pipeline.ports.clock import Clock
 from pipeline.runlog import file
 from pipeline.service import views
-from pipeline.service.app import timings, unfinished
+from pipeline.service.app import report, timings, unfinished
 from pipeline.service.app.volume_sizes import data_left
 from pipeline.service.operations import Operations
 from pipeline.service.scheduled import scheduled
@@ -256,6 +256,25 @@ class Queries:
             self._known(config, pipeline)
         now = self._clock.now()
         return timings.shown(self._store, config, pipeline, now - seconds, now)
+
+    def report(self, pipeline: str = "", *, month: str = "", zone: str = "UTC") -> dict[str, Any]:
+        """A month of one pipeline, or of all: see ``service.app.report``. Raises NotFound for a pipeline of which
+        nothing is known, and RequestError for a month or a zone that is none."""
+        config = self._config()
+        if pipeline and pipeline not in self._store.pipelines():
+            self._known(config, pipeline)
+        names = (
+            (pipeline,) if pipeline else tuple(dict.fromkeys([*config.pipelines, *self._store.pipelines()]))
+        )
+        return report.report(
+            self._store,
+            config,
+            lambda name: self._vault.mask(name)[0],
+            name=month,
+            zone=zone,
+            pipelines=names,
+            now=self._clock.now(),
+        )
 
     # ── secrets, tokens, counts, health ──────────────────────────────────────
 

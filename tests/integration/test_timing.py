@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import docker
 from tests.support.developer import web
+from tests.support.paths import ROOT
 from tests.support.service import Service, running
 
 CONFIG = """
@@ -99,3 +102,19 @@ def test_time_at_a_gate_is_not_machine_time(service: Service) -> None:
     whole = run["ended"] - run["accepted"]
     assert timing["human"] + timing["machine"] + timing["queue"] == pytest.approx(whole)
     assert timing["deploy"] == pytest.approx(run["ended"] - run["image_ready"] - timing["human"])
+
+
+def test_the_guides_commands_work_as_they_are_written(service: Service, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "guides" / "timings.md").read_text()
+    commands = page.rpartition("```\n")[0].rpartition("```\n")[2].splitlines()
+    assert len(commands) == 4
+    outputs = [service.pushlive(*shlex.split(one)[1:], cwd=tmp_path).out for one in commands]
+    assert "within the budget" in outputs[0]
+    assert json.loads(outputs[3])["zone"] == "Europe/Berlin"
+    written = sorted(path.name for path in tmp_path.iterdir())
+    assert len(written) == 2
+    assert "november.html" in written
+    for name in written:
+        text = (tmp_path / name).read_text()
+        assert text.startswith("<!doctype html>")
+        assert text.rstrip().endswith("</html>")

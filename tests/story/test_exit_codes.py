@@ -45,6 +45,7 @@ logs shop --app --env nowhere
 logs shop live --process nope
 logs nope live -f
 timings nope
+report nope
 cron nope
 cron shop --env nowhere
 evidence shop r99
@@ -125,6 +126,9 @@ follow shop#two
 logs shop live --since yesterday
 logs shop live --stage build
 timings shop --since yesterday
+report shop --month 2026-13
+report shop --zone Mars
+report shop --json -o x.html
 evidence shop first
 cp shop live out
 hold Shop

@@ -14,6 +14,7 @@ from pipeline.deploy.tools.sessions import Ended
 from pipeline.domain.audit_chain import Actor, Entry, Mark, Report, Who, actor, entry
 from pipeline.domain.events import Event, Said
 from pipeline.domain.measuring.measurements import Measurements
+from pipeline.domain.measuring.monthly import calendar
 from pipeline.domain.run import Failure, Kind, Outcome, Push, Run, State, StepResult
 from pipeline.errors import NotFound, RequestError, StoreUnavailable, TokenExpired
 from pipeline.lib import codec
@@ -22,6 +23,7 @@ from pipeline.ports.slots import OUTPUT_LIMIT
 from pipeline.ports.terminal import SessionRecord
 from pipeline.service.tools import Asked
 from pipeline.store.origin import Beside
+from tests.support import months
 
 STAGES = ("build", "dev", "qa", "live")
 ROLES = {"viewer-token": "viewer", "developer-token": "developer", "maintainer-token": "maintainer"}
@@ -210,6 +212,10 @@ class FakeService:
     def timings(self, pipeline: str, *, seconds: float) -> dict[str, Any]:
         self._up()
         return {"pipeline": pipeline, "seconds": seconds, "runs": 0, "steps": []}
+
+    def report(self, pipeline: str = "", *, month: str = "", zone: str = "UTC") -> dict[str, Any]:
+        self._up()
+        return months.answer([], calendar.month(month or "2026-11", zone), pipeline=pipeline or "hello")
 
     def show(self, pipeline: str, number: int | None) -> dict[str, Any]:
         number = number or max((r.number for r in self.made.values()), default=0)

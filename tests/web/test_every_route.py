@@ -40,6 +40,8 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
         "GET /api/pipelines/<pipeline>/usage",
         "GET /api/pipelines/<pipeline>/cron",
         "GET /api/pipelines/<pipeline>/timings",
+        "GET /api/report",
+        "GET /api/report.html",
         "GET /api/pipelines/<pipeline>/secrets",
         "GET /api/pipelines/<pipeline>/secrets/<name>",
         "GET /api/volumes",
