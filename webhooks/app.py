@@ -23,7 +23,7 @@ from pipeline.lib.text import printable
 from webhooks import api, pages
 from webhooks.context import WebContext
 from webhooks.error_responses import as_json, status_of
-from webhooks.git import post_receive, server
+from webhooks.git import configuration, post_receive, server
 from webhooks.pages.render import error_page
 from webhooks.ports import ServicePort
 from webhooks.receivers import endpoint
@@ -83,7 +83,7 @@ def create_app(
     web = WebContext(service, settings, ensure_repository, internal, hooks, failures=Failures(clock))
     app.extensions["pushlive"] = web
     app.url_map.converters["text"] = AnyText
-    for part in (endpoint, server, post_receive, api, pages):
+    for part in (endpoint, server, post_receive, configuration, api, pages):
         app.register_blueprint(part.blueprint(web))
     _add_guards(app, web)
     _add_error_handlers(app)

@@ -6,11 +6,13 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from pipeline.deploy.configuring.wanted import Wanted
 from pipeline.deploy.tools.sessions import Ended
 from pipeline.domain.audit_chain import Actor, Entry, Report
 from pipeline.domain.events import Event, Said
 from pipeline.domain.measuring.measurements import Measurements
 from pipeline.domain.run import Push, Run
+from pipeline.lib.push_notes import Update
 from pipeline.lib.secret import Secret
 from pipeline.ports.terminal import SessionRecord
 from pipeline.service.tools import Asked as Command
@@ -191,6 +193,12 @@ class ServicePort(Protocol):
 
     def pipelines_of_url(self, urls: tuple[str, ...]) -> tuple[str, ...]:
         """The pipelines whose source is the repository with any of these URLs."""
+
+    def judge_configuration(self, updates: tuple[Update, ...], quarantine: str) -> tuple[str, ...]: ...
+
+    def take_configuration(self, by: Actor) -> dict[str, Any]: ...
+
+    def configuration_pushed(self, urls: tuple[str, ...], ref: str, asked: Wanted) -> str: ...
 
     def branch_of(self, pipeline: str) -> str: ...
 

@@ -27,7 +27,7 @@ _FILE = argument("file", nargs="?", default="", help="default: pipelines.yaml")
 def init(context: Context) -> int:
     from pipeline.config.scaffold import is_application, starter
 
-    file, folder = Path(context.environ.get("PUSHLIVE_CONFIG") or "pipelines.yaml"), Path.cwd()
+    file, folder = Path(_default(context)), Path.cwd()
     new = file.parent.is_dir() and not file.exists()
     if new and not context.args.name and not is_application(folder):
         raise RequestError(
@@ -52,8 +52,21 @@ def init(context: Context) -> int:
     return DONE
 
 
+def _default(context: Context) -> str:
+    """The service's file; for one in a repository, its place in a clone."""
+    from pipeline.config.place.repository import PREFIX, place
+
+    text = context.environ.get("PUSHLIVE_CONFIG") or "pipelines.yaml"
+    if not text.startswith(PREFIX):
+        return text
+    try:
+        return str(getattr(place(text), "path", "pipelines.yaml"))
+    except ValueError as error:
+        raise ConfigError(f"PUSHLIVE_CONFIG: {error}.") from error
+
+
 def _file(context: Context) -> str:
-    return str(context.args.file or context.environ.get("PUSHLIVE_CONFIG") or "pipelines.yaml")
+    return str(context.args.file or _default(context))
 
 
 @dataclass(frozen=True)
@@ -71,6 +84,7 @@ def _problems(name: str, text: str) -> list[dict[str, Any]]:
     from pipeline.config import loading, repository_hints
 
     found = [{"line": p.line, "path": p.path, "message": p.message} for p in loading.problems(text, name)]
+    found = found or _own_sources(text)
     if found or not Path(name).is_file():
         return found
     config, folder = loading.load(text, name), Path(name).resolve().parent
@@ -78,6 +92,26 @@ def _problems(name: str, text: str) -> list[dict[str, Any]]:
     if pipeline and repository_hints.is_named(config.pipelines[pipeline]):
         return [_missing(text, pipeline, f"there is no {path} in {folder}")]
     return []
+
+
+def _own_sources(text: str) -> list[dict[str, Any]]:
+    """Pipelines that would be deployed from the configuration's own repository."""
+    from pipeline.config import loading, settings
+    from pipeline.config.place.repository import deployed_from
+
+    try:
+        place = settings.load().config
+    except PushliveError:
+        return []
+    message = f"{place} has the configuration, so no application is deployed from its repository"
+    return [
+        {
+            "line": loading.line_at(text, "pipelines", name, "source"),
+            "path": f"pipelines.{name}.source",
+            "message": f"{message}; give the application one of its own",
+        }
+        for name in deployed_from(loading.load(text), place)
+    ]
 
 
 def _examine(name: str, text: str) -> Examined:
@@ -200,6 +234,8 @@ def plan(context: Context) -> int:
 def plan_lines(answer: dict[str, Any], paint: Paint) -> list[str]:
     """The changes by pipeline and environment."""
     lines = [paint(f"✗ {text}", "red") for text in answer.get("problems") or []]
+    if origin := answer.get("origin"):
+        lines.append(paint(f"against {origin_text(origin)}", "dim"))
     lines += [paint_warning(str(text), paint) for text in answer.get("warnings") or []]
     pipelines = answer.get("pipelines") or {}
     for pipeline, environments in pipelines.items():
@@ -211,6 +247,11 @@ def plan_lines(answer: dict[str, Any], paint: Paint) -> list[str]:
     if not answer.get("problems") and not any(any(changed.values()) for changed in pipelines.values()):
         lines.append("Nothing would change.")
     return lines
+
+
+def origin_text(origin: dict[str, Any]) -> str:
+    """The commit that a configuration came from."""
+    return f"{origin['commit'][:7]} “{origin['subject']}” by {origin['author']} ({origin['place']})"
 
 
 def read_config(path: str) -> str:

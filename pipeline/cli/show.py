@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from pipeline.cli.command import JSON, RUN, command
+from pipeline.cli.configuration import origin_text
 from pipeline.cli.context import DONE, Context
 from pipeline.cli.status import run_state
 from pipeline.cli.terminal import Cell, Paint, cleaned, table, waterfall
@@ -31,7 +32,7 @@ def run_lines(answer: dict[str, Any], paint: Paint, width: int) -> list[str]:
     """Everything about one run."""
     run, timing = answer["run"], answer.get("timing") or {}
     blocks = [
-        header(run, answer.get("release"), paint),
+        header(run, answer.get("release"), paint, (answer.get("configuration") or {}).get("origin")),
         stage_lines(timing, paint, width),
         [*time_lines(timing, paint), *unusual_lines(run, paint)],
         check_lines(run.get("checks") or {}, paint, width),
@@ -44,7 +45,12 @@ def run_lines(answer: dict[str, Any], paint: Paint, width: int) -> list[str]:
     return lines
 
 
-def header(run: dict[str, Any], release: dict[str, Any] | None, paint: Paint) -> list[str]:
+def header(
+    run: dict[str, Any],
+    release: dict[str, Any] | None,
+    paint: Paint,
+    origin: dict[str, Any] | None = None,
+) -> list[str]:
     state, style = run_state(run)
     title = f"{paint(run['id'], 'bold')}  {paint(state, style + ' bold')}"
     if run.get("reason") and run["reason"] != (run.get("failure") or {}).get("message"):
@@ -69,7 +75,8 @@ def header(run: dict[str, Any], release: dict[str, Any] | None, paint: Paint) ->
         for one in run.get("bakes") or ()
     ]
     bakes += [paint(f"{one['environment']}: {one['text']}", "yellow") for one in run.get("trials") or ()]
-    return [title, what, paint(" · ".join(parts), "dim"), *_approved(run, paint), *bakes]
+    from_commit = [paint(f"configuration {origin_text(origin)}", "dim")] if origin else []
+    return [title, what, paint(" · ".join(parts), "dim"), *from_commit, *_approved(run, paint), *bakes]
 
 
 def _approved(run: dict[str, Any], paint: Paint) -> list[str]:

@@ -44,7 +44,7 @@ def config_warning(text: str, paint: Paint) -> list[str]:
     """The service keeps using the last good file; nobody should overlook that."""
     lines = printable_lines(text.strip())
     return [
-        paint("! pipelines.yaml has errors; the last good version stays in use.", "yellow bold"),
+        paint("! pipelines.yaml cannot be used as it is; the last good version stays in use.", "yellow bold"),
         *(f"  {line}" for line in lines),
         "",
     ]

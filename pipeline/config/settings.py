@@ -23,6 +23,7 @@ from pydantic_settings import (
 )
 
 from pipeline.config.fields import Words
+from pipeline.config.place.repository import ConfigRepository, place
 from pipeline.config.settings_rules import problems_of
 from pipeline.errors import ConfigError
 from pipeline.lib.secret import NO_SECRET, Secret
@@ -66,6 +67,7 @@ def _parsed(parse: Callable[[str], Any]) -> BeforeValidator:
 
 
 File = Annotated[Path, _parsed(lambda text: Path(text).expanduser())]
+Configured = Annotated[Path | ConfigRepository, _parsed(place)]
 Whole = Annotated[int, BeforeValidator(_whole)]
 Number = Annotated[float, BeforeValidator(_number)]
 Bytes = Annotated[int, _parsed(parse_size), Words("a size", "size")]
@@ -91,8 +93,9 @@ class Settings(BaseSettings):
 
     data: File = Field(default_factory=_default_data)
     """the folder with everything that Pushlive stores"""
-    config: File = Path("pipelines.yaml")
-    """the configuration of the pipelines"""
+    config: Configured = Path("pipelines.yaml")
+    """the configuration of the pipelines: a file, or one in a repository: git:NAME/PATH on the built-in git server,
+    git:URL#BRANCH:PATH elsewhere"""
     instance: str = "pushlive"
     """prefix of container, network and image names; different for each installation"""
     redis_url: str = Field(default="", repr=False)

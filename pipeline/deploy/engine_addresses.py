@@ -29,9 +29,14 @@ def named_in(file: Path) -> frozenset[str]:
 def configured_in(file: Path) -> frozenset[str]:
     """What the file names; nothing if it cannot be read."""
     try:
-        return frozenset(_named(loading.load(file.read_text(encoding="utf-8"), str(file))))
+        return named_by(file.read_text(encoding="utf-8"))
     except (ConfigError, OSError, UnicodeDecodeError):
         return frozenset()
+
+
+def named_by(text: str) -> frozenset[str]:
+    """What that text names. Raises ConfigError."""
+    return frozenset(_named(loading.load(text)))
 
 
 def _named(config: Config) -> Iterator[str]:

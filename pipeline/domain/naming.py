@@ -1,5 +1,4 @@
-"""Names of environments that are short enough for a cluster, comparable repository URLs, and what a commit's id looks
-like. Pure."""
+"""Names of environments that are short enough for a cluster, and what a commit's id looks like. Pure."""
 
 from __future__ import annotations
 
@@ -30,14 +29,6 @@ def service_name(pipeline: str, environment: str) -> str:
         return plain
     tail = hashlib.sha256(f"{pipeline}/{environment}".encode()).hexdigest()[:_TAIL]
     return f"{plain[: ROOM - _TAIL - 1].rstrip('-')}-{tail}"
-
-
-def same_repository(url: str) -> str:
-    """The URL in a form that is equal for https, ssh and scp-like URLs of one repository."""
-    text = re.sub(r"^[a-z+]+://", "", url.strip().lower())
-    text = re.sub(r"^[^@/]*@", "", text)
-    text = re.sub(r"^([^/:]+):(?!\d+/)", r"\1/", text)
-    return re.sub(r"(\.git)?/*$", "", text)
 
 
 def is_commit_id(text: str) -> bool:

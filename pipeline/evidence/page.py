@@ -73,6 +73,7 @@ def _run(record: dict[str, Any], files: dict[str, str]) -> str:
         f"<p>{_text(run['reason'])}</p>" if run["reason"] else "",
         _pairs(_facts(run)),
         _failure(run["failure"]),
+        _configuration(record.get("configuration")),
         *_section("Steps", _steps(record["steps"])),
         *_section("Checks", _checks(record["checks"])),
         *_section(_since(record["commits"]), _commits(record["commits"])),
@@ -97,7 +98,7 @@ _KNOWN = {
     "steps",
     "checks",
 }
-_KNOWN |= {"checks", "release", "bases", "build", "commits", "environments", "acts", "log"}
+_KNOWN |= {"checks", "release", "bases", "build", "configuration", "commits", "environments", "acts", "log"}
 
 
 def _facts(run: dict[str, Any]) -> Iterable[tuple[str, str]]:
@@ -111,6 +112,14 @@ def _facts(run: dict[str, Any]) -> Iterable[tuple[str, str]]:
     yield "ended", run["ended"]
     yield "took", show_duration(run["seconds"])
     yield "of that, waiting for a person", show_duration(run["human"]) if run["human"] else ""
+
+
+def _configuration(found: dict[str, Any] | None) -> str:
+    if not found or not found["origin"]:
+        return ""
+    origin = found["origin"]
+    text = f"{origin['commit']} {origin['subject']}, by {origin['author']}"
+    return f"<p>Configuration: {_text(text)} ({_text(origin['place'])})</p>"
 
 
 def _failure(card: dict[str, Any] | None) -> str:

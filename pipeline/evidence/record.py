@@ -208,6 +208,15 @@ def build_part(subject: Subject) -> dict[str, Any]:
     return found.model_dump(mode="json", exclude_defaults=True) if found else {}
 
 
+def configuration_part(subject: Subject) -> dict[str, Any]:
+    """Which configuration the release was made with, and the commit that brought it into force."""
+    found = subject.services.configurations
+    digest = found.made_with(subject.run)
+    origin = found.origin(digest)
+    shown = codec.plain(origin) | {"at": time_of(origin.at)} if origin else None
+    return {"hash": digest, "origin": shown}
+
+
 def commits_part(subject: Subject) -> dict[str, Any]:
     """The commits since the release that served before in the last environment."""
     run, config = subject.run, subject.config
@@ -255,6 +264,7 @@ PARTS: dict[str, Callable[[Subject], Any]] = {
     "release": release_part,
     "bases": bases_part,
     "build": build_part,
+    "configuration": configuration_part,
     "commits": commits_part,
     "environments": environments_part,
     "acts": acts_part,

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from pipeline.config.place.repository import ConfigRepository
 from pipeline.deploy.admission import Accepted
+from pipeline.deploy.configuring.taking import Taking
 from pipeline.deploy.services import Services
 from pipeline.deploy.tools.leftovers import LeftSessions
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.run import Push
 from pipeline.maintenance.audit import Audit
 from pipeline.maintenance.clock_jumps import ClockJumps
-from pipeline.maintenance.configuration import Configuration
+from pipeline.maintenance.configuration import Configuration, ConfigurationRepository
 from pipeline.maintenance.cron import Cron
 from pipeline.maintenance.damage import Damage
 from pipeline.maintenance.doctor.check import Check
@@ -80,6 +82,10 @@ class Jobs:
         self.requeue = Requeue(store, adapters.queue, clock, self.damage)
         self.clock_jumps = ClockJumps(store, clock, self.damage)
         self.configuration = Configuration(configurations)
+        place, taking = settings.config, None
+        if isinstance(place, ConfigRepository):
+            taking = Taking(services, place, adapters.source, repositories, clock)
+        self.pushed_configuration = ConfigurationRepository(taking, configurations, store, clock)
         self.audit = Audit(services.audit_head)
         self.evidence = WriteEvidence(services, adapters, self.damage)
         self.bake_evidence = WriteBakes(services, adapters, self.damage)
@@ -110,7 +116,7 @@ class Jobs:
         return (
             Period(0.0, (self.configuration, self.audit, self.cron, self.evidence)),
             Period(2.0, (self.opening,)),
-            Period(3.0, (self.heads, self.left_sessions)),
+            Period(3.0, (self.pushed_configuration, self.heads, self.left_sessions)),
             Period(
                 5.0,
                 (

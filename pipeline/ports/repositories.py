@@ -3,9 +3,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from pipeline.lib.push_notes import Note
+
+
+@dataclass(frozen=True)
+class PushedFile:
+    """What a push has at one path. ``kind``: file, link, submodule or folder, "" if nothing is there; ``size``: bytes;
+    ``content``: of a file that is not too large, else empty."""
+
+    kind: str = ""
+    size: int = 0
+    content: bytes = b""
 
 
 class Repositories(Protocol):
@@ -20,6 +31,17 @@ class Repositories(Protocol):
 
     def forget(self, repository: str, push: str) -> None:
         """Removes the note of that push. Idempotent."""
+
+    def pushed(self, repository: str, quarantine: str, commit: str, path: str, limit: int) -> PushedFile:
+        """The file in a commit that a push brings, before its hooks let it in. ``quarantine``: the folder in which git
+        keeps its objects until then, "" if there are none; ``limit``: bytes of a file that is read. Raises
+        EngineFailed, RequestError for a commit that is not there."""
+
+    def commit(
+        self, repository: str, branch: str, before: str, path: str, content: bytes, author: str, message: str
+    ) -> str:
+        """A commit on that branch with the file replaced, and nothing else; returns its id. ``author``: a name. Raises
+        RequestError if ``before`` is not the head, and EngineFailed."""
 
     def keeps_notes(self, repository: str) -> bool:
         """Whether every push there was noted: False for a repository of an earlier version, or of a backup."""

@@ -126,11 +126,12 @@ def _sources(settings: Settings, folder: Path) -> Iterator[tuple[str, Path]]:
         if save_bundle(repository, bundle):
             yield f"git/{bundle.name}", bundle
             bundle.unlink()
-    if settings.config.is_file():
-        yield CONFIG, settings.config
+    config = _file(settings)
+    if config and config.is_file():
+        yield CONFIG, config
     for path in sorted(settings.data.rglob("*")):
         name = path.relative_to(settings.data)
-        wanted = is_kept(name) and str(name) != HEAD and path != settings.config.absolute()
+        wanted = is_kept(name) and str(name) != HEAD and path != (config and config.absolute())
         if wanted and path.is_file() and not path.is_symlink():
             yield f"data/{name}", path
 
@@ -197,8 +198,9 @@ def _refuse_filled(settings: Settings) -> set[str]:
     """The names in the data folder that may be there: an empty store, and pipelines.yaml. Raises RequestError."""
     present = {path.name for path in settings.data.iterdir()} if settings.data.exists() else set()
     harmless = {"store", "up.lock", "up.pid"}
-    if settings.config.absolute().parent == settings.data.absolute():
-        harmless.add(settings.config.name)
+    config = _file(settings)
+    if config and config.absolute().parent == settings.data.absolute():
+        harmless.add(config.name)
     if present - harmless:
         names = ", ".join(sorted(present - harmless)[:3])
         raise RequestError(
@@ -247,14 +249,20 @@ def _configuration(settings: Settings, kept: Path) -> tuple[str, ...]:
     """Restores pipelines.yaml if there is none; an existing one stays. What there is to say about it."""
     if not kept.exists():
         return ()
-    if not settings.config.exists():
-        shutil.copyfile(kept, settings.config)
-        return (f"Restored {settings.config} as well",)
-    if settings.config.read_bytes() == kept.read_bytes():
+    config = _file(settings)
+    if config and not config.exists():
+        shutil.copyfile(kept, config)
+        return (f"Restored {config} as well",)
+    if config and config.read_bytes() == kept.read_bytes():
         return ()
     aside = settings.data / "pipelines.yaml.restored"
     shutil.copyfile(kept, aside)
     return (f"{settings.config} differs from the one in the backup and was kept; the other is in {aside}",)
+
+
+def _file(settings: Settings) -> Path | None:
+    """None for a configuration in a repository: the built-in server's are in the backup, with all others."""
+    return settings.config if isinstance(settings.config, Path) else None
 
 
 def _empty(settings: Settings, before: set[str]) -> None:

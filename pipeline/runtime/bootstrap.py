@@ -23,8 +23,10 @@ from pipeline.config.engines import (
     kind_of,
     where_of,
 )
+from pipeline.config.place.repository import ConfigRepository
 from pipeline.config.settings import Settings
 from pipeline.deploy import engine_addresses
+from pipeline.deploy.configuring.taking import Taking
 from pipeline.deploy.data.moves import VolumeMoves
 from pipeline.deploy.longest_drain import longest_drain
 from pipeline.deploy.runner import Runner
@@ -201,8 +203,19 @@ def _in_use(settings: Settings) -> frozenset[str]:
     except ConfigError:
         return engine_addresses.in_use(store(settings), None)
     except StoreUnavailable:  # `down --all` asks when the service has ended
-        return engine_addresses.named_in(settings.config)
+        return frozenset({DOCKER, *_configured_in(settings)})
     return engine_addresses.in_use(store(settings), config)
+
+
+def _configured_in(settings: Settings) -> frozenset[str]:
+    """The engines that the configuration names, without the store; nothing if it cannot be read."""
+    if isinstance(settings.config, Path):
+        return engine_addresses.configured_in(settings.config)
+    try:
+        found = taking(settings)
+        return engine_addresses.named_by(found.text_at(found.head()))
+    except PushliveError:
+        return frozenset()
 
 
 @cache
@@ -264,7 +277,7 @@ def remove_everything(settings: Settings) -> Iterator[Said]:
             if keys == {key}:
                 raise
             # No environment may ever have been on this machine's Engine: it is asked in any case.
-            needed = key != DOCKER or DOCKER in engine_addresses.configured_in(settings.config)
+            needed = key != DOCKER or DOCKER in _configured_in(settings)
             yield Said(f"! {error} Nothing more was removed there.", left=needed)
         except PushliveError as error:
             yield Said(f"! {error}", left=True)
@@ -332,6 +345,17 @@ def repositories(settings: Settings) -> Path:
     return settings.data / "git"
 
 
+def taking(settings: Settings) -> Taking:
+    """What puts a configuration in a repository into force. Raises ConfigError if it is in a file."""
+    from pipeline.adapters.git.hosted import HostedRepositories
+
+    place, parts = settings.config, adapters(settings)
+    if not isinstance(place, ConfigRepository):
+        raise ConfigError(f"the configuration is in the file {place}, in no repository.")
+    hosted = HostedRepositories(repositories(settings))
+    return Taking(services(settings), place, parts.source, hosted, parts.clock)
+
+
 class _Operations:
     """``service.operations.Operations`` on the real engines."""
 
@@ -375,6 +399,9 @@ class _Operations:
     def scaled(self, ref: SlotRef) -> int:
         known = kind_of(ref.engine).scaled_by_others
         return _engines(self._settings).of(ref.engine).slots.scaled(ref) if known else 0
+
+    def taking(self) -> Taking:
+        return taking(self._settings)
 
     def volumes(self) -> VolumeMoves:
         return VolumeMoves(services(self._settings), adapters(self._settings))

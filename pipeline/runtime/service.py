@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from pipeline.config import settings as settings_module
+from pipeline.config.place.repository import ConfigRepository, hosted
+from pipeline.config.place.repository import place as place_of
 from pipeline.config.settings import Settings
 from pipeline.errors import ConfigError, PushliveError, StoreUnavailable, TryAgain
 from pipeline.lib.processes import SUPERVISED
@@ -32,7 +34,8 @@ STOP = WEB_GRACE + WORKER_GRACE + 20.0  # seconds until the whole service has st
 def load_settings(config: str = "") -> Settings:
     """The settings; ``config``: another pipelines.yaml. Child processes get the same paths by the environment."""
     settings = settings_module.load()
-    os.environ["PUSHLIVE_CONFIG"] = str(Path(config or settings.config).absolute())
+    place = place_of(config) if config else settings.config
+    os.environ["PUSHLIVE_CONFIG"] = str(place.absolute() if isinstance(place, Path) else place)
     os.environ["PUSHLIVE_DATA"] = str(settings.data.absolute())
     return settings_module.load()
 
@@ -85,10 +88,19 @@ class Service:
 
     def _take_up_config(self, store: Store) -> None:
         configs = Configurations(store, self._settings.config)
+        if isinstance(configs.place, ConfigRepository) and not (configs.place.url and configs.in_force()):
+            self._take_from_repository(configs)  # later the keeper looks whether one elsewhere has changed
         configs.current()  # raises if there is none and never was
         problem = configs.problem()
         if problem:
             self._say(f"! {problem}\n! The last good configuration stays in use until this is corrected.")
+
+    def _take_from_repository(self, configs: Configurations) -> None:
+        """Before anything asks what runs where."""
+        try:
+            bootstrap.taking(self._settings).take(again=True)
+        except PushliveError as error:
+            configs.trouble(str(error))
 
     def _recognise(self) -> None:
         """Looks whether an empty store is that of a new installation."""
@@ -127,6 +139,9 @@ class Service:
     def _greet(self, store: Store, token: Path) -> None:
         _, config = Configurations(store, self._settings.config).current()
         self._say(f"Pushlive is up: {self._settings.url}  (token: {token})")
+        if name := hosted(self._settings.config):
+            branch = getattr(self._settings.config, "branch", "")
+            self._say(f"  configuration: git push {self._settings.url}/git/{name}.git {branch}")
         for name in config.pipelines:
             repository = config.repository_of(name)
             if repository:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from pipeline.deploy.configuring.taking import Taking
 from pipeline.deploy.data.moves import VolumeMoves
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.engine_types import SlotRef, SlotSpec
@@ -41,6 +42,9 @@ class Operations(Protocol):
 
     def compare(self, spec: SlotSpec) -> tuple[str, ...]:
         """What on the engine differs from that specification."""
+
+    def taking(self) -> Taking:
+        """Puts the head of the configuration's repository into force. Raises ConfigError if it is in a file."""
 
     def volumes(self) -> VolumeMoves:
         """What may be done with volumes."""

@@ -10,11 +10,13 @@ from typing import Any
 from pipeline.config import diff, loading
 from pipeline.config.lint import warnings
 from pipeline.config.models import Config, Pipeline, Rendered
+from pipeline.config.place.repository import same_repository
 from pipeline.config.workload.accessory_rules import pairs
 from pipeline.deploy import accessories, hosts
+from pipeline.deploy.configuring import judging
 from pipeline.deploy.services import Services
 from pipeline.deploy.slot import failed_slot
-from pipeline.domain import gates, naming, slots
+from pipeline.domain import gates, slots
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
@@ -22,6 +24,7 @@ from pipeline.domain.measuring.measurements import Measurements
 from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Run, State
 from pipeline.errors import ConfigError, DamagedRecord, NotFound, PushliveError
+from pipeline.lib import codec
 from pipeline.notify.delivery import outages
 from pipeline.ports.clock import Clock
 from pipeline.runlog import file
@@ -42,16 +45,19 @@ class Queries:
 
     # ── configuration ────────────────────────────────────────────────────────
 
-    def plan(self, text: str) -> dict[str, Any]:
-        """What a changed pipelines.yaml would change, or its problems if it is invalid."""
+    def plan(self, text: str, before: str | None = None) -> dict[str, Any]:
+        """What a changed pipelines.yaml would change, or its problems if it is invalid. ``before``: the hash of the
+        configuration that it replaces; default: the one in force."""
         problems = [f"line {p.line}: {p.path}: {p.message}" for p in loading.problems(text)]
+        problems = problems or judging.own_sources(text, loading.load(text), self._settings.config)
         if problems:
             return {"problems": problems, "warnings": [], "pipelines": {}}
         new = loading.load(text)
         try:
-            _, old = self._configurations.current()
+            digest = self._configurations.current()[0] if before is None else before
+            old = self._configurations.by_hash(digest) if digest else Config()
         except ConfigError:
-            old = Config()
+            digest, old = "", Config()
         changes = {name: dict(found) for name, found in diff.plan(old, new).items()}
         for name in dict.fromkeys([*new.pipelines, *self._store.pipelines()]):
             changes[name] = self._against_what_runs(name, new.pipelines.get(name), changes.get(name, {}))
@@ -67,7 +73,7 @@ class Queries:
             lines[environment] = (*lines.get(environment, ()), text)
         changes = {name: found for name, found in changes.items() if found}
         found = [*warnings(new, self._clock.now()), *self._not_set(new)]
-        return {"problems": [], "warnings": found, "pipelines": changes}
+        return {"problems": [], "warnings": found, "pipelines": changes, "origin": self.origin(digest)}
 
     def _not_set(self, config: Config) -> Iterator[str]:
         for name, pipeline in config.pipelines.items():
@@ -123,11 +129,11 @@ class Queries:
 
     def pipelines_of_url(self, urls: tuple[str, ...]) -> tuple[str, ...]:
         config = self._config()
-        wanted = {naming.same_repository(url) for url in urls if url}
+        wanted = {same_repository(url) for url in urls if url}
         return tuple(
             name
             for name, pipeline in config.pipelines.items()
-            if pipeline.source.url and naming.same_repository(pipeline.source.url) in wanted
+            if pipeline.source.url and same_repository(pipeline.source.url) in wanted
         )
 
     def branch_of(self, pipeline: str) -> str:
@@ -140,7 +146,13 @@ class Queries:
             digest, config = self._configurations.current()
         except ConfigError as error:
             problem, unknown = str(error), self.unknown_store()
-            return {"pipelines": [], "config_error": problem, "config": "", "unknown_store": unknown}
+            return {
+                "pipelines": [],
+                "config_error": problem,
+                "config": "",
+                "origin": None,
+                "unknown_store": unknown,
+            }
         view = views.Views(
             self._store, self._settings, config, self._clock.now(), self._freezes, self._deciding
         )
@@ -153,6 +165,7 @@ class Queries:
             "pipelines": found,
             "config_error": problem,
             "config": digest,
+            "origin": self.origin(digest),
             "undelivered": messages,
             "unknown_store": self.unknown_store(),
         }
@@ -188,7 +201,14 @@ class Queries:
                 raise NotFound(f"{pipeline} has no run yet.", advice="The first push makes one.")
         run = self._store.run(pipeline, number)
         config = self._configurations.by_hash(run.config)
-        return views.show(self._store, config, run, self._clock.now(), self._freezes.look(), self._deciding)
+        shown = views.show(self._store, config, run, self._clock.now(), self._freezes.look(), self._deciding)
+        digest = self._configurations.made_with(run)
+        return {**shown, "configuration": {"config": digest, "origin": self.origin(digest)}}
+
+    def origin(self, digest: str) -> dict[str, Any] | None:
+        """The commit that a configuration came from; None for one that was in a file, or was sent."""
+        found = self._configurations.origin(digest) if digest else None
+        return codec.plain(found) if found else None
 
     def follow(
         self, pipeline: str, number: int, after: str = "0", idle: float = 10.0

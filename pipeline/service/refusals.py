@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pipeline.config import loading
 from pipeline.config.engines import kind_of
 from pipeline.config.models import Config, Pipeline
+from pipeline.deploy.configuring import judging
 from pipeline.domain import audit_chain, naming, slots
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.environment import Environment
@@ -33,6 +34,8 @@ class Refusals(Credentials):
     def _changed(self, current: Config, text: str, name: str, by: Who) -> Pipeline:
         """The pipeline in a configuration that was sent. Raises ConfigError, NotFound or Forbidden."""
         changed = loading.load(text)
+        if found := judging.own_sources(text, changed, self._settings.config):
+            raise ConfigError("\n".join(found))
         pipeline = self._known(changed, name, "the file that was sent")
         permissions.refuse_changes(current, changed, name, audit_chain.actor(by))
         return pipeline

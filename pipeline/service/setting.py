@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pipeline.config import diff, loading
@@ -13,13 +14,14 @@ from pipeline.config.models import Config, Rendered
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.run import Run
 from pipeline.errors import ConfigError, RequestError
+from pipeline.service.configuring.repository import ConfigurationPushes
 from pipeline.service.refusals import Refusals
 
 SHOWN = 5  # problems in one message
 _KEY = re.compile(r"[a-z_]+(\.[A-Za-z_][A-Za-z0-9_-]*){0,3}")
 
 
-class SettingCommands(Refusals):
+class SettingCommands(ConfigurationPushes, Refusals):
     def deploy(self, pipeline: str, by: Who, *, config: str = "") -> Run:
         """See ``Commands.deploy``."""
         raise NotImplementedError
@@ -57,7 +59,7 @@ class SettingCommands(Refusals):
             return answer
         carried = _rendered(current, pipeline, name) != _rendered(wanted, pipeline, name)
         if writes:
-            self._configurations.replace(text, changed)
+            self._write(text, changed, by, f"Set {pipeline}/{name}: {', '.join(values)}")
         elif not carried and changes:
             raise RequestError(
                 f"the service cannot write {self._settings.config}, and this is in no release.",
@@ -65,6 +67,12 @@ class SettingCommands(Refusals):
             )
         run = self.deploy(pipeline, by, config=changed) if carried else None
         return {**answer, "run": run.id if run and not run.ended else ""}
+
+    def _write(self, before: str, text: str, by: Who, message: str) -> None:
+        if isinstance(self._configurations.place, Path):
+            self._configurations.replace(before, text)
+        else:
+            self.write_configuration(before, text, by, message)
 
     def _refuse_wrong_file(self) -> None:
         if problem := self._configurations.problem():

@@ -1,5 +1,5 @@
 """The service's view of pipelines.yaml: a changed file is adopted, and the last valid one stays in force while the file
-is wrong."""
+is wrong. One in a repository is put into force by ``take``: nothing here reads repositories."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ from pathlib import Path
 from pipeline.config import loading
 from pipeline.config.editing.text import line_feeds, with_line_ends_of
 from pipeline.config.models import Config
+from pipeline.config.place.origin import Origin
+from pipeline.config.place.repository import ConfigRepository, Place
 from pipeline.domain import audit_chain
-from pipeline.errors import ConfigError
+from pipeline.domain.audit_chain import Who
+from pipeline.domain.run import Run
+from pipeline.errors import ConfigError, NotFound
+from pipeline.lib import codec
 from pipeline.store import Store
 
 CURRENT, _ERROR = "config", "config-error"
-
+_SEEN, _ORIGIN = "config-seen", "config-origin"  # of a configuration in a repository
 
 KEPT = 64  # configurations in a process's memory
 
@@ -29,17 +34,21 @@ def parsed(text: str) -> Config:
     return loading.load(text)
 
 
-def _entry(before: str, after: str) -> audit_chain.Entry:
-    """The audit entry of a change. Who saved the file is not known."""
-    who = audit_chain.Actor("pipelines.yaml", way="file")
-    return audit_chain.entry(who, "configuration", time.time(), detail=f"{before or 'none'} → {after}")
+_FILE = audit_chain.Actor("pipelines.yaml", way="file")  # who saved the file is not known
+
+
+def _entry(before: str, after: str, who: Who = _FILE, origin: Origin | None = None) -> audit_chain.Entry:
+    """The audit entry of a change."""
+    detail = f"{before or 'none'} → {after}" + (f": {origin}" if origin else "")
+    return audit_chain.entry(who, "configuration", time.time(), detail=detail)
 
 
 class Configurations:
-    """``file``: checked on every call of ``current``. The store keeps each configuration's text by its hash."""
+    """``place``: a file is checked on every call of ``current``. The store keeps each configuration's text by its
+    hash."""
 
-    def __init__(self, store: Store, file: Path) -> None:
-        self._store, self._file = store, file
+    def __init__(self, store: Store, place: Place) -> None:
+        self._store, self.place = store, place
         self._seen: tuple[int, int] | None = None
         self._by_hash: dict[str, Config] = {}  # a hash stands for one text, so these never change
 
@@ -52,11 +61,22 @@ class Configurations:
             self.refresh()
             digest = self._store.facts.get(CURRENT)
         if not digest:
-            problem = self.problem()
-            if problem and self._file.exists():
-                raise ConfigError(problem, advice="Correct it; `pushlive check` shows whether that is all.")
-            raise ConfigError(f"there is no file {self._file}.", advice="`pushlive init` writes one.")
+            return self._none_yet()
         return digest, self.by_hash(digest)
+
+    def _none_yet(self) -> tuple[str, Config]:
+        problem = self.problem()
+        if isinstance(self.place, Path):
+            if problem and self.place.exists():
+                raise ConfigError(problem, advice="Correct it; `pushlive check` shows whether that is all.")
+            raise ConfigError(f"there is no file {self.place}.", advice="`pushlive init` writes one.")
+        if self._store.pipelines():  # no environment is taken for one that was removed from the configuration
+            raise ConfigError(f"no configuration is in force. {problem}".rstrip())
+        return self._store.put_config(""), Config()
+
+    def in_force(self) -> str:
+        """The hash alone, "" if there has never been a valid one."""
+        return self._store.facts.get(CURRENT)
 
     def by_hash(self, digest: str) -> Config:
         """A stored configuration. Raises ConfigError."""
@@ -72,22 +92,75 @@ class Configurations:
         """What is wrong with the file now, "" if nothing is."""
         return self._store.facts.get(_ERROR)
 
+    # ── in a repository ──────────────────────────────────────────────────────
+
+    def take(self, text: str, origin: Origin, by: Who) -> bool:
+        """Puts a valid text into force; True if it was not. Idempotent, and the commit counts as seen at last."""
+        digest = self._store.put_config(text)
+        if self._store.facts.get(CURRENT) != digest:
+            self._store.facts.set(f"{_ORIGIN}:{digest}", codec.dump(origin))
+        changed = self._store.facts.change(CURRENT, digest, lambda before: _entry(before, digest, by, origin))
+        self._store.facts.set(_ERROR, "")
+        self._see(origin.commit)
+        return changed
+
+    def refuse(self, problem: str, commit: str, by: Who) -> None:
+        """The configuration in that commit is wrong: what is in force stays."""
+
+        def entry(_: str) -> audit_chain.Entry:
+            return audit_chain.entry(by, "configuration-refused", time.time(), why=problem, detail=commit[:7])
+
+        self._store.facts.change(_ERROR, problem, entry)
+        self._see(commit)
+
+    def trouble(self, problem: str) -> None:
+        """The repository cannot be read, or has no such branch: what is in force stays, and the head is judged as soon
+        as it can be."""
+        self._store.facts.set(_ERROR, problem)
+        self._see("")
+
+    def _see(self, commit: str) -> None:
+        self._store.facts.set(_SEEN, f"{self.place} {commit}")
+
+    def seen(self, commit: str) -> bool:
+        """Whether that commit of this place was taken or refused."""
+        return self._store.facts.get(_SEEN) == f"{self.place} {commit}"
+
+    def origin(self, digest: str) -> Origin | None:
+        """The commit that a configuration came from; None for one that was in a file, or was sent."""
+        found = self._store.facts.get(f"{_ORIGIN}:{digest}")
+        return codec.load(Origin, found) if found else None
+
+    def made_with(self, run: Run) -> str:
+        """The hash of the configuration that the run's release was made with; its own if it has none."""
+        with suppress(NotFound):
+            if run.release is not None:
+                made = self._store.release(run.pipeline, run.release).run
+                return self._store.run(run.pipeline, made).config
+        return run.config
+
+    # ── in a file ────────────────────────────────────────────────────────────
+
     def writable(self) -> bool:
         """True if the file can be replaced. One that is mounted alone, as in a container, or that belongs to others
-        cannot."""
-        file = self._file.resolve()
+        cannot, and neither can one in a repository elsewhere."""
+        if isinstance(self.place, ConfigRepository):
+            return bool(self.place.repository)
+        file = self.place.resolve()
         return not file.is_mount() and os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)
 
     def replace(self, before: str, text: str) -> None:
         """Replaces the file's text atomically, synced to disk first, with the same mode and owner. Raises ConfigError
         if it does not have the text ``before``, or cannot be written."""
-        file = self._file.resolve()
+        if isinstance(self.place, ConfigRepository):
+            raise ConfigError(f"{self.place} is in a repository.", advice="Push the change there.")
+        file = self.place.resolve()
         temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
         try:
             raw = file.read_bytes().decode()
             if line_feeds(raw) != before:
                 raise ConfigError(
-                    f"{self._file} has changed since.", advice="Look at the change once more, and repeat it."
+                    f"{self.place} has changed since.", advice="Look at the change once more, and repeat it."
                 )
             content, stat = with_line_ends_of(raw, text).encode(), file.stat()
             handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -102,27 +175,30 @@ class Configurations:
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise ConfigError(
-                f"cannot write {self._file}: {error.strerror}.",
+                f"cannot write {self.place}: {error.strerror}.",
                 advice="Check its owner and the free disk space.",
             ) from error
         self.refresh()
 
     def refresh(self) -> bool:
-        """Adopts the file if it has changed; True if it did. A wrong or missing file changes only ``problem``."""
+        """Adopts the file if it has changed; True if it did. A wrong or missing file changes only ``problem``. One
+        in a repository is not read here."""
+        if isinstance(self.place, ConfigRepository):
+            return False
         try:
-            stat = self._file.stat()
+            stat = self.place.stat()
             stamp = (stat.st_mtime_ns, stat.st_size)
             if stamp == self._seen:
                 return False
-            text = self._file.read_text(encoding="utf-8")
-            loading.load(text, str(self._file))
+            text = self.place.read_text(encoding="utf-8")
+            loading.load(text, str(self.place))
         except FileNotFoundError:
             self._seen = None
-            self._store.facts.set(_ERROR, f"there is no file {self._file}.")
+            self._store.facts.set(_ERROR, f"there is no file {self.place}.")
             return False
         except (OSError, UnicodeDecodeError) as error:
             self._seen = None
-            self._store.facts.set(_ERROR, f"cannot read {self._file}: {error}.")
+            self._store.facts.set(_ERROR, f"cannot read {self.place}: {error}.")
             return False
         except ConfigError as error:
             self._seen = stamp

@@ -21,7 +21,9 @@ from pipeline.adapters.fake import (
     FakeSource,
     OneEngine,
 )
+from pipeline.config.place.repository import ConfigRepository, Place
 from pipeline.config.settings import Settings
+from pipeline.deploy.configuring.taking import Taking
 from pipeline.deploy.data.moves import VolumeMoves
 from pipeline.deploy.runner import Runner
 from pipeline.deploy.services import services_on
@@ -119,6 +121,9 @@ class Operations:
     def scaled(self, ref: SlotRef) -> int:
         return self._world.engine.scaled(ref)
 
+    def taking(self) -> Taking:
+        return self._world.taking()
+
     def volumes(self) -> VolumeMoves:
         return VolumeMoves(self._world.services, self._world.adapters)
 
@@ -129,11 +134,16 @@ class Operations:
 class World:
     """A service without processes: what workers and the keeper would do is done by calling ``work``."""
 
-    def __init__(self, redis: str, data: Path, config: str = CONFIG, instance: str = "") -> None:
+    def __init__(
+        self, redis: str, data: Path, config: str = CONFIG, instance: str = "", place: Place | None = None
+    ) -> None:
         self.settings = Settings(
-            data=data, config=data / "pipelines.yaml", instance=instance or f"t{secrets.token_hex(4)}"
+            data=data,
+            config=place or data / "pipelines.yaml",
+            instance=instance or f"t{secrets.token_hex(4)}",
         )
-        self.configure(config)
+        if place is None:
+            self.configure(config)
         self.redis, self.store = redis, Store(redis, self.settings.instance)
         self.store.origin.mark()
         self.clock, self.queue = FakeClock(), FakeQueue()
@@ -154,6 +164,11 @@ class World:
         self.runner = Runner(self.services, self.adapters, self.commands.accept, go_on)
         self.jobs = self.another_process()
         self.keeper = self.keeper_of(self.jobs)
+
+    def taking(self) -> Taking:
+        place = self.settings.config
+        assert isinstance(place, ConfigRepository)
+        return Taking(self.services, place, self.source, self.hosted, self.clock)
 
     def another_process(self, settings: Settings | None = None) -> Jobs:
         """The maintenance jobs of another process."""
@@ -273,4 +288,4 @@ def world(valkey: str, tmp_path: Path) -> World:
 
 @pytest.fixture
 def make_world(valkey: str, tmp_path: Path):
-    return lambda config: World(valkey, tmp_path, config)
+    return lambda config=CONFIG, **more: World(valkey, tmp_path, config, **more)

@@ -51,6 +51,8 @@ class FakeService:
         self.waits_yet = ""  # of a run that is promoted
         self.beside: Beside | None = None  # what is there beside a store without records
         self.pipelines = {"hello": ("hello", "main"), "shop": ("https://code.example/shop.git", "release")}
+        self.wrong_configuration: tuple[str, ...] = ()
+        self.configuration = "https://code.example/ops.git"
         self.pushes: list[Push] = []
         self.made: dict[str, Run] = {}
         self.shown: dict[str, dict[str, Any]] = {}  # what ``show`` adds to a run
@@ -112,6 +114,18 @@ class FakeService:
     def pipelines_of_url(self, urls: tuple[str, ...]) -> tuple[str, ...]:
         self._up()
         return tuple(p for p, (source, _) in self.pipelines.items() if source in urls)
+
+    def judge_configuration(self, updates: Any, quarantine: str) -> tuple[str, ...]:
+        return self.wrong_configuration
+
+    def take_configuration(self, by: Who) -> dict[str, Any]:
+        self.actors.append(by)
+        origin = {"commit": "c" * 40, "author": "Ann", "subject": "more room"}
+        plan = {"problems": [], "warnings": [], "pipelines": {"hello": {"live": ["replicas: 1 → 3"]}}}
+        return {"config": "c0ffee", "changed": True, "problem": "", "origin": origin, "plan": plan}
+
+    def configuration_pushed(self, urls: tuple[str, ...], ref: str, asked: Any) -> str:
+        return f"the configuration in {asked.commit[:7]} is fetched" if self.configuration in urls else ""
 
     def branch_of(self, pipeline: str) -> str:
         return self.pipelines[pipeline][1]

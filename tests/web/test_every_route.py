@@ -25,7 +25,10 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
         "POST /login",  # test_pages.py: a wrong token is answered 401
     ),
     (SIGNED, ""): ("POST /hooks/<provider>",),
-    (INTERNAL, ""): ("POST /internal/post-receive",),
+    (INTERNAL, ""): (
+        "POST /internal/post-receive",
+        "POST /internal/pre-receive",
+    ),
     ("api", "viewer"): (
         "GET /api/status",
         "GET /api/runs",

@@ -23,6 +23,7 @@ from pipeline.lib.skipping import by_option
 from pipeline.lib.text import summary
 from webhooks import event_lines
 from webhooks.context import WebContext
+from webhooks.git import configuration
 from webhooks.git.hook import END, TICK
 from webhooks.security.intake import REFS_LIMIT
 from webhooks.security.limits import BodyRefused, received
@@ -74,6 +75,8 @@ def _accept(web: WebContext, report: Report) -> tuple[list[str], list[Run]]:
     notes: list[str] = []
     runs: list[Run] = []
     other: list[str] = []
+    if configuration.is_here(web, report.repository):
+        return _take_configuration(web, report), runs
     try:
         branches = {
             p: web.service.branch_of(p) for p in web.service.pipelines_of_repository(report.repository)
@@ -101,6 +104,21 @@ def _accept(web: WebContext, report: Report) -> tuple[list[str], list[Run]]:
         *([f"… and {more} more refs that are not deployed"] if more > 0 else []),
         *notes,
     ], runs
+
+
+def _take_configuration(web: WebContext, report: Report) -> list[str]:
+    """What is not in force yet keeps its note, and the keeper finds it."""
+    place = [one for one in report.updates if configuration.brings(web, [one])]
+    notes = [configuration.why_not(web, one) for one in report.updates if one not in place][:REFS_REPORTED]
+    try:
+        if place:
+            notes += configuration.told(web.service.take_configuration(report.pusher))
+        _forget(web, report)
+    except PushliveError as error:
+        notes.append(
+            f"{error} Your push is in the repository; it comes into force as soon as it can be read."
+        )
+    return notes
 
 
 def _note(web: WebContext, repository: str, push: str) -> Path:

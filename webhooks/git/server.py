@@ -25,10 +25,11 @@ from pipeline.lib import push_notes
 from pipeline.lib.git_settings import ENVIRONMENT, SETTINGS, VISIBLE, ignoring, in_environment
 from webhooks.context import WebContext
 from webhooks.error_responses import RETRY_AFTER, Refused
+from webhooks.git import configuration
 from webhooks.git.advice import Advised
 from webhooks.git.http_backend import BackendFailed, Body, Exchange
 from webhooks.ports import TokenPort
-from webhooks.security.auth import address, authenticate, require
+from webhooks.security.auth import address, authenticate, may, require
 from webhooks.security.intake import NEGOTIATION_LIMIT
 from webhooks.security.limits import BodyRefused, received
 
@@ -81,6 +82,8 @@ def _serve(web: WebContext, name: str, service: str, path: str) -> ResponseRetur
         raise Refused(403, "only git's smart HTTP protocol is supported", advice="Use git 1.6.6 or later.")
     token = _basic(web)
     require(token, ROLES[service])
+    if service == "git-receive-pack" and configuration.is_here(web, name.removesuffix(".git")):
+        _require_maintainer(token)
     if service == "git-receive-pack":
         web.service.insist_on_store()  # before a ref moves: no run would follow
     repository = _repository(web, name.removesuffix(".git"))
@@ -100,6 +103,16 @@ def _serve(web: WebContext, name: str, service: str, path: str) -> ResponseRetur
         raise _refused_by_git() from error
     answer = Advised(exchange, partial(_pusher, web, name.removesuffix(".git"))) if receiving else exchange
     return Response(answer, status=status, headers=headers)
+
+
+def _require_maintainer(token: TokenPort) -> None:
+    if not may(token, "maintainer"):
+        raise Refused(
+            403,
+            f"this repository has the configuration of Pushlive, and token {token.name!r} has the role {token.role}",
+            advice="Only a maintainer's token may push to it. What a developer may change goes by "
+            "`pushlive set PIPELINE KEY=VALUE`.",
+        )
 
 
 def _pusher(web: WebContext, repository: str, commit: str) -> str:
@@ -140,13 +153,17 @@ def _basic(web: WebContext) -> TokenPort:
 
 
 def _repository(web: WebContext, name: str) -> Path:
-    if not NAME.fullmatch(name) or ".." in name or not web.service.pipelines_of_repository(name):
+    if not NAME.fullmatch(name) or ".." in name or not _is_known(web, name):
         web.service.count("git: unknown repository")
         raise NotFound(
             f"no pipeline uses a repository named {name[:64]!r}",
             advice="Add it to pipelines.yaml: `source: {repository: NAME}`, or a pipeline with that name.",
         )
     return web.ensure_repository(name)
+
+
+def _is_known(web: WebContext, name: str) -> bool:
+    return configuration.is_here(web, name) or bool(web.service.pipelines_of_repository(name))
 
 
 def loopback(settings: Settings) -> str:
@@ -182,6 +199,7 @@ def _environment(web: WebContext, repository: Path, path: str, token: TokenPort)
         "PUSHLIVE_HOOKS": str(Path(__file__).parent),
         "PUSHLIVE_NOTE": str(push_notes.file_of(repository.absolute(), uuid.uuid4().hex)),
     }
+    env |= configuration.environment(web, repository.name.removesuffix(".git"))
     return {k: v for k, v in env.items() if v} | _git_config(web)
 
 

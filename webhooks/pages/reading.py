@@ -61,6 +61,7 @@ def _run_values(web: WebContext, shown: dict[str, Any]) -> dict[str, Any]:
     return {
         "run": run,
         "release": shown.get("release"),
+        "configuration": shown.get("configuration"),
         "stages": view.stages(run),
         "meters": view.meters(shown["timing"]),
         "timing": shown["timing"],

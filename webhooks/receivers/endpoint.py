@@ -16,6 +16,7 @@ from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
 from pipeline.config.settings import Secret
+from pipeline.deploy.configuring.wanted import Wanted
 from pipeline.domain.audit_chain import Actor
 from pipeline.domain.run import Push
 from pipeline.errors import NotFound
@@ -109,6 +110,9 @@ def _payload(raw: bytes) -> dict[str, Any]:
 def _answer(web: WebContext, provider: str, parsed: Parsed) -> ResponseReturnValue:
     if isinstance(parsed, Ignored):
         return {"ignored": parsed.reason}
+    by = Actor(parsed.pusher, "", address(web), f"webhook:{provider}")
+    if said := _of_configuration(web, parsed, by):
+        return {"configuration": said}, 202
     pipelines = web.service.pipelines_of_url(parsed.urls)
     if not pipelines:
         raise Refused(404, "unknown repository", counter="unknown repository")
@@ -116,10 +120,15 @@ def _answer(web: WebContext, provider: str, parsed: Parsed) -> ResponseReturnVal
     if reason := _why_ignored(parsed, branches):
         return {"ignored": reason}
     wanted = [name for name, branch in branches.items() if parsed.ref == f"refs/heads/{branch}"]
-    by = Actor(parsed.pusher, "", address(web), f"webhook:{provider}")
     accepted = [web.service.accept(_push(provider, name, parsed), by) for name in wanted]
     notes = [note for one in accepted for note in one.notes]
     return {"runs": [one.run.id for one in accepted], "notes": notes}, 202
+
+
+def _of_configuration(web: WebContext, parsed: Pushed, by: Actor) -> str:
+    """What there is to say if the configuration is in that repository; "" if it is not."""
+    asked = Wanted(parsed.delivery, parsed.after, by.name, by.address, by.way)
+    return web.service.configuration_pushed(parsed.urls, parsed.ref, asked)
 
 
 def _why_ignored(parsed: Pushed, branches: dict[str, str]) -> str:

@@ -18,6 +18,7 @@ from webhooks.server.pools import PoolSize
 JSON_LIMIT = 1 << 20  # bytes; the largest body of the API is a pipelines.yaml
 FORM_LIMIT = 16 << 10
 REFS_LIMIT = 8 << 20  # what our git hook reports of a push of very many refs
+HOOKS = ("/internal/pre-receive", "/internal/post-receive")
 NEGOTIATION_LIMIT = 32 << 20  # a fetch request
 NEGOTIATION_SECONDS = 60.0
 
@@ -134,9 +135,7 @@ class Intake:
 
     def _is_report(self, head: Head) -> bool:
         given = head.get("x-pushlive-internal").encode("utf-8", "replace")
-        return head.path == "/internal/post-receive" and hmac.compare_digest(
-            given, self._internal.reveal().encode()
-        )
+        return head.path in HOOKS and hmac.compare_digest(given, self._internal.reveal().encode())
 
 
 def _credential(head: Head) -> str:

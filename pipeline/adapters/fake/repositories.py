@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pipeline.adapters.fake.source import FakeSource
+from pipeline.errors import RequestError
 from pipeline.lib.push_notes import Note
+from pipeline.ports.repositories import PushedFile
 
 
 class FakeRepositories:
@@ -31,6 +33,23 @@ class FakeRepositories:
 
     def forget(self, repository: str, push: str) -> None:
         self.notes.get(repository, {}).pop(push, None)
+
+    def pushed(self, repository: str, quarantine: str, commit: str, path: str, limit: int) -> PushedFile:
+        del quarantine  # its objects are there at once
+        _, files = self._source.repositories[repository].commits[commit]
+        content = files.get(path)
+        if content is None:
+            return PushedFile()
+        return PushedFile("file", len(content), content if len(content) <= limit else b"")
+
+    def commit(
+        self, repository: str, branch: str, before: str, path: str, content: bytes, author: str, message: str
+    ) -> str:
+        found = self._source.repositories[repository]
+        if found.heads.get(branch) != before:
+            raise RequestError(f"{repository} has got another push since.")
+        _, files = found.commits[before]
+        return self._source.push(repository, {**files, path: content}, message, branch, author=author)
 
     def keeps_notes(self, repository: str) -> bool:
         return repository not in self.old

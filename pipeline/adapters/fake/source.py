@@ -36,13 +36,20 @@ class FakeSource(Script):
         super().__init__()
         self.repositories: dict[str, _Repository] = {}
 
-    def push(self, key: str, files: dict[str, bytes], message: str = "a change", branch: str = "main") -> str:
+    def push(
+        self,
+        key: str,
+        files: dict[str, bytes],
+        message: str = "a change",
+        branch: str = "main",
+        author: str = "A. Developer",
+    ) -> str:
         """A new head of the branch with exactly these files; returns its commit id."""
         repository = self.repositories.setdefault(key, _Repository())
         text = f"{len(repository.commits)} {message} {sorted(files.items())}"
         commit = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
         repository.commits[commit] = (
-            Commit(commit, message, "A. Developer", skipping.by_message(message)),
+            Commit(commit, message, author, skipping.by_message(message)),
             files,
         )
         repository.parents[commit] = repository.heads.get(branch, "")

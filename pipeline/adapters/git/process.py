@@ -55,14 +55,21 @@ def start_git(
     secret: Mapping[str, str] | None = None,
     stdin: int | None = None,
     pass_fds: tuple[int, ...] = (),
+    quarantine: Path | None = None,
 ) -> Popen:
     """Starts git on a bare repository, as the leader of its own process group, with pipes for both outputs.
 
     ``settings`` are added to the fixed ones, and so are ``secret`` ones, but through the environment, so that no
-    process list shows them. ``pass_fds``: file descriptors that git keeps open, such as a lock's.
+    process list shows them. ``pass_fds``: file descriptors that git keeps open, such as a lock's. ``quarantine``: where
+    the objects of a push are that its hooks have not let in yet; they are read as well.
     """
     fixed = [part for item in {**_SETTINGS, **(settings or {})}.items() for part in ("-c", "=".join(item))]
     environment = _ENVIRONMENT | in_environment((secret or {}).items())
+    if quarantine:
+        environment |= {
+            "GIT_OBJECT_DIRECTORY": str(quarantine),
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(repository / "objects"),
+        }
     inherited = [n for n in os.environ if n.startswith(("GIT_", "SSH_ASKPASS")) and n not in environment]
     strip = ["env", *(part for name in inherited for part in ("-u", name))] if inherited else []
     command = [*strip, "git", f"--git-dir={repository}", *fixed, *arguments]
@@ -126,10 +133,13 @@ def finish_git(
     return out
 
 
-def run_git(repository: Path, *arguments: str, doing: str, given: bytes | None = None) -> bytes:
+def run_git(
+    repository: Path, *arguments: str, doing: str, given: bytes | None = None, quarantine: Path | None = None
+) -> bytes:
     """The output of a short command that uses no network. Raises GitRefused."""
     stdin = subprocess.PIPE if given is not None else None
-    return finish_git(start_git(repository, list(arguments), stdin=stdin), doing=doing, given=given)
+    process = start_git(repository, list(arguments), stdin=stdin, quarantine=quarantine)
+    return finish_git(process, doing=doing, given=given)
 
 
 def refusal(doing: str, status: int, stderr: bytes, stdout: bytes = b"") -> GitRefused:

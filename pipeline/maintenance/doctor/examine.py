@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 
 from pipeline.config.engines import DOCKER, REMOTE_DOCKER, kind_of
+from pipeline.config.place.repository import hosted
 from pipeline.config.settings import Settings
 from pipeline.deploy.reconciler import Reconciler
 from pipeline.deploy.services import Services
@@ -131,7 +132,8 @@ def _repositories(services: Services, inspection: Inspection) -> Iterator[Check]
         _, config = services.configurations.current()
     except PushliveError:
         return  # said elsewhere
-    names = sorted({name for pipeline in config.pipelines if (name := config.repository_of(pipeline))})
+    of_pipelines = {config.repository_of(pipeline) for pipeline in config.pipelines}
+    names = sorted({*of_pipelines, hosted(services.settings.config)} - {""})
     checks = [tried(f"repository {name}", lambda name=name: inspection.repository(name)) for name in names]  # type: ignore[misc]
     failed = [check for check in checks if not check["ok"]]
     if names and not failed:

@@ -91,7 +91,7 @@ def test_a_wrong_configuration_is_reported_on_top(stub: Stub, pushlive: Callable
     stub.status["config_error"] = "pipelines.yaml:3: nonsense\x1b[2J\npipelines.yaml:4: more"
     told = pushlive("status")
     assert told.err == (
-        "! pipelines.yaml has errors; the last good version stays in use.\n"
+        "! pipelines.yaml cannot be used as it is; the last good version stays in use.\n"
         "  pipelines.yaml:3: nonsense\n  pipelines.yaml:4: more\n\n"
     )
     assert told.code == 0

@@ -60,4 +60,5 @@ def test_every_page_of_the_guides_that_has_keys_shows_them() -> None:
         "timings",
         "evidence",
         "setting",
+        "configuration-in-git",
     }

@@ -1,0 +1,1 @@
+"""A configuration in a repository: judged, and put into force."""
