@@ -122,6 +122,8 @@ def _environment(name: str, before: Pipeline, after: Pipeline) -> Lines:
         return (f"environment {name}: added {where}",)
     promote = (before.environment(name).promote, after.environment(name).promote)
     gate = () if promote[0] == promote[1] else (f"promote: {promote[0]} → {promote[1]}",)
+    shares = (before.environment(name).shift, after.environment(name).shift)
+    shift = () if shares[0] == shares[1] else (f"shift: {shares[0]} → {shares[1]}, from the next run on",)
     old, new = before.bake_of(name), after.bake_of(name)
     bake = () if old == new else (f"bake: {old} → {new}, from the next run on",)
     judges = before.environment(name).judge, after.environment(name).judge
@@ -130,7 +132,14 @@ def _environment(name: str, before: Pipeline, after: Pipeline) -> Lines:
     metrics = (
         () if asked[0] == asked[1] else (f"metrics: {asked[0] or 'none'} → {asked[1] or 'none'}, at once",)
     )
-    return (*gate, *bake, *judge, *metrics, *differences(_in_force(before, name), _in_force(after, name)))
+    return (
+        *gate,
+        *shift,
+        *bake,
+        *judge,
+        *metrics,
+        *differences(_in_force(before, name), _in_force(after, name)),
+    )
 
 
 def _in_force(pipeline: Pipeline, name: str) -> Rendered:

@@ -29,6 +29,7 @@ from pipeline.config.models import (
 from pipeline.config.ownership import owner
 from pipeline.config.promotion.approvals import Promote
 from pipeline.config.promotion.freezes import Days, Environments, Window
+from pipeline.config.promotion.shift import Shift
 from pipeline.config.settings import Secret, Settings
 from pipeline.config.workload.accessory import Accessory, AccessoryHealth, Use
 from pipeline.config.workload.backup import AccessoryBackup, Backup, Destination
@@ -84,6 +85,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`bake`", Bake),
     ("`metrics`", Metrics),
     ("`promote`", Promote),
+    ("`shift`", Shift),
     ("`uses.<name>`", Use),
     ("`engine`", Where),
 )

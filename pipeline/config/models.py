@@ -42,6 +42,7 @@ from pipeline.config.fields import (
 from pipeline.config.judging.metrics import Metrics
 from pipeline.config.promotion.approvals import Promote
 from pipeline.config.promotion.freezes import Window, Windows
+from pipeline.config.promotion.shift import Shift
 from pipeline.config.workload.accessory import Accessory, Uses
 from pipeline.config.workload.bake import DEFAULT as BAKED_FOR
 from pipeline.config.workload.bake import Bake
@@ -273,6 +274,7 @@ class Environment(Service):
     promote: Promote = Promote()
     """`manual`: a run waits before this environment until a person promotes it, or as many people as `approvals` says.
     Added, it holds for runs on their way as well; removed, from the next run on."""
+    shift: Shift = Shift()
     bake: Bake = Bake()
     judge: Judge = OBSERVE
     """What follows from the verdict that a release answers [worse](judging.md) than the one before it. `observe`: the

@@ -165,7 +165,7 @@ OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {
     TcpCheck: {"tcp": _M, "within": _M, "retry": _M},
     RunCheck: {"run": _M, "within": _M},
     Environment: {
-        **_SERVICE, "host": _M, "hosts": _M, "promote": _M, "bake": _M, "judge": _M, "metrics": _M, "smoke": _M,
+        **_SERVICE, "shift": _M, "host": _M, "hosts": _M, "promote": _M, "bake": _M, "judge": _M, "metrics": _M, "smoke": _M,
         "uses": _M, "engine": _M,
     },
     Metrics: {"prometheus": _M, "requests": _M, "errors": _M, "token": _M},

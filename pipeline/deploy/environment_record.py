@@ -16,6 +16,7 @@ from pipeline.domain.gates import Gate
 from pipeline.domain.going_back import holds, release_commands
 from pipeline.domain.release import Release
 from pipeline.domain.run import Ending, Kind, Run
+from pipeline.domain.shifting.records import Shift
 from pipeline.domain.watching import bake, trials
 from pipeline.errors import EngineFailed, Held
 from pipeline.notify import messages
@@ -52,7 +53,13 @@ class EnvironmentRecord:
     def intend(self, slot: Slot, may_enter: MayEnter) -> None:
         """Records the intent to switch. Raises Cancelled if a revert is due there, Held if the run has to wait after
         all, and what ``may_enter`` raises."""
+        self._entering(may_enter, lambda environment: replace(environment, switching=slot))
 
+    def begin_shift(self, shift: Shift, may_enter: MayEnter) -> None:
+        """Records that a part of the traffic goes to the slot. Raises what ``intend`` does."""
+        self._entering(may_enter, lambda environment: replace(environment, shift=shift))
+
+    def _entering(self, may_enter: MayEnter, change: Callable[[Environment], Environment]) -> None:
         def act(transaction: Transaction, run: Run, environment: Environment) -> Environment:
             open_runs = transaction.open()
             if gates.interrupted(environment, run, open_runs):
@@ -61,9 +68,20 @@ class EnvironmentRecord:
             gate = may_enter(environment, run, open_runs, records)
             if gate:
                 raise Held(f"{gate.why}.")
-            return replace(environment, switching=slot)
+            return change(environment)
 
         self._change(act)
+
+    def shifted(self, shift: Shift, seconds: float) -> None:
+        """Records where the shift is. ``seconds``: that have passed since the last record; the budget does not count
+        them."""
+
+        def act(transaction: Transaction, run: Run) -> Run:
+            environment = transaction.environment(self._name)
+            transaction.put_environment(replace(environment, shift=shift))
+            return replace(run, shifted=run.shifted + seconds)
+
+        self._context.change(act)
 
     def command_ran(self, step: Step, release: int) -> None:
         """Records that the release's command has succeeded, with the step's result."""

@@ -18,9 +18,11 @@ from pipeline.deploy.services import Services
 from pipeline.deploy.slot import failed_slot, processes
 from pipeline.deploy.slot.in_turn import alone, end_other
 from pipeline.deploy.slot.serving import spec_in
-from pipeline.domain.engine_types import SlotSpec
+from pipeline.domain.engine_types import Share, SlotSpec
 from pipeline.domain.environment import SLOTS, Environment, Slot, SlotState, other
 from pipeline.domain.run import State
+from pipeline.domain.shifting import rule as shifting
+from pipeline.domain.shifting.records import Shift
 from pipeline.domain.slots import expired, mark_of, slot_ref
 from pipeline.domain.volumes import volumes_of
 from pipeline.errors import LeaseLost, NotFound, PushliveError
@@ -72,6 +74,7 @@ class Reconciler:
     def differences(self) -> Iterator[Difference]:
         """In the order in which they are repaired: traffic first."""
         yield from self._serving()
+        yield from self._shared()
         yield from self._processes()
         yield from self._warm()
         yield from self._left_behind()
@@ -129,6 +132,47 @@ class Reconciler:
                 f"the proxy was brought back to {what}",
                 lambda: self._engine.traffic.switch(spec),
             )
+
+    def _shared(self) -> Iterator[Difference]:
+        """A part of the traffic goes to another slot only as long as a run is at it."""
+        shift = shifting.wanted(self._environment)
+        if shift and self._ended(shift.run):
+            shift = None
+        ref = slot_ref(self._environment, self._environment.active or "")
+        has, left = self._engine.traffic.shared(ref), self._environment.shift is not None and shift is None
+        if has == share_of(shift) and not left:
+            return
+        if shift:
+            spec = self._spec(shift.slot)
+            what, much = _named(spec), shifting.percent(shift.percent)
+            yield Difference(
+                f"the proxy should send {much} of the new visitors to {what}, and does not",
+                f"the proxy sends {much} of the new visitors to {what} again",
+                lambda: self._share(spec, shift.percent),
+            )
+        elif has or left:
+            where = self._environment.active or "no slot"
+            yield Difference(
+                f"a part of the visitors goes to {has.slot if has else 'another slot'}, all should go to {where}",
+                f"a part of the visitors went to another slot than {where}; they no longer do",
+                self._unshare,
+            )
+
+    def _share(self, spec: SlotSpec, percent: float) -> None:
+        if self._engine.drift.missing(spec):
+            self._engine.drift.restore(spec)
+        self._engine.traffic.share(spec, percent)
+
+    def _unshare(self) -> None:
+        """The record first: no later round gives the slot a share again."""
+
+        def act(transaction: Transaction) -> None:
+            found = transaction.environment(self._environment.name)
+            if found.shift == self._environment.shift:
+                transaction.put_environment(shifting.ended(found))
+
+        self._store.transact(self._environment.pipeline, act, fence=self._lease)
+        self._engine.traffic.unshare(slot_ref(self._environment, self._environment.active or ""))
 
     def _serving_nothing(self) -> Iterator[Difference]:
         ref = slot_ref(self._environment, "blue")
@@ -275,7 +319,7 @@ class Reconciler:
         now = self._clock.now()
         for slot in expired(self._environment, now):
             record = self._environment.slots[slot]
-            if record.state == SlotState.WARM and self._still_busy(slot, now):
+            if self._still_busy(slot, now):  # a failed one may have had a part of the visitors
                 continue
             self._clear(slot)
             said.append(f"{self._environment.id}: {record.state} slot {slot} (r{record.release}) was cleared")
@@ -327,6 +371,11 @@ class Reconciler:
 
     def _spec(self, slot: Slot) -> SlotSpec:
         return spec_in(self._services, self._environment, slot)
+
+
+def share_of(shift: Shift | None) -> Share | None:
+    """What the proxy has to say of it."""
+    return Share(shift.slot, shift.percent) if shift else None
 
 
 def _named(spec: SlotSpec) -> str:

@@ -1,9 +1,9 @@
 """Blue-green in one environment. A revert is the same story with an older release.
 
-    (back) ▶ release ▶ start ▶ smoke ▶ switch ▶ processes ▶ verify
+    (back) ▶ release ▶ start ▶ smoke ▶ (shift) ▶ switch ▶ processes ▶ verify
 
-Traffic moves only by ``switch``, and only to a slot whose checks have just passed on that very release. The intent is
-written before it, the outcome after it. A failure leaves the traffic as it was.
+Traffic moves only by ``switch``, in part by ``shift`` before it, and only to a slot whose checks have just passed on
+that very release. The intent is written before it, the outcome after it. A failure leaves the traffic as it was.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from pipeline.config.promotion.shift import Shift as ShiftPolicy
 from pipeline.config.workload.bake import Bake
 from pipeline.config.workload.judge import Judge
 from pipeline.deploy import accessories, last_lines
@@ -26,6 +27,7 @@ from pipeline.deploy.slot.left_files import LeftFiles
 from pipeline.deploy.slot.processes import ProcessHandover
 from pipeline.deploy.slot.release_command import CommandSteps
 from pipeline.deploy.slot.room import Room
+from pipeline.deploy.slot.shifting import Shifting
 from pipeline.deploy.slot.slot_start import SlotStart
 from pipeline.deploy.smoke.checker import Checker, LastLines
 from pipeline.domain import slots
@@ -34,6 +36,7 @@ from pipeline.domain.environment import Environment, Slot, SlotState, other
 from pipeline.domain.going_back import release_commands
 from pipeline.domain.release import Release
 from pipeline.domain.run import Check, Ending, Kind, Run
+from pipeline.domain.shifting import rule as shifting
 from pipeline.domain.volumes import volumes_of
 from pipeline.errors import (
     AccessoryFailed,
@@ -66,7 +69,8 @@ VERIFY_REQUESTS = 3  # fresh connections on the public route after the switch
 class Rollout:
     """One release into one environment. ``last``: this environment is live, so a failure puts the release in
     quarantine. ``failed_for``: seconds that a failed slot is kept; ``keep_warm``: that the slot which served before
-    is; ``bake``, ``judge``: how the release is watched after its switch; ``elsewhere``: its host names that another
+    is; ``bake``, ``judge``: how the release is watched after its switch; ``shift``: how it takes the traffic over;
+    ``elsewhere``: its host names that another
     environment has taken over;
     ``left_files``: the folder for copies of what ends with its containers."""
 
@@ -85,6 +89,7 @@ class Rollout:
         keep_warm: float,
         bake: Bake,
         judge: Judge,
+        shift: ShiftPolicy | None = None,
         elsewhere: tuple[str, ...] = (),
         left_files: Path | None = None,
     ) -> None:
@@ -100,6 +105,7 @@ class Rollout:
         self._spec = replace(self._spec, elsewhere=elsewhere)
         self._engine = adapters.engines.of(self._spec.ref.engine)
         self._in_turn = InTurn(context, self._acting, self._record)
+        self._shifting = Shifting(context, self._engine, self._acting, self._record, shift or ShiftPolicy())
         self._processes = ProcessHandover(context, self._acting, self._record, vault)
         self._slot_start = SlotStart(context, self._engine, self._acting, self._record, room.fit)
         ignored = self._config.service.ignore
@@ -124,6 +130,7 @@ class Rollout:
             if starts:
                 self._start()
                 self._smoke()
+                self._shift(may_enter)
                 self._switch(may_enter)
             self._processes.go(self._spec)
             self._verify()
@@ -136,6 +143,8 @@ class Rollout:
             goes_on = isinstance(error, TryAgain | Held)
             if goes_on and slots.switched(self._record.read(), self._context.run, self._spec.ref.slot):
                 raise  # only the verification is left; if it stays impossible, the end of the run switches back
+            if isinstance(error, TryAgain) and self._has_a_share():
+                raise  # it goes on where it was; if that stays impossible, the end of the run goes back
             self.abandon(error, None if goes_on else ending_of(self._context.run, error))
             raise error from found
 
@@ -233,6 +242,12 @@ class Rollout:
             what = f"{self._name} {self._release.name}"
             checker.must_pass(results, self._spec, what, self._last_lines, "It got no traffic.")
 
+    def _shift(self, may_enter: MayEnter) -> None:
+        if self._in_turn.applies or not self._shifting.applies(self._spec):
+            return
+        with self._context.step(self._name, "shift", self._shifting.limit(), self._engine_advice()) as step:
+            self._shifting.go(self._spec, step, may_enter)
+
     def _switch(self, may_enter: MayEnter) -> None:
         with self._context.step(self._name, "switch", SWITCH_TIMEOUT, self._engine_advice()) as step:
             self._context.still_wanted()
@@ -305,6 +320,7 @@ class Rollout:
         # Neither a check that another release answered nor the `back` of another one says anything against this one.
         fault = isinstance(error, AppFailed) and not isinstance(error, WrongRelease | BackFailed)
         bad = self._last and fault
+        shared = self._has_a_share()
         moved = self._record.abandoned(
             slot,
             ending,
@@ -312,10 +328,14 @@ class Rollout:
             quarantine=summary(why, REASON) if bad else None,
             hold=why if isinstance(error, OutcomeUnknown | CommandLeft) else None,
         )
-        if not moved or self._switch_back():
+        followed = self._switch_back() if moved else not shared or self._shifting.back(self._spec)
+        if followed:
             self._stop_failed()
         if moved:
             self._processes.back()
+
+    def _has_a_share(self) -> bool:
+        return shifting.of_run(self._record.read(), self._context.run.number) is not None
 
     def _switch_back(self) -> bool:
         """True unless the failed slot may still have the traffic."""

@@ -15,7 +15,7 @@ from pipeline.deploy.branch_head import BranchHead
 from pipeline.deploy.build_stage import BuildStage
 from pipeline.deploy.entry import Entry, parked, take_environment
 from pipeline.deploy.explaining.cache_misses import CacheMisses
-from pipeline.deploy.reconciler import Reconciler
+from pipeline.deploy.reconciler import Reconciler, share_of
 from pipeline.deploy.rollout import Rollout
 from pipeline.deploy.run_context import RunContext
 from pipeline.deploy.services import Services
@@ -26,6 +26,7 @@ from pipeline.domain.environment import SLOTS, Environment
 from pipeline.domain.going_back import returning
 from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Push, Run
+from pipeline.domain.shifting import rule as shifting
 from pipeline.errors import (
     ConfigError,
     DamagedRecord,
@@ -128,6 +129,7 @@ class Story:
             keep_warm=warm if pipeline is None or pipeline.keeps_warm(name) else 0.0,
             bake=pipeline.bake_of(name) if pipeline else Bake(),
             judge=pipeline.environment(name).judge if pipeline else OBSERVE,
+            shift=pipeline.environment(name).shift if pipeline else None,
             elsewhere=taken,
             left_files=self._settings.data / "left-files",
         )
@@ -340,7 +342,8 @@ class Story:
         context.still_ours()
         ref = slots.slot_ref(environment, SLOTS[0])
         try:
-            if self._adapters.engines.of(ref.engine).traffic.serving(ref) == environment.active:
+            traffic, wanted = self._adapters.engines.of(ref.engine).traffic, shifting.wanted(environment)
+            if traffic.serving(ref) == environment.active and traffic.shared(ref) == share_of(wanted):
                 return
             for text in Reconciler(self._services, self._adapters, environment, lease).repair():
                 context.note(text, environment.name, "warning")

@@ -10,13 +10,15 @@ from typing import Any
 from pipeline.config.models import Budget
 from pipeline.domain.run import Outcome, Run, StepResult
 
+SHIFT = "shift"  # the step whose time no budget counts
+
 
 def spent(run: Run, now: float) -> float:
     """Seconds of the deploy budget used so far; 0 before the image is ready. Waiting for a person or another run is not
-    counted."""
+    counted, nor is the time in which two releases shared the traffic."""
     if not run.image_ready:
         return 0.0
-    return max(0.0, (run.ended or now) - run.image_ready - _human(run, now) - _queued(run, now))
+    return max(0.0, (run.ended or now) - run.image_ready - _human(run, now) - _queued(run, now) - run.shifted)
 
 
 def _human(run: Run, now: float) -> float:
@@ -34,7 +36,7 @@ def left(run: Run, budget: Budget, now: float) -> float:
 
 def overspender(steps: tuple[StepResult, ...]) -> str:
     """The step that took longest after the build, as ``qa/smoke``."""
-    deploying = [step for step in steps if step.stage != "build"]
+    deploying = [step for step in steps if step.stage != "build" and step.step != SHIFT]
     if not deploying:
         return ""
     worst = max(deploying, key=lambda step: step.seconds)
@@ -67,15 +69,17 @@ def stages(run: Run) -> list[dict[str, Any]]:
 
 
 def timing(run: Run, budget: Budget, now: float) -> dict[str, Any]:
-    """All figures of one run, in seconds: queue, human and machine time separately."""
+    """All figures of one run, in seconds: queue, human and machine time separately, and the time in which two releases
+    shared the traffic (``shifted``), which is in none of them."""
     end = run.ended or now
     human = _human(run, now)
     queue = (run.started or end) - run.accepted + _queued(run, now)
-    whole = end - run.accepted - human
+    whole = end - run.accepted - human - run.shifted
     rest = left(run, budget, now)
     return {
         "queue": queue,
         "human": human,
+        "shifted": run.shifted,
         "machine": whole - queue,
         "deploy": spent(run, now),
         "whole": whole,

@@ -198,6 +198,15 @@ class Answered:
 
 
 @dataclass(frozen=True)
+class Share:
+    """That part of an environment's new visitors goes to that slot, beside the one that serves. ``percent``: more than
+    0 and less than 100, in steps of 0.1."""
+
+    slot: Slot
+    percent: float
+
+
+@dataclass(frozen=True)
 class Written:
     """A file that ends with its container. ``size``: bytes, None if it is not known; ``root``: the folder that ends
     with it, if only its first file is named (an anonymous volume)."""

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pipeline.config.engines import DOCKER
 from pipeline.domain.cron.records import CronState
 from pipeline.domain.health import Health
+from pipeline.domain.shifting.records import Shift
 
 Slot = str  # "blue" or "green"
 SLOTS: tuple[Slot, Slot] = ("blue", "green")
@@ -167,6 +168,7 @@ class Environment:
     active: Slot | None = None
     slots: dict[Slot, SlotRecord] = field(default_factory=dict)
     switching: Slot | None = None  # the intended slot, recorded before the switch
+    shift: Shift | None = None  # a part of the new visitors goes to a slot that does not serve yet
     hold: Hold | None = None
     quarantine: tuple[Quarantined, ...] = ()
     taken_back: tuple[TakenBack, ...] = ()  # until they are verified here again

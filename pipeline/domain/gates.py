@@ -14,6 +14,7 @@ from pipeline.domain.promotion import approvals
 from pipeline.domain.promotion.freezing import THAW, Frozen, thaw_command
 from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Run, State
+from pipeline.domain.shifting.rule import of_run
 from pipeline.domain.slots import pair_of, switched
 from pipeline.domain.taken_back import obstacle
 from pipeline.errors import AppFailed, Superseded
@@ -51,6 +52,7 @@ def may_enter(
     there, and AppFailed if the release is in quarantine."""
     if any(switched(environment, run, slot) for slot in SLOTS):
         return None  # this run is in already: it was taken up again after a crash, and only has to verify
+    is_in = of_run(environment, run.number) is not None
     _refuse_overtaken(environment, run, open_runs)
     entry = quarantined(environment, release)
     if entry:
@@ -63,8 +65,9 @@ def may_enter(
     found = (
         _held(environment, run),
         _taken_back(environment, release, run, environments),
-        _gate((pipeline, in_force), environment, run, now),
-        _frozen(environment, run, frozen, now),
+        # What has a share of the traffic already is in, and may finish.
+        None if is_in else _gate((pipeline, in_force), environment, run, now),
+        None if is_in else _frozen(environment, run, frozen, now),
     )
     first, *others = [gate for gate in found if gate] or (None,)
     return replace(first, then=tuple(one.why for one in others if one)) if first else None

@@ -144,6 +144,7 @@ class Run:
     human: float = (
         0.0  # seconds spent waiting at gates, for people or the end of a freeze: not counted in the budget
     )
+    shifted: float = 0.0  # seconds in which two releases shared the traffic, not counted in the budget
     queued: float = 0.0  # seconds spent waiting for another run to leave an environment, not counted either
     parked: float = 0.0  # since when it waits for that, 0 if it does not
     started: float = 0.0

@@ -92,7 +92,7 @@ def serving(environment: Environment, slot: Slot, run: Run, now: float, keep_war
     old = other(slot)
     if environment.active == old and old in slots:
         slots[old] = replace(slots[old], state=SlotState.WARM, since=now, until=now + keep_warm)
-    return replace(environment, active=slot, slots=slots, switching=None)
+    return replace(environment, active=slot, slots=slots, switching=None, shift=None)
 
 
 def verified(environment: Environment, release: Release, run: Run) -> Environment:
@@ -139,13 +139,14 @@ def switched_back(environment: Environment, slot: Slot, run: Run, now: float, ke
     if back:
         slots[back] = replace(slots[back], state=SlotState.SERVING, since=now, until=0.0)
     interrupt = _cleared(environment, run)
-    return replace(environment, active=back, slots=slots, switching=None, interrupt=interrupt)
+    return replace(environment, active=back, slots=slots, switching=None, shift=None, interrupt=interrupt)
 
 
 def failed(environment: Environment, slot: Slot, run: Run, now: float, keep: float) -> Environment:
     """The slot is kept for inspection for ``keep`` seconds, unless it serves or another run has it."""
     record = environment.slots.get(slot)
-    cleared = replace(environment, switching=None, interrupt=_cleared(environment, run))
+    shift = environment.shift if environment.shift and environment.shift.run != run.number else None
+    cleared = replace(environment, switching=None, shift=shift, interrupt=_cleared(environment, run))
     if record is None or record.run != run.number or environment.active == slot:
         return cleared
     kept = replace(record, state=SlotState.FAILED, since=now, until=now + keep)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pipeline.domain.environment import Environment
 from pipeline.domain.health import moved
 from pipeline.domain.run import Run
+from pipeline.domain.shifting import rule as shifting
 from pipeline.domain.watching import bake, liveness, trials
 from pipeline.maintenance.damage import Damage
 from pipeline.maintenance.job import Job
@@ -85,7 +86,8 @@ def moved_environment(environment: Environment, seconds: float) -> Environment:
     changed = replace(environment, slots=slots, health=health, down=down, degraded=degraded)
     failed = {number: replace(one, since=one.since + seconds) for number, one in environment.failed.items()}
     changed = replace(changed, processes=processes, failing=failing, failed=failed)
-    return trials.moved(liveness.moved(bake.moved(changed, seconds), seconds), seconds)
+    changed = trials.moved(liveness.moved(bake.moved(changed, seconds), seconds), seconds)
+    return shifting.moved(changed, seconds)
 
 
 def moved_run(run: Run, seconds: float) -> Run:

@@ -5,25 +5,22 @@ It only looks and records, and has those told who want to know: what to do is fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from pipeline.deploy.services import Services
 from pipeline.deploy.slot.in_turn import exchanging, instead
 from pipeline.domain import outages
-from pipeline.domain.engine_types import ProcessReplica, Replica, ReplicaHealth
 from pipeline.domain.environment import Environment, Slot
 from pipeline.domain.health import Seen
 from pipeline.domain.slots import slot_ref, spec_of
 from pipeline.domain.watching import bake
+from pipeline.domain.watching.seen import Mask, of_replica
 from pipeline.errors import EngineAway, PushliveError, StoreUnavailable
 from pipeline.maintenance.damage import Damage
 from pipeline.maintenance.job import Job
 from pipeline.notify import messages
 from pipeline.ports.adapters import Adapters
 from pipeline.store import Transaction
-
-KILLED = 137  # the exit code of a process that SIGKILL ended
-Mask = Callable[[str], str]
 
 
 class Watches(Job):
@@ -131,7 +128,7 @@ class WatchHealth(Watches):
                 continue
             checked = {one.name: one for one in engine.traffic.health(spec)}
             replicas = engine.slots.replicas(ref)
-            yield slot, tuple(_seen(one, checked.get(one.name), mask) for one in replicas)
+            yield slot, tuple(of_replica(one, checked.get(one.name), mask) for one in replicas)
 
 
 def _told(tx: Transaction, before: Environment, after: Environment, now: float) -> Iterator[str]:
@@ -159,31 +156,3 @@ def _rotation(before: Environment, after: Environment, seen: Iterable[Seen]) -> 
             yield f"{after.id}: {one.said}; it is out of rotation"
         if one.name in old.out and one.name not in new.out:
             yield f"{after.id}: {one.name} is back in rotation"
-
-
-def _seen(replica: Replica, checked: ReplicaHealth | None, mask: Mask) -> Seen:
-    """``checked``: what the proxy's checks found, None if they know nothing of it."""
-    serves = replica.state == "running" and (checked is None or checked.healthy)
-    tried = bool(checked and checked.tried and replica.state == "running")
-    why = _why(replica, checked, serves, mask)
-    return Seen(replica.name, serves, why, replica.restarts, tried, replica.out_of_memory)
-
-
-def how_it_ended(one: Replica | ProcessReplica) -> str:
-    """How it ended last, for people; "" if it never did."""
-    if one.out_of_memory:
-        return f"{one.name} ran out of memory and was killed"
-    if one.exit_code == KILLED:  # an engine may not have heard of the reason
-        return f"{one.name} was killed (exit code {KILLED}), by a person or by its memory limit"
-    return f"{one.name} exited with code {one.exit_code}" if one.exit_code is not None else ""
-
-
-def _why(replica: Replica, checked: ReplicaHealth | None, serves: bool, mask: Mask) -> str:
-    name = replica.name
-    if ended := how_it_ended(replica):
-        return ended
-    if serves:
-        return ""
-    if checked and checked.said:
-        return f"{name}: {mask(checked.said)}"
-    return f"{name} is {replica.state}"

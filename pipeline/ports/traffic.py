@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from pipeline.domain.engine_types import Answered, ReplicaHealth, Route, SlotRef, SlotSpec
+from pipeline.domain.engine_types import Answered, ReplicaHealth, Route, Share, SlotRef, SlotSpec
 from pipeline.domain.environment import Slot
 from pipeline.ports.clock import Watch
 
@@ -12,8 +12,8 @@ from pipeline.ports.clock import Watch
 class Traffic(Protocol):
     """Moves the traffic between the slots of an environment.
 
-    Call order for one deployment: ``expose · preview … switch · public …`` and later ``drain`` of the other slot.
-    ``switch`` to a slot that was not exposed is refused.
+    Call order for one deployment: ``expose · preview … [share …] switch · public …`` and later ``drain`` of the other
+    slot. ``switch`` to a slot that was not exposed is refused.
     """
 
     def expose(self, spec: SlotSpec) -> None:
@@ -26,7 +26,20 @@ class Traffic(Protocol):
         """The environment's public route, with the servers of this spec as the expected ones."""
 
     def switch(self, spec: SlotSpec) -> None:
-        """Moves all traffic to this slot, atomically. Survives a restart of the proxy. Idempotent."""
+        """Moves all traffic to this slot, atomically. Survives a restart of the proxy. Ends a share. Idempotent."""
+
+    def share(self, spec: SlotSpec, percent: float) -> None:
+        """From now on that part of the visitors who come new goes to this slot, the others to the one that serves.
+        Each stays where it went, also if the part of the same spec changes. ``switch``, ``unshare``, ``pause`` and
+        ``unroute`` end it. The slot counts as one that serves: it cannot be stopped or drained meanwhile. Atomic,
+        survives a restart of the proxy. Idempotent. Raises RequestError if the slot was not exposed or no other one
+        serves, and EngineFailed if the engine cannot divide the traffic."""
+
+    def unshare(self, ref: SlotRef) -> None:
+        """All traffic goes to the slot that serves (``ref.slot`` is ignored). Idempotent."""
+
+    def shared(self, ref: SlotRef) -> Share | None:
+        """Which slot gets a part of the visitors beside the one that serves (``ref.slot`` is ignored). Read-only."""
 
     def unroute(self, ref: SlotRef) -> None:
         """Makes the environment answer 503 with an explanation again. Idempotent."""

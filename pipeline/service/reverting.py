@@ -13,6 +13,8 @@ from pipeline.domain.events import Event
 from pipeline.domain.going_back import by_itself, commands, holds, overtaken, release_commands, reverts, warm
 from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Run, State
+from pipeline.domain.shifting import rule as shifting
+from pipeline.domain.shifting.records import Shift
 from pipeline.domain.watching import bake, trials
 from pipeline.errors import DamagedRecord, Doubtful, NotFound, RequestError
 from pipeline.notify.messages import held
@@ -47,10 +49,15 @@ def revert(
     serves is watched; ``chosen``: which release takes its place, if no person named one;
     ``also``: what else this changes in the environment's record."""
     environment = tx.environment(name)
+    shift = shifting.wanted(environment)
+    if (
+        shift and to is None and chosen is None
+    ):  # the new release has a part of the traffic: this is what a person means
+        to = environment.serving
     bound = shown is not None or of is not None
     if bound:  # what serves in its place says more than that there is nothing to go back to
         _refuse_doubt(tx, environment, to, shown, of, now)
-    release = _target(tx, environment, chosen if to is None else to, back)
+    release = _target(tx, environment, chosen if to is None else to, back, shift)
     if not bound:
         _refuse_doubt(tx, environment, to, shown, of, now)
     if to is None:
@@ -73,11 +80,12 @@ def revert(
         across=across,
         back=undone,
     )
-    what = f"r{environment.serving} → {release.name}" if environment.serving else release.name
+    before = shift.release if shift and release.number == environment.serving else environment.serving
+    what = f"r{before} → {release.name}" if before else release.name
     if undone:
         what += f", after `back` of {', '.join(f'r{number}' for number in undone)}"
     admission.put(tx, run, f"{run.id} revert {name} {what}" + (f": {reason}" if reason else ""))
-    reverting = _reverting(tx, environment, run, release)
+    reverting = _reverting(tx, _without(tx, environment, shift, run), run, release)
     reverting = bake.ended(reverting, baked, reason or f"{run.id} reverts it", now, run.number)
     reverting = also(trials.left_to_people(reverting, f"{run.id} reverts it"), run)
     if chosen is not None:
@@ -96,7 +104,8 @@ def _refuse_doubt(
         return
     serving, placed = _served(tx, environment)
     scene = reverts.Scene(environment, serving, placed, _latest(tx), now)
-    found = reverts.moved_on(scene, shown, None if of is None else tx.run(of))
+    shift = shifting.of_run(environment, of or 0)
+    found = reverts.moved_on(scene, shown, None if of is None or shift else tx.run(of))
     if found is None and to is None:
         found = reverts.under_way(scene) or (None if bound else reverts.unlike(scene))
     refuse(found)
@@ -170,7 +179,9 @@ def _across(
     return undone
 
 
-def _target(tx: Transaction, environment: Environment, to: int | None, back: bool) -> Release:
+def _target(
+    tx: Transaction, environment: Environment, to: int | None, back: bool, shift: Shift | None = None
+) -> Release:
     target = to if to is not None else slots.revert_target(environment)
     if target is None:
         why, unfit = slots.passed_over(environment), slots.unfit_before(environment)
@@ -182,7 +193,7 @@ def _target(tx: Transaction, environment: Environment, to: int | None, back: boo
             f"{environment.id}: there is no earlier good release to revert to{f': {why}' if why else ''}.",
             advice=advice,
         )
-    if target == environment.serving and not _repairs(tx, environment, target, back):
+    if target == environment.serving and not (shift or _repairs(tx, environment, target, back)):
         raise RequestError(
             f"{environment.id} already serves r{target}.", advice="`pushlive status` shows it."
         )
@@ -195,6 +206,19 @@ def _repairs(tx: Transaction, environment: Environment, serving: int, back: bool
     if release_commands.is_undone(environment, serving):
         return True
     return back and bool(release_commands.crossed(environment, serving, tx.release))
+
+
+def _without(tx: Transaction, environment: Environment, shift: Shift | None, run: Run) -> Environment:
+    """What has a part of the traffic does not come again by itself."""
+    if shift is None:
+        return environment
+    taken = tx.release(shift.release)
+    why = (
+        run.reason
+        or f"{run.id} took it back while it had {shifting.percent(shift.percent)} of the new visitors"
+    )
+    found = gates.with_quarantine(environment, taken, why, run.accepted)
+    return taken_back.with_taken_back(found, taken, run)
 
 
 def _reverting(tx: Transaction, environment: Environment, run: Run, release: Release) -> Environment:

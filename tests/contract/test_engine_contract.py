@@ -14,7 +14,7 @@ from pipeline.adapters.http.probe import HttpProbe
 from pipeline.adapters.kubernetes.names import slot_name
 from pipeline.config.engines import kind_of
 from pipeline.domain.adoption import made_of, remembered
-from pipeline.domain.engine_types import Answer, Answered, CommandResult, SlotRef, SlotSpec
+from pipeline.domain.engine_types import Answer, Answered, CommandResult, Share, SlotRef, SlotSpec
 from pipeline.domain.events import Event
 from pipeline.errors import (
     AppFailed,
@@ -192,6 +192,47 @@ def test_two_releases_take_turns_and_a_removal_leaves_nothing(prepared: Kit) -> 
     assert engine.remove(blue.ref) == ""
     assert not [p for p in engine.slots() if p.pipeline == prepared.name]
     assert not [p for p in engine.environments() if p.pipeline == prepared.name]
+
+
+def test_a_part_of_the_visitors_goes_to_a_slot_that_does_not_serve_yet(prepared: Kit) -> None:
+    engine, blue, green = prepared.engine, prepared.spec("blue", 1), prepared.spec("green", 2)
+    prepared.deploy(blue)
+    assert engine.shared(blue.ref) is None
+    with pytest.raises((*REFUSED, EngineFailed)):
+        engine.share(blue, 5.0)  # it serves already
+    with pytest.raises((*REFUSED, EngineFailed)):
+        engine.share(green, 5.0)  # it was not exposed
+    prepared.stand(green)
+    if prepared.key.startswith("kubernetes"):  # a Service cannot
+        with pytest.raises(EngineFailed):
+            engine.share(green, 5.0)
+        engine.unshare(blue.ref)
+        assert engine.shared(blue.ref) is None
+        return
+    for percent in (0.1, 5.0, 5.0, 99.9):
+        engine.share(green, percent)
+        assert engine.shared(blue.ref) == engine.shared(green.ref) == Share("green", percent)
+        assert engine.serving(blue.ref) == "blue"
+    for act in (
+        lambda: engine.stop(green.ref),
+        lambda: engine.stop_and_keep(green.ref),
+        lambda: engine.drain(green.ref, 1, prepared.watch()),
+        lambda: engine.start(prepared.spec("green", 3), prepared.watch()),
+    ):
+        with pytest.raises(REFUSED):
+            act()
+    for end in (
+        lambda: engine.unshare(green.ref),
+        lambda: engine.pause(green.ref, 5),
+        lambda: engine.unroute(green.ref),
+        lambda: engine.switch(green),
+    ):
+        engine.switch(blue)
+        engine.share(green, 50.0)
+        end()
+        end()
+        assert engine.shared(green.ref) is None
+    assert engine.serving(green.ref) == "green"
 
 
 def test_every_call_is_idempotent(prepared: Kit) -> None:

@@ -46,6 +46,7 @@ IN_FORCE: dict[str, Any] = {
                 },
                 "live": {
                     "promote": {"manual": True},
+                    "shift": {"steps": ["25%"]},
                     "host": "hello.example.com",
                     "metrics": {
                         "prometheus": "https://prometheus.example.com",
@@ -111,6 +112,7 @@ HELLO: dict[str, Any] = {
     "notify[].url": "https://evil.example/x", "notify[].when": ["live"],
     **{f"freeze[].{key}": value for key, value in FREEZE.items()},
     "environments.*.host": "www.example.com", "environments.*.hosts": ["www.example.com"],
+    "environments.*.shift.steps": ["5%"], "environments.*.shift.for": "9m", "environments.*.shift.requests": 9,
     "environments.*.bake.for": "0", "environments.*.bake.on_failure": "tell",
     "environments.*.judge": "act", "environments.*.metrics.prometheus": "https://evil.example",
     "environments.*.metrics.requests": "other", "environments.*.metrics.errors": "other",

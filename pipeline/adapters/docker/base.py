@@ -156,6 +156,12 @@ class EngineBase:
                 f"{name_of_environment(ref)}: {ref.slot} serves the traffic and cannot be {what}.",
                 advice="Switch to the other slot first.",
             )
+        shared = self._proxy.shared(ref.index)
+        if shared and shared[0] == ref.slot:
+            raise RequestError(
+                f"{name_of_environment(ref)}: {ref.slot} serves a part of the traffic and cannot be {what}.",
+                advice=f"`pushlive cancel {ref.pipeline}` gives the other slot all of it.",
+            )
 
 
 def name_of_environment(ref: SlotRef) -> str:

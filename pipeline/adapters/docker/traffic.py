@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pipeline.adapters.docker.base import EngineBase, name_of_environment
 from pipeline.adapters.haproxy.config import backend, server_name
-from pipeline.domain.engine_types import Answered, ReplicaHealth, Route, SlotRef, SlotSpec
+from pipeline.adapters.haproxy.rules.sharing import Shared
+from pipeline.domain.engine_types import Answered, ReplicaHealth, Route, Share, SlotRef, SlotSpec
 from pipeline.errors import RequestError
 from pipeline.ports.clock import Watch
 
@@ -38,13 +39,28 @@ class DockerTraffic(EngineBase):
         return tuple(server_name(spec.ref.index, spec.ref.slot, one) for one in self._servers(spec))
 
     def switch(self, spec: SlotSpec) -> None:
-        ref = spec.ref
+        self._insist_on_exposed(spec)
+        self._proxy.switch(spec.ref.index, spec.ref.slot)
+
+    def _insist_on_exposed(self, spec: SlotSpec) -> None:
         if not self._known_to_proxy(spec):
             raise RequestError(
-                f"{name_of_environment(ref)}: the proxy does not know r{spec.release} in {ref.slot}.",
+                f"{name_of_environment(spec.ref)}: the proxy does not know r{spec.release} in {spec.ref.slot}.",
                 advice="A release must be started, ready and exposed before it gets traffic.",
             )
-        self._proxy.switch(ref.index, ref.slot)
+
+    def share(self, spec: SlotSpec, percent: float) -> None:
+        self._insist_on_exposed(spec)
+        shared = Shared(spec.ref.slot, round(percent * 10), f"r{spec.release} #{spec.run}")
+        self._proxy.share(spec.ref.index, shared)
+
+    def unshare(self, ref: SlotRef) -> None:
+        self._proxy.share(ref.index, None)
+
+    def shared(self, ref: SlotRef) -> Share | None:
+        self._proxy.ensure()
+        found = self._proxy.shared(ref.index)
+        return Share(found[0], found[1] / 10) if found else None
 
     def unroute(self, ref: SlotRef) -> None:
         self._proxy.switch(ref.index, None)

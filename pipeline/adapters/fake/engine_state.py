@@ -18,6 +18,7 @@ from pipeline.domain.engine_types import (
     Login,
     ProcessReplica,
     Replica,
+    Share,
     SlotRef,
     SlotSpec,
     Written,
@@ -77,6 +78,7 @@ class EngineState(Script):
         self.wanted: dict[EnvironmentKey, tuple[str, ...]] = {}  # hosts that come with the next switch
         self.active: dict[EnvironmentKey, Slot | None] = {}
         self.paused: set[EnvironmentKey] = set()  # where requests wait
+        self.shares: dict[EnvironmentKey, Share] = {}
         self.contents: dict[SlotRef, SlotContent] = {}
         self.counted: dict[SlotRef, Answered] = {}  # what people's requests got
         self.revivals: list[str] = []  # replicas that were started again
@@ -164,7 +166,9 @@ class EngineState(Script):
     # ── what the ports share ─────────────────────────────────────────────────
 
     def _serves(self, ref: SlotRef) -> bool:
-        return self.active.get(environment_key(ref)) == ref.slot
+        key = environment_key(ref)
+        share = self.shares.get(key)
+        return self.active.get(key) == ref.slot or (share is not None and share.slot == ref.slot)
 
     def _require_prepared(self, ref: SlotRef) -> None:
         require(environment_key(ref) in self.active, f"{ref.pipeline}/{ref.environment} was not prepared")

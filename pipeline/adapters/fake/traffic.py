@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipeline.adapters.fake.engine_state import EngineState, environment_key, same_containers
 from pipeline.adapters.fake.script import require
 from pipeline.adapters.haproxy.config import backend
-from pipeline.domain.engine_types import Answered, ReplicaHealth, Route, SlotRef, SlotSpec
+from pipeline.domain.engine_types import Answered, ReplicaHealth, Route, Share, SlotRef, SlotSpec
 from pipeline.domain.environment import Slot
 from pipeline.ports.clock import Watch
 
@@ -13,8 +13,8 @@ DRAIN_STEP = 0.05  # seconds between two looks
 
 
 class FakeTraffic(EngineState):
-    """Refuses to expose a slot that is not ready, to switch to one that is not exposed, and to drain or detach the
-    serving one."""
+    """Refuses to expose a slot that is not ready, to switch to one that is not exposed or to share the traffic with it,
+    and to drain or detach one that serves."""
 
     def expose(self, spec: SlotSpec) -> None:
         with self.call("expose", spec):
@@ -36,13 +36,31 @@ class FakeTraffic(EngineState):
             key = environment_key(spec.ref)
             self.active[key] = spec.ref.slot
             self.paused.discard(key)
+            self.shares.pop(key, None)
             coming = self.wanted.pop(key, ())
             for other, names in self.hosts.items():
                 self.hosts[other] = tuple(host for host in names if host not in coming)
             self.hosts[key] = (*self.hosts.get(key, ()), *coming)
 
+    def share(self, spec: SlotSpec, percent: float) -> None:
+        with self.call("share", spec, percent):
+            require(self._require_content(spec, "share with an empty slot").exposed, "share before expose")
+            key = environment_key(spec.ref)
+            require(self.active.get(key) not in (None, spec.ref.slot), "share with nothing that serves")
+            require(0 < percent < 100, "a share of nothing, or of all")
+            self.shares[key] = Share(spec.ref.slot, percent)
+
+    def unshare(self, ref: SlotRef) -> None:
+        with self.call("unshare", ref):
+            self.shares.pop(environment_key(ref), None)
+
+    def shared(self, ref: SlotRef) -> Share | None:
+        with self.call("shared", ref):
+            return self.shares.get(environment_key(ref))
+
     def unroute(self, ref: SlotRef) -> None:
         with self.call("unroute", ref):
+            self.shares.pop(environment_key(ref), None)
             self.paused.discard(environment_key(ref))
             if environment_key(ref) in self.active:
                 self.active[environment_key(ref)] = None
@@ -50,6 +68,7 @@ class FakeTraffic(EngineState):
     def pause(self, ref: SlotRef, seconds: float) -> bool:
         with self.call("pause", ref, seconds):
             self.active[environment_key(ref)] = None
+            self.shares.pop(environment_key(ref), None)
             self.paused.add(environment_key(ref))
             return True
 

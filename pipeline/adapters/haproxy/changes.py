@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pipeline.adapters.haproxy.config import Routes, Server, State
+from pipeline.adapters.haproxy.rules.sharing import Shared
 from pipeline.adapters.haproxy.timeouts import TIMEOUT
 from pipeline.domain.environment import Slot
 from pipeline.errors import EngineFailed, RequestError
@@ -56,7 +57,9 @@ def switched(state: State, index: int, slot: Slot | None) -> State:
             advice="Start the release there first.",
         )
     if slot is None:
-        return _given_back(state.with_routes(index, replace(routes, active=None, waits=0.0)), index)
+        return _given_back(
+            state.with_routes(index, replace(routes, active=None, waits=0.0, shared=None)), index
+        )
     from_ = {host: number for host in routes.wanted if (number := _has(state, host)) is not None}
     moved = replace(
         routes,
@@ -65,13 +68,31 @@ def switched(state: State, index: int, slot: Slot | None) -> State:
         wanted=(),
         came={**routes.came, **from_},
         waits=0.0,
+        shared=None,
     )
     return _taken(state, index, routes.wanted).with_routes(index, moved)
 
 
 def paused(state: State, index: int, seconds: float) -> State:
     """The environment's requests wait for its next switch. It keeps its hosts meanwhile."""
-    return state.with_routes(index, replace(routes_of(state, index), waits=seconds))
+    return state.with_routes(index, replace(routes_of(state, index), waits=seconds, shared=None))
+
+
+def sharing(state: State, index: int, shared: Shared | None) -> State:
+    """A part of the visitors goes to another slot than the one that serves; with None no longer. Raises RequestError if
+    that slot has no servers, or if there is nothing to share."""
+    routes = routes_of(state, index)
+    if shared and not routes.servers.get(shared.slot):
+        raise RequestError(
+            f"{routes.name}: the proxy knows no containers in {shared.slot}.",
+            advice="Start the release there first.",
+        )
+    if shared and (routes.active in (None, shared.slot) or routes.waits):
+        raise RequestError(
+            f"{routes.name}: there is no other release to share the traffic with {shared.slot}.",
+            advice="Switch to it.",
+        )
+    return state.with_routes(index, replace(routes, shared=shared))
 
 
 def removed(state: State, index: int) -> State:

@@ -19,6 +19,8 @@ from pipeline.adapters.haproxy import last_resort, sizes, timeouts, waiting
 from pipeline.adapters.haproxy.forwarded import forwarded
 from pipeline.adapters.haproxy.health import CHECKS, map_value
 from pipeline.adapters.haproxy.last_resort import LAST, SPARE
+from pipeline.adapters.haproxy.rules import sharing
+from pipeline.adapters.haproxy.rules.sharing import Shared
 from pipeline.adapters.haproxy.texts import TEXTS
 from pipeline.config.settings import Settings
 from pipeline.domain.environment import SLOTS, Slot
@@ -28,8 +30,18 @@ Server = tuple[str, int]  # address and port
 FOLDER = "/proxy"  # the state's folder inside the container
 CERTIFICATES = f"{FOLDER}/certificates"  # copies of those that HAProxy has accepted
 SERVERS = 12  # for each slot: as many as a service can have replicas
-# In the order in which they are changed: a host name leads to an environment once that one has its slot.
-MAPS = ("health.map", "ports.map", "names.map", "last.map", "timeouts.map", "active.map", "hosts.map")
+# In the order in which they are changed: a host name leads to an environment once that one has its slot, a share
+# ends once all traffic goes where it went.
+MAPS = (
+    "health.map",
+    "ports.map",
+    "names.map",
+    "last.map",
+    "timeouts.map",
+    "active.map",
+    sharing.MAP,
+    "hosts.map",
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,7 @@ class Routes:
     wanted: tuple[str, ...] = ()  # hosts that another environment serves until this one's next switch
     came: dict[str, int] = field(default_factory=dict)  # hosts that came with a switch, and from which index
     waits: float = 0.0  # if not 0, requests wait for the next switch, each so many seconds at most
+    shared: Shared | None = None  # a part of the visitors goes to the slot that does not serve yet
 
 
 @dataclass(frozen=True)
@@ -96,6 +109,11 @@ def maps(state: State, settings: Settings) -> dict[str, dict[str, str]]:
             for slot, seconds in sorted(known[i].timeouts.items())
         },
         "active.map": {f"e{i}": _target(i, known.get(i)) for i in indexes},
+        sharing.MAP: {
+            f"e{i}": sharing.map_value(shared, backend(i, shared.slot), state.token)
+            for i in sorted(known)
+            if (shared := known[i].shared)
+        },
     }
 
 
@@ -189,7 +207,13 @@ def _frontends(settings: Settings, token: str) -> str:
         ports=f"127.0.0.1:{ports[0]}-{ports[-1]}" if len(ports) > 1 else f"127.0.0.1:{ports[0]}",
         preview=f"127.0.0.1:{settings.preview_port}",
         inside=_INSIDE.format(
-            token=token, forwarded=told, sizes=sizes.RULES, wait=waiting.RULES, slot=_SLOT, **TEXTS
+            token=token,
+            forwarded=told,
+            sizes=sizes.RULES,
+            share=sharing.RULES,
+            wait=waiting.RULES,
+            slot=_SLOT,
+            **TEXTS,
         ).strip(),
         forwarded=told,
         sizes=sizes.RULES,
@@ -276,6 +300,7 @@ _INSIDE = """
     # The proxy must not repeat a request that may have had an effect.
     http-request disable-l7-retry unless {{ method GET HEAD OPTIONS }}
     http-request set-var(txn.slot) var(txn.env),map(/proxy/active.map,none)
+    {share}
     {wait}
     {slot}
     http-response del-header X-Pushlive- -m beg

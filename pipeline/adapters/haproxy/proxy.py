@@ -14,6 +14,7 @@ from pipeline.adapters.haproxy import open_files, waiting
 from pipeline.adapters.haproxy.applying import apply, apply_servers, shut_down
 from pipeline.adapters.haproxy.certificates import Certificates
 from pipeline.adapters.haproxy.changes import added, paused, removed, routes_of, switched, with_slot
+from pipeline.adapters.haproxy.changes import sharing as with_share
 from pipeline.adapters.haproxy.config import (
     Routes,
     Server,
@@ -28,6 +29,7 @@ from pipeline.adapters.haproxy.handover.draining import MOST, limit
 from pipeline.adapters.haproxy.health import ServerHealth, map_value, servers_health
 from pipeline.adapters.haproxy.https import Schemes
 from pipeline.adapters.haproxy.liveness import Liveness
+from pipeline.adapters.haproxy.rules import sharing
 from pipeline.adapters.haproxy.timeouts import TIMEOUT
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Answered
@@ -218,6 +220,27 @@ class Proxy:
         self._change(index, lambda state: paused(state, index, seconds))
         return waiting.can_wait(self._control.ask(waiting.CAN_WAIT))
 
+    def share(self, index: int, shared: sharing.Shared | None) -> None:
+        """From now on a part of the environment's new visitors goes to another slot than the one that serves, in one
+        atomic step; None ends it. Raises RequestError if there is nothing to share or that slot has no servers, and
+        EngineFailed if an earlier version started the HAProxy that runs."""
+        if shared is None and index not in self._state().environments:
+            return
+        if shared and not self._can_share():
+            raise EngineFailed(
+                f"The proxy {self._container.name} cannot divide the traffic between two releases: an earlier version"
+                " started it.",
+                advice="`pushlive doctor --fix` replaces it, and ends no request.",
+            )
+        self._change(index, lambda state: with_share(state, index, shared))
+        if self.shared(index) != (shared and (shared.slot, shared.thousandths)):
+            raise TryAgain(f"The proxy did not change the share of e{index}.")
+
+    def _can_share(self) -> bool:
+        self.ensure()
+        first = self._container.handover.first()
+        return all(one.map(sharing.MAP) is not None for one in (self._control, first) if one)
+
     # --- reading
 
     def waited(self, index: int) -> int:
@@ -229,6 +252,13 @@ class Proxy:
         """The slot to which HAProxy sends the environment's traffic, as it says itself."""
         value = (self._control.map("active.map") or {}).get(f"e{index}", "none")
         return next((slot for slot in SLOTS if value == backend(index, slot)), None)
+
+    def shared(self, index: int) -> tuple[Slot, int] | None:
+        """The slot to which HAProxy sends a part of the environment's new visitors, and how many of a thousand, as it
+        says itself."""
+        value = self._control.map_value(sharing.MAP, f"e{index}") or ""
+        slot = next((slot for slot in SLOTS if value.endswith(f".{backend(index, slot)}")), None)
+        return (slot, sharing.thousandths(value)) if slot else None
 
     def routes(self, index: int) -> Routes | None:
         """The environment's routes as the folder has them, None if it has none. Asks no HAProxy and starts none. If the

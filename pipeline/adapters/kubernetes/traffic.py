@@ -21,9 +21,9 @@ from pipeline.adapters.kubernetes.names import (
 from pipeline.adapters.kubernetes.pods.events import last_probe_failure
 from pipeline.adapters.kubernetes.pods.state import is_ready, ready_since, waiting_reason
 from pipeline.adapters.kubernetes.probe import proxy_path, replica_set_of, serving_replica_sets
-from pipeline.domain.engine_types import Answered, ReplicaHealth, Route, SlotRef, SlotSpec
+from pipeline.domain.engine_types import Answered, ReplicaHealth, Route, Share, SlotRef, SlotSpec
 from pipeline.domain.environment import SLOTS
-from pipeline.errors import RequestError, TryAgain
+from pipeline.errors import EngineFailed, RequestError, TryAgain
 from pipeline.lib.units import bracketed
 from pipeline.ports.clock import Watch
 
@@ -132,6 +132,18 @@ class KubeTraffic(EngineBase):
         found = self._owned.get_if_owned("Ingress", base(spec.ref), spec.ref)
         hosts = {rule.get("host", "") for rule in (found or {}).get("spec", {}).get("rules") or ()}
         return hosts - {NO_HOST} != set(spec.hosts)
+
+    def share(self, spec: SlotSpec, percent: float) -> None:  # noqa: ARG002 - one Service has one selector
+        raise EngineFailed(
+            f"{base(spec.ref)}: a Service cannot divide the traffic between two releases.",
+            advice="Remove `shift` from this environment in pipelines.yaml.",
+        )
+
+    def unshare(self, ref: SlotRef) -> None:
+        """Nothing is ever shared."""
+
+    def shared(self, ref: SlotRef) -> Share | None:  # noqa: ARG002
+        return None
 
     def unroute(self, ref: SlotRef) -> None:
         if self._owned.get("Service", base(ref), ref):

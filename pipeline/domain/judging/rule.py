@@ -48,9 +48,10 @@ class Judgement:
     level: float = 0.0
 
 
-def judge(new: Sequence[Minute], before: Sequence[Minute]) -> Judgement:
+def judge(new: Sequence[Minute], before: Sequence[Minute], *, beside: bool = False) -> Judgement:
     """``new``: the minutes of the release that is judged, all of them, oldest first; ``before``: those of the release
-    that it is compared with. The verdict on a prefix of ``new`` that was *worse* stays, since it is found again."""
+    that it is compared with. The verdict on a prefix of ``new`` that was *worse* stays, since it is found again.
+    ``beside``: both are the same minutes, one by one, so that a look compares with no later ones."""
     base = total(before)
     if base.requests < FIRST_LOOK:
         return Judgement(Verdict.NOTHING_BEFORE)
@@ -65,7 +66,8 @@ def judge(new: Sequence[Minute], before: Sequence[Minute]) -> Judgement:
         )
         while requests >= look:
             at, (look, following) = level, next(looks)
-            if requests < look and spread >= SPREAD and _is_worse(new[:position], before, at):
+            beside_it = before[:position] if beside else before
+            if requests < look and spread >= SPREAD and _is_worse(new[:position], beside_it, at):
                 return Judgement(Verdict.WORSE, level=at)
             level = following
     wanted = needed(base.requests, base.errors, dispersion([before, new]))

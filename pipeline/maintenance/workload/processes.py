@@ -11,8 +11,9 @@ from pipeline.domain.health import Seen
 from pipeline.domain.run import State
 from pipeline.domain.slots import slot_ref
 from pipeline.domain.watching import bake
+from pipeline.domain.watching.seen import how_it_ended
 from pipeline.errors import NotFound
-from pipeline.maintenance.health import Watches, how_it_ended
+from pipeline.maintenance.health import Watches
 from pipeline.notify import messages
 from pipeline.store import Transaction
 

@@ -273,6 +273,10 @@ def use_every_method(api: FakeApi) -> None:
     engine.pause(green.ref, 5)
     engine.waited(green.ref)
     engine.answered(green.ref)
+    assert engine.shared(green.ref) is None
+    engine.unshare(green.ref)
+    with pytest.raises(EngineFailed):
+        engine.share(green, 5.0)
     engine.unroute(green.ref)
     assert list(engine.slots())
     assert list(engine.environments())

@@ -1,0 +1,1 @@
+"""Rules of HAProxy's frontends, a module for each group of them."""

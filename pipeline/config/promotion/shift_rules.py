@@ -1,0 +1,32 @@
+"""Where a release cannot take the traffic over step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from pipeline.config.models import Config, Pipeline
+from pipeline.config.yaml_nodes import Problem, show_path
+
+Line = Callable[..., int]  # the line of a key, or of the last one above it that is there
+
+
+def problems(config: Config, line: Line) -> Iterator[Problem]:
+    """Each with its line."""
+    for name, pipeline in config.pipelines.items():
+        for environment in pipeline.environments:
+            if why := _impossible(pipeline, environment):
+                path = ("pipelines", name, "environments", environment, "shift")
+                yield Problem(line(*path), show_path(path), f"is not possible in {environment}: {why}")
+
+
+def _impossible(pipeline: Pipeline, environment: str) -> str:
+    own, service = pipeline.environment(environment), pipeline.render(environment).service
+    if not own.shift.steps:
+        return ""
+    if not service.web:
+        return "there is no web process, so there are no visitors to divide; remove it"
+    if service.one:
+        return "with `one: true` two releases never run at once; remove one of the two"
+    if not own.engine.kind.proxied:
+        return "a Service on Kubernetes sends all traffic to one release; remove it, or run it on Docker"
+    return ""

@@ -1,0 +1,197 @@
+"""The step ``shift``: a release gets a share of the new visitors, then a larger one, before it gets all.
+
+While two slots share the traffic, the record says that the old one serves, and which share the new one has. The record
+comes first and the proxy follows: so whatever dies in between, the next worker of the run goes on where the record
+says, and the keeper brings the proxy there. A release that fails, or answers worse than the one beside it, gives way as
+after a failed check: the record first, then the proxy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pipeline.config.promotion.shift import Shift as Policy
+from pipeline.deploy.environment_record import EnvironmentRecord, MayEnter
+from pipeline.deploy.run_context import RunContext, Step
+from pipeline.domain.engine_types import Answered, SlotRef, SlotSpec
+from pipeline.domain.environment import Environment
+from pipeline.domain.run import Kind
+from pipeline.domain.shifting import rule
+from pipeline.domain.shifting.records import Count, Shift
+from pipeline.domain.slots import slot_ref
+from pipeline.domain.watching.seen import of_replica
+from pipeline.errors import AppFailed, Held, NotFound, PushliveError, StoreUnavailable
+from pipeline.lib.units import write_duration
+from pipeline.ports.clock import Deadline
+from pipeline.ports.engine import Engine
+
+LOOK = 1.0  # seconds between two looks
+WRITE = 5.0  # watched seconds after which what was seen is recorded
+MARGIN = 600.0  # seconds on top of the steps: a worker may have died, an engine may be slow
+CLEAN_UP = 30.0  # seconds on top of `drain`
+
+
+class Shifting:
+    """For one rollout. ``engine``: to look at; ``acting``: the engine, for a change on it; raises LeaseLost unless this
+    worker still has the run."""
+
+    def __init__(
+        self,
+        context: RunContext,
+        engine: Engine,
+        acting: Callable[[], Engine],
+        record: EnvironmentRecord,
+        policy: Policy,
+    ) -> None:
+        self._context, self._engine, self._acting, self._record = context, engine, acting, record
+        self._policy = policy
+
+    def applies(self, spec: SlotSpec) -> bool:
+        """False if all visitors are moved at once: nothing says otherwise, there is nothing to share with, or a person
+        wants the release there now."""
+        environment = self._record.read()
+        known = rule.of_run(environment, self._context.run.number)
+        if known or not self._policy.steps or self._context.run.kind == Kind.REVERT:
+            return known is not None and not known.done
+        if why := self._nothing_to_share_with(environment):
+            self._context.note(f"all visitors go to r{spec.release} at once: {why}", environment.name)
+            return False
+        return spec.web
+
+    def _nothing_to_share_with(self, environment: Environment) -> str:
+        if environment.serving is None:
+            return "no release serves yet"
+        if environment.down:
+            return f"r{environment.serving}, which serves, is down"
+        try:
+            before = self._context.store.release(environment.pipeline, environment.serving)
+        except NotFound:
+            return f"the record of r{environment.serving}, which serves, is lost"
+        return "" if before.environments[environment.name].service.web else "what serves has no web process"
+
+    def limit(self) -> float:
+        """Seconds for the whole step."""
+        return MARGIN + self._policy.lasts * len(self._policy.steps) * 2
+
+    def go(self, spec: SlotSpec, step: Step, may_enter: MayEnter) -> None:
+        """Raises AppFailed if the release is worse, Held if the environment is held meanwhile, and what stops the
+        run."""
+        shift = self._begun(spec, may_enter)
+        while not shift.done:
+            self._acting().traffic.share(spec, shift.percent)
+            self._tell(shift)
+            shift = self._step(spec, shift, step)
+            self._context.note(_over(shift), self._record.name)
+            shift = rule.next_step(shift)
+            self._record.shifted(shift, 0.0)
+        step.detail = f"{', '.join(map(rule.percent, shift.steps))} in {_time(shift.watched)}"
+        step.data = {"release": shift.release, "before": shift.before, "steps": list(rule.evidence(shift))}
+
+    def _begun(self, spec: SlotSpec, may_enter: MayEnter) -> Shift:
+        """That of the record, if another worker of the run has begun it."""
+        environment = self._record.read()
+        known = rule.of_run(environment, self._context.run.number)
+        if known:
+            return known
+        new, old = self._answered(spec.ref), self._answered(_serving(environment))
+        shift = Shift(
+            spec.ref.slot,
+            spec.release,
+            self._context.run.number,
+            environment.serving or 0,
+            self._policy.steps,
+            self._policy.lasts,
+            self._policy.requests,
+            self._context.clock.now(),
+            seen=new,
+            seen_old=old,
+        )
+        self._record.begin_shift(shift, may_enter)
+        return shift
+
+    def _step(self, spec: SlotSpec, shift: Shift, step: Step) -> Shift:
+        """Looks until the present step is over. What was seen is recorded now and then, and at its end."""
+        written = shift.watched
+        while True:
+            shift = self._look(spec, shift)
+            if why := rule.fault(shift):
+                self._record.shifted(shift, shift.watched - written)
+                raise self._worse(spec, shift, why)
+            over = rule.is_over(shift)
+            if over or shift.watched - written >= WRITE or not written:
+                self._record.shifted(shift, shift.watched - written)
+                written = shift.watched
+            if over:
+                return shift
+            step.watch.wait(min(LOOK, max(0.05, shift.lasts - shift.passed)))
+
+    def _look(self, spec: SlotSpec, shift: Shift) -> Shift:
+        environment = self._record.read()
+        if environment.hold and self._context.run.kind != Kind.REVERT:
+            raise Held(f"{environment.name} is held: {environment.hold.reason}.")
+        new, old = self._answered(spec.ref), self._answered(_serving(environment))
+        checked = {one.name: one for one in self._engine.traffic.health(spec)}
+        seen = [
+            of_replica(one, checked.get(one.name), self._context.masked)
+            for one in self._engine.slots.replicas(spec.ref)
+        ]
+        return rule.looked(shift, new, old, seen, self._context.clock.now())
+
+    def _answered(self, ref: SlotRef) -> Count:
+        found = self._engine.traffic.answered(ref) or Answered()
+        return Count(found.requests, found.errors)
+
+    def _worse(self, spec: SlotSpec, shift: Shift, why: str) -> AppFailed:
+        command = spec.ref.output_command
+        return AppFailed(
+            f"{self._record.name} r{shift.release} failed while it had {rule.percent(shift.percent)} of the new "
+            f"visitors: {why}: {rule.answers(shift)}.",
+            advice=f"All visitors are on r{shift.before} again. `{command}` prints what both wrote; push a fix.",
+            facts=tuple(rule.evidence(shift)),
+        )
+
+    def _tell(self, shift: Shift) -> None:
+        enough = f", or {shift.enough:,} requests" if shift.enough else ""
+        text = f"{rule.percent(shift.percent)} of new visitors go to r{shift.release}, the others to r{shift.before}"
+        self._context.note(
+            f"{text}, for {_time(max(0.0, shift.lasts - shift.passed))}{enough}", self._record.name
+        )
+
+    # ── back ─────────────────────────────────────────────────────────────────
+
+    def back(self, spec: SlotSpec) -> bool:
+        """After the record says that the shift is over: all traffic goes to what serves, and what the new slot still
+        answers may end. True unless the slot may still get requests. A revert that is due does not wait."""
+        name = self._record.name
+        try:
+            self._acting().traffic.unshare(spec.ref)
+            environment = self._record.read()
+            self._context.note(f"all visitors are on r{environment.serving} again", name, "warning")
+            if not environment.interrupt:
+                drain = spec.config.service.drain
+                watch = Deadline(self._context.clock, drain + CLEAN_UP, "drain")
+                closed = self._acting().traffic.drain(spec.ref, drain, watch)
+                if closed:
+                    self._context.note(f"{closed} connections to r{spec.release} were closed", name)
+        except StoreUnavailable:
+            raise
+        except PushliveError as error:
+            text = (
+                f"the proxy still shares the traffic ({error.message}); the service ends that within seconds"
+            )
+            self._context.note(text, name, "warning")
+            return False
+        return True
+
+
+def _serving(environment: Environment) -> SlotRef:
+    return slot_ref(environment, environment.active or "")
+
+
+def _over(shift: Shift) -> str:
+    head = f"{rule.percent(shift.percent)} went to r{shift.release} for {_time(shift.passed)}"
+    return f"{head}: {rule.answers(shift, shift.step)}"
+
+
+def _time(seconds: float) -> str:
+    return write_duration(float(round(seconds)) if seconds >= 1 else seconds)

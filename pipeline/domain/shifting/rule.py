@@ -1,0 +1,188 @@
+"""How a shift goes on, and when it goes back. Pure.
+
+Both slots are compared over the same time, by the rule in ``pipeline.domain.judging.rule``: what else goes wrong in
+that time goes wrong for both. Only stretches that are over are compared, so that it makes no difference how often it is
+asked in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from pipeline.domain import health
+from pipeline.domain.environment import Environment, SlotState
+from pipeline.domain.health import Seen
+from pipeline.domain.judging import rule
+from pipeline.domain.judging.counts import Minute
+from pipeline.domain.judging.judgement import share
+from pipeline.domain.judging.verdict import Verdict
+from pipeline.domain.shifting.records import Count, Shift, Stretch
+from pipeline.lib.units import write_duration
+
+GAP = 10.0  # seconds between two looks; of a longer time nothing counts as watched
+LONGEST_STRETCH = 60.0  # seconds, as in the comparison after a switch, unless there were too many of them
+STRETCHES = 20  # of a whole shift, at least
+MOST = 100
+
+
+def stretch(shift: Shift) -> float:
+    """Seconds: how long is counted together."""
+    whole = shift.lasts * len(shift.steps)
+    return max(1.0, whole / MOST, min(LONGEST_STRETCH, whole / STRETCHES))
+
+
+def wanted(environment: Environment) -> Shift | None:
+    """The shift that the proxy has to be at; None if all traffic goes to one slot, or to none."""
+    shift = environment.shift
+    if shift is None or environment.active in (None, shift.slot):
+        return None
+    record = environment.slots.get(shift.slot)
+    mine = record is not None and (record.release, record.run) == (shift.release, shift.run)
+    return shift if mine and record and record.state == SlotState.STARTING else None
+
+
+def of_run(environment: Environment, run: int) -> Shift | None:
+    """The shift of that run."""
+    found = wanted(environment)
+    return found if found and found.run == run else None
+
+
+def ended(environment: Environment) -> Environment:
+    return replace(environment, shift=None)
+
+
+def moved(environment: Environment, seconds: float) -> Environment:
+    """The same on a clock that was set by so much."""
+    shift = environment.shift
+    if shift is None:
+        return environment
+    known = health.moved(shift.health, seconds) if shift.health else None
+    looked = shift.looked and shift.looked + seconds
+    changed = replace(shift, since=shift.since + seconds, looked=looked, health=known)
+    return replace(environment, shift=changed)
+
+
+# ── one look ─────────────────────────────────────────────────────────────────
+
+
+def looked(shift: Shift, new: Count, old: Count, seen: Iterable[Seen], now: float) -> Shift:
+    """After one more look. ``new``, ``old``: the counters of both slots; ``seen``: the replicas of the new one."""
+    passed = now - shift.looked if shift.looked else 0.0
+    if not 0 <= passed <= GAP:
+        passed = 0.0
+    at = shift.watched - shift.watched % stretch(shift)
+    grown = Stretch(at, shift.step, _since(shift.seen, new), _since(shift.seen_old, old))
+    return replace(
+        shift,
+        passed=shift.passed + passed,
+        watched=shift.watched + passed,
+        looked=now,
+        seen=new,
+        seen_old=old,
+        stretches=_with(shift.stretches, grown),
+        # What a warm slot went through before counts for nothing.
+        health=health.looked(shift.health, shift.release, shift.run, 0.0, seen, now),
+    )
+
+
+def _since(before: Count, now: Count) -> Count:
+    """Counters that became smaller are those of a proxy that has started again."""
+    if now.requests < before.requests or now.errors < before.errors:
+        return now
+    return Count(now.requests - before.requests, now.errors - before.errors)
+
+
+def _with(stretches: tuple[Stretch, ...], one: Stretch) -> tuple[Stretch, ...]:
+    if stretches and (stretches[-1].at, stretches[-1].step) == (one.at, one.step):
+        last = stretches[-1]
+        return (*stretches[:-1], replace(last, new=_sum((last.new, one.new)), old=_sum((last.old, one.old))))
+    return (*stretches, one)
+
+
+def _sum(counts: Iterable[Count]) -> Count:
+    found = tuple(counts)
+    return Count(sum(one.requests for one in found), sum(one.errors for one in found))
+
+
+def is_over(shift: Shift) -> bool:
+    """True if the present step has lasted as long as it has to, or has seen enough requests."""
+    enough = bool(shift.enough) and counted(shift, shift.step)[0].requests >= shift.enough
+    return (shift.passed >= shift.lasts or enough) and _is_well(shift)
+
+
+def _is_well(shift: Shift) -> bool:
+    """A fault that has just begun is waited for."""
+    return shift.health is None or (shift.health.serving > 0 and not shift.health.down)
+
+
+def next_step(shift: Shift) -> Shift:
+    return replace(shift, step=shift.step + 1, passed=0.0)
+
+
+# ── the judgement ────────────────────────────────────────────────────────────
+
+
+def fault(shift: Shift) -> str:
+    """Why the release goes back, for people, without a full stop; "" if nothing says so."""
+    known = shift.health
+    if known and known.down:
+        return known.reason
+    if known and known.killed:
+        names = ", ".join(sorted(known.killed))
+        return f"{names} ran out of memory and {'was' if len(known.killed) == 1 else 'were'} killed"
+    return f"it answers worse than r{shift.before}" if _verdict(shift) is Verdict.WORSE else ""
+
+
+def _verdict(shift: Shift) -> Verdict:
+    """Of the stretches that are over."""
+    ready = [
+        one for one in shift.stretches if one.at + stretch(shift) <= shift.watched or one.step < shift.step
+    ]
+    new = [_minute(shift.release, shift.run, one.at, one.new) for one in ready]
+    old = [_minute(shift.before, 0, one.at, one.old) for one in ready]
+    return rule.judge(new, old, beside=True).verdict
+
+
+def _minute(release: int, run: int, at: float, count: Count) -> Minute:
+    return Minute(at, release, run, count.requests, min(count.errors, count.requests))
+
+
+# ── for people ───────────────────────────────────────────────────────────────
+
+
+def counted(shift: Shift, step: int | None = None) -> tuple[Count, Count]:
+    """What the new slot has answered, and what the old one; ``step``: in that step only."""
+    ones = [one for one in shift.stretches if step is None or one.step == step]
+    return _sum(one.new for one in ones), _sum(one.old for one in ones)
+
+
+def percent(value: float) -> str:
+    """``25 %``, ``0.5 %``."""
+    return f"{value:g} %"
+
+
+def answers(shift: Shift, step: int | None = None) -> str:
+    """``errors 0.4 % of 512 requests, beside 0.3 % of 1,533 of r7``."""
+    new, old = counted(shift, step)
+    if not new.requests:
+        return f"no requests yet, beside {old.requests:,} of r{shift.before}"
+    mine = f"errors {share(new.errors, new.requests)} of {new.requests:,} requests"
+    theirs = f"{share(old.errors, old.requests)} of {old.requests:,}" if old.requests else "no requests"
+    return f"{mine}, beside {theirs} of r{shift.before}"
+
+
+def text(shift: Shift) -> str:
+    """``25 % to r8 for 3m of 5m: errors 0.4 % of 512 requests, beside 0.3 % of 1,533 of r7``."""
+    so_far = "" if shift.done else f" for {_whole(min(shift.passed, shift.lasts))} of {_whole(shift.lasts)}"
+    return f"{percent(shift.percent)} to r{shift.release}{so_far}: {answers(shift)}"
+
+
+def _whole(seconds: float) -> str:
+    return write_duration(float(int(seconds))) if seconds >= 1 else write_duration(seconds)
+
+
+def evidence(shift: Shift) -> Iterator[str]:
+    """One line for each step up to the present one."""
+    for number, value in enumerate(shift.steps[: shift.step + 1]):
+        yield f"{percent(value)} of new visitors: {answers(shift, number)}"

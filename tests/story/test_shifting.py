@@ -1,0 +1,344 @@
+"""`shift`: a release gets a part of the visitors before it gets all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from pipeline.adapters.fake.script import Killed
+from pipeline.domain.engine_types import Answered, Share
+from pipeline.domain.run import Kind, Outcome, Run, State
+from pipeline.errors import EngineAway, RequestError
+from tests.story.conftest import World
+
+SHIFT = """\
+pipelines:
+  hello:
+    service: {health: /healthz, drain: 2s}
+    smoke: [{get: /, contains: r}]
+    environments: {live: {shift: {steps: [5%, 25%], for: 5m}}}
+"""
+
+
+class Visitors:
+    """They ask so often in a second, and each release answers so much of it with errors."""
+
+    def __init__(self, world: World, rate: float = 20.0) -> None:
+        self.world, self.rate, self.errors = world, rate, dict[int, float]()
+        self.at = world.clock.now()
+        self.asked: dict[object, float] = {}
+        self.failed: dict[object, float] = {}
+        world.engine.before("answered", self.come, times=10**6)
+
+    def come(self) -> None:
+        now = self.world.clock.now()
+        passed, self.at = now - self.at, now
+        for ref, content in self.world.engine.contents.items():
+            share = self.world.engine.shares.get((ref.pipeline, ref.environment))
+            part = share.percent / 100 if share and share.slot == ref.slot else 0.0
+            if self.world.engine.active.get((ref.pipeline, ref.environment)) == ref.slot:
+                part = 1 - (share.percent / 100 if share else 0.0)
+            new = passed * self.rate * part
+            self.asked[ref] = self.asked.get(ref, 0.0) + new
+            self.failed[ref] = self.failed.get(ref, 0.0) + new * self.errors.get(content.spec.release, 0.0)
+            self.world.engine.counted[ref] = Answered(int(self.asked[ref]), int(self.failed[ref]))
+
+
+@pytest.fixture
+def visited(world: World) -> World:
+    """r1 serves."""
+    world.configure(SHIFT)
+    assert world.push().outcome == Outcome.LIVE
+    return world
+
+
+def shares(world: World) -> list[float]:
+    """Those that the new release got, in order, each once."""
+    found = [arguments[1] for name, arguments in world.engine.calls if name == "share"]
+    return list(dict.fromkeys(found))
+
+
+def said(world: World, run: Run) -> str:
+    return " ".join(event.text for event in world.events(run))
+
+
+def state(world: World) -> tuple[int | None, bool, bool]:
+    """What serves, whether another has a share by the record, and by the proxy."""
+    environment = world.environment("live")
+    assert world.engine.active[("hello", "live")] == environment.active
+    return environment.serving, environment.shift is not None, bool(world.engine.shares)
+
+
+def during(world: World, act: Callable[[], None], step: int = 1, *, look: int = 20) -> None:
+    """Calls it in the middle of that step of the next shift, once."""
+    done = [False]
+
+    def maybe() -> None:
+        shift = world.environment("live").shift
+        if not done[0] and shift and shift.step >= step and shift.passed > look:
+            done[0] = True
+            act()
+
+    world.engine.before("health", maybe, times=10**6)
+
+
+def test_the_first_release_has_no_one_to_share_with(world: World) -> None:
+    world.configure(SHIFT)
+    run = world.push()
+    assert run.outcome == Outcome.LIVE
+    assert shares(world) == []
+    assert "all visitors go to r1 at once: no release serves yet" in said(world, run)
+
+
+def test_step_by_step_then_all(visited: World) -> None:
+    Visitors(visited)
+    began = visited.clock.now()
+    run = visited.push()
+    assert run.outcome == Outcome.LIVE, run.reason
+    assert shares(visited) == [5.0, 25.0]
+    assert state(visited) == (2, False, False)
+    assert 600 <= visited.clock.now() - began < 660
+    text = said(visited, run)
+    assert "5 % of new visitors go to r2, the others to r1, for 5m" in text
+    assert "25 % went to r2 for 5m: errors 0 % of 1,5" in text
+    (step,) = (one for one in run.steps if one.step == "shift")
+    assert step.ok
+    assert step.detail == "5 %, 25 % in 10m"
+
+
+def test_no_budget_counts_the_time_of_a_shift(visited: World) -> None:
+    run = visited.push()
+    timing = visited.commands.show("hello", run.number)["timing"]
+    assert timing["shifted"] == pytest.approx(600, abs=5)
+    assert timing["deploy"] < 60
+    assert timing["whole"] < 60
+    assert not timing["serious"]
+    assert "not counting 10:00 with a part of the visitors" in run.reason
+
+
+def test_worse_goes_back_and_is_in_quarantine(visited: World) -> None:
+    Visitors(visited, rate=100.0).errors[2] = 0.05
+    run = visited.push()
+    assert run.outcome == Outcome.FAILED
+    assert state(visited) == (1, False, False)
+    assert run.failure is not None
+    assert "r2 failed while it had" in run.failure.message
+    assert "it answers worse than r1: errors 4.9 % of" in run.failure.message
+    assert run.failure.step == "shift"
+    assert [one.release for one in visited.environment("live").quarantine] == [2]
+    assert "all visitors are on r1 again" in said(visited, run)
+    names = [name for name in visited.engine.names() if name in ("unshare", "drain", "stop_and_keep")]
+    assert names[-3:] == ["unshare", "drain", "stop_and_keep"]
+
+
+def test_errors_of_both_are_no_fault_of_one(visited: World) -> None:
+    Visitors(visited, rate=100.0).errors.update({1: 0.05, 2: 0.05})
+    assert visited.push().outcome == Outcome.LIVE
+
+
+def crash(world: World) -> None:
+    slot = world.environment("live").shift
+    assert slot is not None
+    ref = next(ref for ref in world.engine.contents if ref.slot == slot.slot)
+    world.engine.crash(ref, times=3)
+
+
+def out_of_memory(world: World) -> None:
+    ref = next(ref for ref, one in world.engine.contents.items() if one.spec.release == 2)
+    world.engine.crash(ref, 137)
+
+
+def sicken(world: World) -> None:
+    ref = next(ref for ref, one in world.engine.contents.items() if one.spec.release == 2)
+    world.engine.sicken(ref, 1, "GET /healthz answered 503")
+
+
+@pytest.mark.parametrize(
+    ("act", "why"),
+    [
+        (crash, "restarted 3 times"),
+        (out_of_memory, "ran out of memory and was killed"),
+        (sicken, "answered 503"),
+    ],
+    ids=["crashes", "memory", "health"],
+)
+def test_a_release_that_fails_goes_back(visited: World, act: Callable[[World], None], why: str) -> None:
+    during(visited, lambda: act(visited))
+    run = visited.push()
+    assert run.outcome == Outcome.FAILED
+    assert run.failure is not None
+    assert why in run.failure.message
+    assert state(visited) == (1, False, False)
+
+
+def test_a_cancelled_shift_goes_back(visited: World) -> None:
+    during(visited, lambda: visited.commands.cancel("hello", 2, "ann") and None)
+    run = visited.push()
+    assert run.outcome == Outcome.CANCELLED
+    assert state(visited) == (1, False, False)
+    assert visited.environment("live").quarantine == ()
+
+
+def test_a_hold_goes_back_and_after_it_the_shift_begins_again(visited: World) -> None:
+    during(visited, lambda: visited.commands.hold("hello", "ann", environment="live", reason="wait") and None)
+    run = visited.push()
+    assert run.state == State.WAITING
+    assert state(visited) == (1, False, False)
+    visited.commands.resume("hello", "ann", environment="live")
+    visited.work()
+    assert visited.run(run.number).outcome == Outcome.LIVE
+    assert state(visited) == (2, False, False)
+
+
+def test_a_freeze_lets_it_finish(visited: World) -> None:
+    during(visited, lambda: visited.commands.freeze("ann", pipeline="hello", reason="fair") and None)
+    assert visited.push().outcome == Outcome.LIVE
+    assert state(visited) == (2, False, False)
+
+
+def test_a_revert_during_it_takes_back_what_has_a_part(visited: World) -> None:
+    visited.configure(SHIFT.replace("[5%, 25%]", "[]").replace(", for: 5m", ""))
+    visited.push()
+    visited.configure(SHIFT)
+    reverts: list[Run] = []
+    during(visited, lambda: reverts.append(visited.commands.revert("hello", "ann")))
+    found = visited.push()
+    visited.work()
+    assert visited.run(found.number).outcome == Outcome.CANCELLED
+    (made,) = reverts
+    assert visited.run(made.number).outcome == Outcome.LIVE
+    assert (made.kind, made.release) == (Kind.REVERT, 2)
+    assert state(visited) == (2, False, False)
+    environment = visited.environment("live")
+    assert [one.release for one in environment.quarantine] == [3]
+    assert environment.hold is not None
+
+
+def test_a_revert_to_another_release_during_it_goes_there(visited: World) -> None:
+    visited.configure(SHIFT.replace("[5%, 25%]", "[]").replace(", for: 5m", ""))
+    visited.push()
+    visited.configure(SHIFT)
+    during(visited, lambda: visited.commands.revert("hello", "ann", to=1) and None)
+    visited.push()
+    visited.work()
+    assert state(visited) == (1, False, False)
+
+
+def test_without_a_shift_a_revert_to_what_serves_is_still_refused(visited: World) -> None:
+    with pytest.raises(RequestError, match="already serves"):
+        visited.commands.revert("hello", "ann", to=1)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("call", ["share", "switch", "answered", "health"])
+def test_killed_at_any_call_the_next_worker_goes_on(visited: World, call: str, after: bool) -> None:
+    number = visited.accept(visited.commit("two")).number
+    visited.engine.kill(call, after=after)
+    with pytest.raises(Killed):
+        visited.work()
+    visited.reconcile()
+    visited.work()
+    assert visited.run(number).outcome == Outcome.LIVE
+    assert state(visited) == (2, False, False)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("call", ["unshare", "drain", "stop_and_keep"])
+def test_killed_on_the_way_back_the_keeper_ends_it(visited: World, call: str, after: bool) -> None:
+    Visitors(visited, rate=100.0).errors[2] = 0.05
+    number = visited.accept(visited.commit("two")).number
+    visited.engine.kill(call, after=after)
+    with pytest.raises(Killed):
+        visited.work()
+    visited.reconcile()
+    visited.work()
+    assert visited.run(number).outcome == Outcome.FAILED
+    assert state(visited) == (1, False, False)
+    assert [one.spec.release for one in visited.engine.contents.values() if one.alive] == [1]
+
+
+@pytest.mark.long
+def test_killed_at_every_write_the_next_worker_takes_it_up_where_it_was(
+    visited: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visited.configure(SHIFT.replace("for: 5m", "for: 20s"))
+    transact, number, survived = visited.store.transact, 0, False
+    while not survived:
+        writes, number = [0], number + 1
+
+        def counted(*arguments: object, _n: int = number, _w: list[int] = writes, **named: object) -> object:
+            _w[0] += 1
+            if _w[0] == _n:
+                raise Killed("before a write")
+            found = transact(*arguments, **named)  # type: ignore[arg-type]
+            if _w[0] == _n + 1:
+                raise Killed("after a write")
+            return found
+
+        run = visited.accept(visited.commit(f"{number}")).number
+        monkeypatch.setattr(visited.store, "transact", counted)
+        try:
+            visited.work()
+            survived = True
+        except Killed:
+            monkeypatch.setattr(visited.store, "transact", transact)
+            visited.reconcile()
+            visited.work()
+        finally:
+            monkeypatch.setattr(visited.store, "transact", transact)
+        assert visited.run(run).outcome == Outcome.LIVE, visited.run(run).reason
+        assert state(visited)[1:] == (False, False)
+    assert number > 15
+
+
+def test_taken_up_where_it_was_it_does_not_begin_again(visited: World) -> None:
+    number = visited.accept(visited.commit("two")).number
+    began = visited.clock.now()
+    during(visited, lambda: visited.engine.kill("answered"))
+    with pytest.raises(Killed):
+        visited.work()
+    visited.engine.shares[("hello", "live")] = replace(visited.engine.shares[("hello", "live")], percent=99.0)
+    visited.clock.sleep(3600)  # no one looks
+    assert any("25 % of the new visitors to green (r2) again" in one for one in visited.reconcile())
+    assert visited.engine.shares[("hello", "live")] == Share("green", 25.0)
+    visited.work()
+    assert visited.run(number).outcome == Outcome.LIVE
+    assert 4200 <= visited.clock.now() - began < 4260
+
+
+def test_an_engine_that_is_away_for_a_moment_does_not_begin_it_again(visited: World) -> None:
+    during(visited, lambda: visited.engine.fail("answered", EngineAway("gone"), times=3))
+    began = visited.clock.now()
+    assert visited.push().outcome == Outcome.LIVE
+    assert visited.clock.now() - began < 680
+    assert state(visited) == (2, False, False)
+
+
+def test_a_proxy_with_a_share_that_no_run_wants_is_brought_back(visited: World) -> None:
+    spec = next(iter(visited.engine.contents.values())).spec
+    visited.engine.shares[("hello", "live")] = Share("green", 25.0)
+    assert any("no longer do" in one for one in visited.reconcile())
+    assert visited.engine.shares == {}
+    assert visited.engine.serving(spec.ref) == "blue"
+
+
+def test_what_serves_is_down_so_the_next_release_gets_all_at_once(visited: World) -> None:
+    ref = next(iter(visited.engine.contents))
+    visited.engine.sicken(ref, 1, "GET /healthz answered 500")
+    for _ in range(4):
+        visited.jobs.health.run()
+        visited.clock.sleep(5)
+    run = visited.push()
+    assert run.outcome == Outcome.LIVE
+    assert shares(visited) == []
+    assert "all visitors go to r2 at once: r1, which serves, is down" in said(visited, run)
+
+
+def test_enough_requests_end_a_step_before_its_time(visited: World) -> None:
+    visited.configure(SHIFT.replace("for: 5m", "for: 5m, requests: 100"))
+    Visitors(visited, rate=100.0)
+    began = visited.clock.now()
+    assert visited.push().outcome == Outcome.LIVE
+    assert visited.clock.now() - began < 90
