@@ -24,7 +24,7 @@ class Progress:
         self.failed = False
         self.started = float(run.get("started") or run.get("accepted") or 0.0)
         self.image_ready = float(run.get("image_ready") or 0.0)
-        self.human = float(run.get("human") or 0.0)
+        self.human = float(run.get("human") or 0.0) + float(run.get("shifted") or 0.0)
         timing = run.get("budget") or {}
         self.budget = float(timing.get("deploy") or 300.0)
 

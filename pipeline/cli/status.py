@@ -128,6 +128,8 @@ def _beside(environment: dict[str, Any], now: float, paint: Paint) -> list[str]:
         if good := one["good"]:
             ago = age(now - float(good["at"]))
             known.append(f"backup of {one['of']} {ago} ago, {show_size(int(good['size']))}")
+    if shift := environment.get("shift"):
+        known.append(str(shift["text"]))
     bake = environment.get("bake") or {}
     if bake.get("state") in ("baking", "baked"):
         known.append(str(bake["text"]))

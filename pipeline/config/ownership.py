@@ -36,6 +36,7 @@ from pipeline.config.models import (
 )
 from pipeline.config.promotion.approvals import Promote
 from pipeline.config.promotion.freezes import Days, Environments, Window
+from pipeline.config.promotion.shift import Shift
 from pipeline.config.workload.accessory import Accessory, AccessoryHealth, Use
 from pipeline.config.workload.backup import AccessoryBackup, Backup, Destination
 from pipeline.config.workload.bake import Bake
@@ -165,10 +166,12 @@ OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {
     TcpCheck: {"tcp": _M, "within": _M, "retry": _M},
     RunCheck: {"run": _M, "within": _M},
     Environment: {
-        **_SERVICE, "shift": _M, "host": _M, "hosts": _M, "promote": _M, "bake": _M, "judge": _M, "metrics": _M, "smoke": _M,
+        **_SERVICE, "shift": _M,
+        "host": _M, "hosts": _M, "promote": _M, "bake": _M, "judge": _M, "metrics": _M, "smoke": _M,
         "uses": _M, "engine": _M,
     },
     Metrics: {"prometheus": _M, "requests": _M, "errors": _M, "token": _M},
+    Shift: {"steps": _M, "for": _M, "requests": _M},
     Bake: {"for": _M, "on_failure": _M},
     Promote: {"manual": _M, "approvals": _M, "not_by_pusher": _M, "expires": _M},
     Where: {"docker": _M, "kubernetes": _M, "namespace": _M, "ingress": _M},

@@ -86,8 +86,10 @@ def revert(
         what += f", after `back` of {', '.join(f'r{number}' for number in undone)}"
     admission.put(tx, run, f"{run.id} revert {name} {what}" + (f": {reason}" if reason else ""))
     reverting = _reverting(tx, _without(tx, environment, shift, run), run, release)
-    reverting = bake.ended(reverting, baked, reason or f"{run.id} reverts it", now, run.number)
-    reverting = also(trials.left_to_people(reverting, f"{run.id} reverts it"), run)
+    if not shift or release.number != environment.serving:
+        reverting = bake.ended(reverting, baked, reason or f"{run.id} reverts it", now, run.number)
+        reverting = trials.left_to_people(reverting, f"{run.id} reverts it")
+    reverting = also(reverting, run)
     if chosen is not None:
         reverting = by_itself.with_passed_over(reverting, environment, chosen, now)
     tx.put_environment(held(tx, reverting, digest, run))

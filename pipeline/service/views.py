@@ -26,7 +26,7 @@ from pipeline.lib import codec
 from pipeline.service import answers, bakes, health
 from pipeline.service.app import backed_up, timings, unfinished, volume_sizes
 from pipeline.service.health import beside
-from pipeline.service.promotion import approvals, frozen
+from pipeline.service.promotion import approvals, frozen, shifts
 from pipeline.service.scheduled import scheduled
 from pipeline.store import Store
 from pipeline.store.freezes import FreezeLook, Freezes
@@ -151,6 +151,8 @@ def revert_readiness(
 def _revert_readiness(
     store: Store, environment: Environment | None, missing: frozenset[int]
 ) -> dict[str, Any]:
+    if environment and (found := shifts.revert(environment)):
+        return found
     target = slots.revert_target(environment) if environment else None
     if environment is None or target is None:
         why = slots.passed_over(environment) if environment else ""
@@ -313,6 +315,7 @@ class Views:
             "answers": answers.shown(self._store, record),
             "figures": answers.figures(self._store, self._config, record),
             "bake": bakes.shown(record),
+            "shift": shifts.shown(record),
             "engine": record.engine if record else "",
             "web": web,
             "autoscaled": self._is_autoscaled(name, release),
