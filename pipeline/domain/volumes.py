@@ -55,6 +55,14 @@ def volumes_of(spec: SlotSpec) -> tuple[VolumeRef, ...]:
 
 
 @dataclass(frozen=True)
+class Helper:
+    """A container or pod that only gives access to volumes."""
+
+    name: str
+    refs: tuple[VolumeRef, ...]
+
+
+@dataclass(frozen=True)
 class UnfinishedCopy:
     """The volume ``ref`` was to get all files of another one, or of a backup, and no process has said that it has them.
 

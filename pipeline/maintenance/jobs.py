@@ -39,6 +39,7 @@ from pipeline.maintenance.watching.revive import Revive
 from pipeline.maintenance.watching.taking_back import TakeBack
 from pipeline.maintenance.workload.accessories import KeepAccessories
 from pipeline.maintenance.workload.backups import MakeBackups
+from pipeline.maintenance.workload.left_helpers import LeftHelpers
 from pipeline.maintenance.workload.processes import WatchProcesses
 from pipeline.maintenance.workload.unfinished import UnfinishedVolumes
 from pipeline.maintenance.workload.volumes import VolumeSizes
@@ -103,6 +104,7 @@ class Jobs:
         self.acting = Acting(services, adapters, self.damage, take_back)
         self.revive = Revive(services, adapters, self.damage)
         self.backups = MakeBackups(services, adapters)
+        self.left_helpers = LeftHelpers(services, adapters)
         self.unfinished = UnfinishedVolumes(services, adapters)
         self.volume_sizes = VolumeSizes(store, adapters.engines, clock.now)
         self.missing_images = MissingImages(store, builder, clock, settings.instance, self.damage)
@@ -130,6 +132,7 @@ class Jobs:
                     self.bake_evidence,
                     self.missing_images,
                     self.backups,
+                    self.left_helpers,
                     self.unfinished,
                     self.demands,
                 ),

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from pipeline.config.workload.backup import Destination
 from pipeline.config.workload.kubernetes import ClaimOptions
-from pipeline.domain.volumes import KeptBackup, StoredVolume, VolumeRef
+from pipeline.domain.volumes import Helper, KeptBackup, StoredVolume, VolumeRef
 from pipeline.errors import EngineFailed, NotFound
 from pipeline.ports.clock import Watch
 
@@ -34,6 +34,13 @@ class Volumes(Protocol):
 
     def remove_volume(self, ref: VolumeRef) -> None:
         """Removes a volume and its data. Idempotent. Raises RequestError if a container has it."""
+
+    def helpers(self) -> Iterable[Helper]:
+        """What gives access to volumes now: for a backup, a restore or a copy, or left by a process that died."""
+
+    def end_helpers(self, ref: VolumeRef) -> None:
+        """Ends those at that volume, and settles files that were changing places. Nothing of ours may be at work there.
+        Idempotent. Raises TryAgain if one does not end."""
 
     def export_volume(self, ref: VolumeRef, watch: Watch) -> Generator[bytes]:
         """Its files as a tar stream: paths are relative and begin with ``./``. Close it if it is not read to its end.

@@ -94,10 +94,14 @@ class Accessories(AccessoryUpgrades):
         return (f"{record.id} is ready.",)
 
     def stop(self, name: str, by: Who, *, environment: str) -> tuple[str, ...]:
-        """It stays stopped until a person starts it. Its data stay."""
+        """It stays stopped until a person starts it. Its data stay. Raises InUse while a backup of it runs, as all acts
+        that end its container do."""
         self.insist_on_store()
         watch = Deadline(self._clock, LIMIT, "stopping the accessory")
-        with self._care.lease(f"{name}/{environment}", watch) as lease:
+        with (
+            self._care.lease(f"{name}/{environment}", watch) as lease,
+            self._stopping(AccessoryRef(name, environment)),
+        ):
             record = replace(self._known_record(name, environment), stopped=audit_chain.actor(by).name)
             self._store.accessories.put(record, lease, self._entry_of(by, "stop", record))
             self._of(record, lease).halt_accessory(record.ref)
@@ -110,7 +114,10 @@ class Accessories(AccessoryUpgrades):
     def restart(self, name: str, by: Who, *, environment: str) -> tuple[str, ...]:
         self.insist_on_store()
         watch = Deadline(self._clock, LIMIT, "restarting the accessory")
-        with self._care.lease(f"{name}/{environment}", watch) as lease:
+        with (
+            self._care.lease(f"{name}/{environment}", watch) as lease,
+            self._stopping(AccessoryRef(name, environment)),
+        ):
             record = replace(self._known_record(name, environment), stopped="")
             self._refuse_unfinished(record.ref)
             self._store.accessories.put(record, lease, self._entry_of(by, "restart", record))
@@ -124,7 +131,10 @@ class Accessories(AccessoryUpgrades):
         ready then."""
         self.insist_on_store()
         watch = Deadline(self._clock, LIMIT, "applying the accessory")
-        with self._care.lease(f"{name}/{environment}", watch) as lease:
+        with (
+            self._care.lease(f"{name}/{environment}", watch) as lease,
+            self._stopping(AccessoryRef(name, environment)),
+        ):
             before = self._known_record(name, environment)
             refuse_half_upgraded(before)
             self._refuse_unfinished(before.ref)
@@ -144,7 +154,10 @@ class Accessories(AccessoryUpgrades):
         uses it there, NotFound."""
         self.insist_on_store()
         watch = Deadline(self._clock, LIMIT, "removing the accessory")
-        with self._care.lease(f"{name}/{environment}", watch) as lease:
+        with (
+            self._care.lease(f"{name}/{environment}", watch) as lease,
+            self._stopping(AccessoryRef(name, environment)),
+        ):
             record = self._known_record(name, environment)
             if waits := self._unfinished.to_be_copied(str(record.ref.volume)):
                 raise refusal(self._store, waits, RequestError)

@@ -306,12 +306,14 @@ class Commands(SettingCommands, VolumeCommands, FreezeCommands):
     def retry(self, pipeline: str, number: int, by: Who, *, over: int | None = None) -> Run:
         """A new run of the same commit or release with the current configuration, of the same configuration that was
         sent, or the same revert. ``over``: the number of the newer run that it may take back. Raises RequestError if
-        it would take back another one."""
+        it would take back another one, and NotFound if there is no such run."""
         run = self._store.run(pipeline, number)
         if run.state != State.ENDED:
             raise RequestError(
                 f"{run.id} has not ended yet.", advice=f"`pushlive follow '{run.id}'` shows it."
             )
+        if over is not None:
+            self._insist_on_newer(run, over)
         again = Again(run, over)
         if run.kind == Kind.REVERT:
             return self.revert(
@@ -352,6 +354,14 @@ class Commands(SettingCommands, VolumeCommands, FreezeCommands):
         return self._operations.fix()
 
     # ── small helpers ────────────────────────────────────────────────────────
+
+    def _insist_on_newer(self, run: Run, over: int) -> None:
+        newer = self._store.run(run.pipeline, over)
+        if newer.number <= run.number:
+            raise RequestError(
+                f"{newer.id} is not newer than {run.id}, so nothing was done.",
+                advice=f"`pushlive retry '{run.id}'` names the run that it would take back, if there is one.",
+            )
 
     def _with_message(self, push: Push, config: Config) -> Push:
         """Pushes to the built-in git server come without the commit's message, which may ask not to deploy it."""

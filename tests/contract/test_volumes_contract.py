@@ -5,15 +5,15 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
 
 from pipeline.adapters.fake import FakeEngine
 from pipeline.domain.engine_types import SlotSpec
-from pipeline.domain.volumes import StoredVolume, VolumeRef
-from pipeline.errors import LeaseLost, NotFound, RequestError, TryAgain
+from pipeline.domain.volumes import Helper, StoredVolume, VolumeRef
+from pipeline.errors import LeaseLost, NotFound, PushliveError, RequestError, TryAgain
 from pipeline.ports.scheduled import Job
 from pipeline.ports.terminal import Wanted
 from tests.contract.test_engine_contract import Kit, kit_for
@@ -221,3 +221,23 @@ def test_a_copy_is_whole_or_nothing_and_may_be_repeated(kit: Kit) -> None:
         engine.copy_volume(data(kit), target, kit.watch())
     with closing(engine.export_volume(target, kit.watch())) as pieces:
         assert unpacked(pieces) == before
+
+
+def test_what_a_killed_backup_has_left_is_named_and_ended(kit: Kit) -> None:
+    engine, kept = kit.engine, {"old": ("1", 1000, 0o640)}
+    engine.import_volume(data(kit), [packed(old="1")], kit.watch())
+    assert helpers(kit) == []
+    pieces = engine.export_volume(data(kit), kit.watch())
+    next(pieces)  # a process that dies here leaves it
+    [one] = helpers(kit)
+    assert data(kit) in one.refs
+    for _ in range(2):
+        engine.end_helpers(data(kit))
+    until(lambda: helpers(kit) == [])
+    with suppress(PushliveError):
+        pieces.close()
+    assert contents(kit) == kept
+
+
+def helpers(kit: Kit) -> list[Helper]:
+    return [one for one in kit.engine.helpers() if any(ref.owner == kit.name for ref in one.refs)]

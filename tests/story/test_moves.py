@@ -234,18 +234,34 @@ def test_a_backup_that_runs_is_not_ended(world: World, act: str) -> None:
     assert touched(world) != before
 
 
-@pytest.mark.parametrize("act", ["accessory mv", "accessory upgrade", "accessory restore"])
+@pytest.mark.parametrize(
+    "act",
+    [
+        "accessory mv",
+        "accessory upgrade",
+        "accessory restore",
+        "accessory restart",
+        "accessory apply",
+        "accessory stop",
+    ],
+)
 def test_the_backup_of_an_accessory_is_not_ended_by_stopping_it(world: World, act: str) -> None:
     backed_up = KEEPING.replace("volume: /data,", "volume: /data, backup: {run: [tar]},")
     changed = {
         "accessory mv": backed_up.replace("shop-db", "store-db"),
         "accessory upgrade": backed_up.replace("postgres:15", "postgres:15.2"),
         "accessory restore": backed_up,
+        "accessory restart": backed_up,
+        "accessory apply": backed_up.replace("postgres:15", "postgres:15.2"),
+        "accessory stop": backed_up,
     }
     acts = {
         "accessory mv": lambda: move_db(world),
         "accessory upgrade": lambda: list(world.accessories.upgrade("shop-db", "ada", environment="live")),
         "accessory restore": lambda: world.backups.restore_accessory("shop-db", "live", "ada", [TAR]),
+        "accessory restart": lambda: world.accessories.restart("shop-db", "ada", environment="live"),
+        "accessory apply": lambda: world.accessories.apply("shop-db", "ada", environment="live"),
+        "accessory stop": lambda: world.accessories.stop("shop-db", "ada", environment="live"),
     }
     world.configure(changed[act])
     access = VolumeAccess(world.store, world.clock)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.domain.run import Outcome
-from pipeline.errors import RequestError
+from pipeline.errors import NotFound, RequestError
 
 
 @pytest.fixture
@@ -86,3 +86,12 @@ def test_a_retry_takes_the_current_configuration(world):
     world.configure(world.settings.config.read_text() + "# another\n")
     again = world.commands.retry("hello", 1, "ann")
     assert again.config == world.services.configurations.current()[0] != world.run(1).config
+
+
+@pytest.mark.parametrize(
+    ("over", "error", "said"), [(9, NotFound, "no run hello#9"), (1, RequestError, "not newer")]
+)
+def test_only_a_newer_run_that_there_is_can_be_taken_back(overtaken, over, error, said):
+    with pytest.raises(error, match=said):
+        overtaken.commands.retry("hello", 2, "ann", over=over)
+    assert [run.number for run in overtaken.store.recent("hello", 9)] == [3, 2, 1]

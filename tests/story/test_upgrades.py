@@ -8,7 +8,7 @@ from pipeline.adapters.fake.engine_state import EMPTY
 from pipeline.adapters.fake.script import Killed
 from pipeline.domain.accessories import AccessoryRef
 from pipeline.domain.run import Outcome
-from pipeline.errors import EngineFailed, NotFound, RequestError
+from pipeline.errors import EngineFailed, RequestError
 from tests.story.conftest import World
 
 CONFIG = """\
@@ -51,7 +51,7 @@ def test_it_says_what_it_does_and_is_taken_back_with_the_data_of_before(world: W
     value = password(world)
     with pytest.raises(RequestError, match="there is nothing to upgrade"):
         upgrade(world)
-    with pytest.raises(NotFound, match="has no upgrade that could be taken back"):
+    with pytest.raises(RequestError, match="has no upgrade that could be taken back"):
         upgrade(world, back=True)
     world.configure(NEWER)
     said = upgrade(world)
@@ -170,6 +170,6 @@ def test_an_earlier_copy_is_never_taken_for_data_while_it_is_replaced(world: Wor
     with pytest.raises(Killed):
         world.accessories._upgrade(DB, "ada", [].append)
     world.engine.stored[DB.before_upgrade] = EMPTY  # half a copy
-    with pytest.raises(NotFound):
+    with pytest.raises(RequestError, match="has no upgrade that could be taken back"):
         upgrade(world, back=True)
     assert world.engine.stored[DB.volume] == AFTER

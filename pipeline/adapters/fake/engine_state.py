@@ -102,6 +102,7 @@ class EngineState(Script):
             str, tuple[VolumeRef, ...]
         ] = {}  # by session or job: the volumes of one that runs
         self.stored: dict[VolumeRef, bytes] = {}  # volumes: a tar each
+        self.assisting: dict[str, tuple[VolumeRef, ...]] = {}  # helpers, with the volumes of each
         self.printed = ("a fake's last words",)  # the applications' output
 
     # ── what a test does to it ───────────────────────────────────────────────

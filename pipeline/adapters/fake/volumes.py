@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 
 from pipeline.adapters.fake.engine_state import EMPTY, EngineState
 from pipeline.adapters.tar_stream import whole
 from pipeline.config.workload.kubernetes import ClaimOptions
-from pipeline.domain.volumes import StoredVolume, VolumeRef, volumes_of
+from pipeline.domain.volumes import Helper, StoredVolume, VolumeRef, volumes_of
 from pipeline.errors import NotFound, RequestError
 from pipeline.ports.clock import Watch
 from pipeline.ports.volumes import ASKED
@@ -38,11 +39,20 @@ class FakeVolumes(EngineState):
                 raise RequestError(f"The volume {ref} is in use by {', '.join(users)}.")
             self.stored.pop(ref, None)
 
+    def helpers(self) -> Iterable[Helper]:
+        with self.call("helpers"):
+            return [Helper(name, refs) for name, refs in self.assisting.items()]
+
+    def end_helpers(self, ref: VolumeRef) -> None:
+        with self.call("end_helpers", ref):
+            self.assisting = {name: refs for name, refs in self.assisting.items() if ref not in refs}
+
     def export_volume(self, ref: VolumeRef, watch: Watch) -> Generator[bytes]:
         with self.call("export_volume", ref, watch=watch):
             if ref not in self.stored:
                 raise NotFound(f"There is no volume {ref}.")
-            yield self.stored[ref]
+            with self._helper(ref):
+                yield self.stored[ref]
 
     def import_volume(
         self, ref: VolumeRef, tar: Iterable[bytes], watch: Watch, end: Callable[[], None] = lambda: None
@@ -76,6 +86,16 @@ class FakeVolumes(EngineState):
             for ref in (source, target):
                 self._refuse_running(ref)
             self.stored[target] = self.stored[source]
+
+    @contextmanager
+    def _helper(self, *refs: VolumeRef) -> Iterator[None]:
+        """While something is read or written through one."""
+        name = f"helper-{len(self.calls)}"
+        self.assisting[name] = refs
+        try:
+            yield
+        finally:
+            self.assisting.pop(name, None)
 
     def _refuse_running(self, ref: VolumeRef) -> None:
         slots = any(one.alive and ref in volumes_of(one.spec) for one in self.contents.values())

@@ -85,13 +85,13 @@ class VolumeAccess:
             yield held
 
     @contextmanager
-    def replacing(self, *refs: VolumeRef) -> Iterator[None]:
+    def replacing(self, *refs: VolumeRef, waits: float = WAITS) -> Iterator[None]:
         """While files of these volumes are replaced, or their accessory is stopped for a copy. Raises InUse while a
         backup of one of them runs."""
         with ExitStack() as stack:
             for ref in sorted(refs):
                 said = f"The files of {ref} are being replaced by another command."
-                stack.enter_context(self._under(replacing_lease(ref), said))
+                stack.enter_context(self._under(replacing_lease(ref), said, waits))
                 self._refuse_while_read(ref)
             yield
 

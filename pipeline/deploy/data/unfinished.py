@@ -44,17 +44,21 @@ def at_work(store: Store, ref: VolumeRef) -> bool:
     return not store.leases.free(replacing_lease(ref))
 
 
-def refuse(store: Store, refs: Iterable[VolumeRef], error: type[PushliveError] = EngineFailed) -> None:
-    """Raises ``error`` if one of the volumes must not be used now."""
+def refuse(
+    store: Store, refs: Iterable[VolumeRef], error: type[PushliveError] = EngineFailed, *, alone: bool = False
+) -> None:
+    """Raises ``error`` if one of the volumes must not be used now. ``alone``: the caller keeps others from writing."""
     wanted = set(refs)
     for one in unfinished(store) if wanted else ():
         if one.ref in wanted and not one.whole:
-            raise refusal(store, one, error)
+            raise refusal(store, one, error, alone=alone)
 
 
-def refusal(store: Store, one: UnfinishedCopy, error: type[PushliveError] = EngineFailed) -> PushliveError:
-    """What is said about that one."""
-    busy = at_work(store, one.ref)
+def refusal(
+    store: Store, one: UnfinishedCopy, error: type[PushliveError] = EngineFailed, *, alone: bool = False
+) -> PushliveError:
+    """What is said about that one. ``alone``: as for ``refuse``."""
+    busy = not alone and at_work(store, one.ref)
     advice = "Try again once it has ended." if busy else one.advice
     return error(f"{one.text(at_work=busy)}.", advice=advice, again=issubclass(error, EngineFailed))
 
@@ -70,11 +74,11 @@ class UnfinishedCopies:
         """One that gets the data of the volume, or of the accessory, of that name."""
         return next((one for one in unfinished(self._store) if one.source == source), None)
 
-    def refuse_other(self, wanted: UnfinishedCopy) -> None:
-        """Raises RequestError if the volume was to get other data than these."""
+    def refuse_other(self, wanted: UnfinishedCopy, *, alone: bool = False) -> None:
+        """Raises RequestError if the volume was to get other data than these. ``alone``: as for ``refuse``."""
         found = self.of(wanted.ref)
         if found and found.source != wanted.source:
-            raise refusal(self._store, found, RequestError)
+            raise refusal(self._store, found, RequestError, alone=alone)
 
     @contextmanager
     def during(self, wanted: UnfinishedCopy, *, error_ends: bool = False) -> Iterator[None]:
@@ -82,7 +86,7 @@ class UnfinishedCopies:
         leaves no mark, and neither does what leaves a volume whole; any other failure leaves it, and why.
         ``error_ends``: after a failure all is as it was, so that only a process that dies leaves it. Raises as
         ``refuse_other``."""
-        self.refuse_other(wanted)
+        self.refuse_other(wanted, alone=True)
         before = self.of(wanted.ref)
         whole = wanted.whole and (before is None or before.whole)
         since = before.since if before else wanted.since
@@ -101,7 +105,7 @@ class UnfinishedCopies:
 
     def begin(self, wanted: UnfinishedCopy) -> None:
         """Raises as ``refuse_other``."""
-        self.refuse_other(wanted)
+        self.refuse_other(wanted, alone=True)
         self._put(wanted)
 
     def copied(self, ref: VolumeRef) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 from pipeline.deploy.accessories import AccessoryCare
+from pipeline.deploy.data.access import VolumeAccess
 from pipeline.deploy.data.unfinished import UnfinishedCopies, refusal, refuse
 from pipeline.deploy.heartbeat import HeldLease
 from pipeline.deploy.services import Services
@@ -45,11 +47,15 @@ class AccessoryActs(Audited):
             )
         return found
 
+    def _stopping(self, ref: AccessoryRef) -> AbstractContextManager[None]:
+        """While its container ends. Raises InUse while a backup of its data runs: it would end with the container."""
+        return VolumeAccess(self._store, self._clock).replacing(ref.volume)
+
     def _refuse_unfinished(self, ref: AccessoryRef) -> None:
-        """Raises RequestError if it does not have all its data yet, or another one waits for them."""
-        refuse(self._store, [ref.volume], RequestError)
+        """Under its lease. Raises RequestError if it does not have all its data yet, or another one waits for them."""
+        refuse(self._store, [ref.volume], RequestError, alone=True)
         if waits := self._unfinished.to_be_copied(str(ref.volume)):
-            raise refusal(self._store, waits, RequestError)
+            raise refusal(self._store, waits, RequestError, alone=True)
 
     def _entry_of(self, by: Who, act: str, record: AccessoryRecord, detail: str = "") -> Any:
         text = f"{record.name} {detail}".strip()

@@ -15,7 +15,7 @@ from pipeline.deploy.tools.telling import Tell, told
 from pipeline.domain.accessories import AccessoryRecord, AccessoryRef, Upgrade
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.volumes import UnfinishedCopy
-from pipeline.errors import NotFound, PushliveError, RequestError
+from pipeline.errors import PushliveError, RequestError
 from pipeline.ports.clock import Deadline
 from pipeline.ports.engine import Engine
 from pipeline.service.app.accessory_acts import LIMIT, insist_on_volume
@@ -115,16 +115,16 @@ class AccessoryUpgrades(AccessoryMoves):
     # ── back ─────────────────────────────────────────────────────────────────
 
     def _before(self, record: AccessoryRecord) -> Upgrade:
-        """Raises NotFound if it cannot be taken back."""
+        """Raises RequestError if it cannot be taken back."""
         if record.upgrade is None:
-            raise NotFound(
+            raise RequestError(
                 f"{record.id} has no upgrade that could be taken back.",
                 advice="To have another image, write it into pipelines.yaml, then "
                 f"`pushlive accessory upgrade {record.name} {record.environment}`.",
             )
         kept = [one.ref for one in self._engines.of(record.engine).volumes.volumes()]
         if record.upgrade.done and record.config.volume and record.ref.before_upgrade not in kept:
-            raise NotFound(
+            raise RequestError(
                 f"the data of {record.id} from before its upgrade, {record.ref.before_upgrade}, were removed.",
                 advice="Write the image of before into pipelines.yaml and upgrade to that: it keeps the data of now.",
             )

@@ -29,7 +29,7 @@ from pipeline.adapters.volume_scripts import (
     refuse_copy,
 )
 from pipeline.config.workload.kubernetes import ClaimOptions
-from pipeline.domain.volumes import StoredVolume, VolumeRef
+from pipeline.domain.volumes import Helper, StoredVolume, VolumeRef
 from pipeline.errors import EngineFailed, NotFound, PushliveError, RequestError, TryAgain
 from pipeline.ports.clock import Deadline, Watch
 from pipeline.ports.volumes import ASKED
@@ -115,6 +115,17 @@ class DockerVolumes(EngineBase):
         for one in filter(_is_ended_job, self._api.containers_with(name)):
             self._api.remove(one["Id"])
         self._api.remove_volume(name)
+
+    def helpers(self) -> Iterable[Helper]:
+        found = self._api.containers(self._own, f"{labels.ROLE}={HELPER}")
+        known = {one["Name"]: _ref_of(one) for one in self._api.volumes(self._own)} if found else {}
+        for one in found:
+            names = (mount.get("Name") for mount in one.get("Mounts") or ())
+            yield Helper(name_of(one), tuple(ref for name in names if (ref := known.get(name))))
+
+    def end_helpers(self, ref: VolumeRef) -> None:
+        self.settle_volume(ref)
+        self._forget_helpers(self.volume_name(ref))
 
     def export_volume(self, ref: VolumeRef, watch: Watch) -> Generator[bytes]:
         self._require(ref)

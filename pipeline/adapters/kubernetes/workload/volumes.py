@@ -11,11 +11,13 @@ from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.adapters.kubernetes.capacity import FORBIDDEN
 from pipeline.adapters.kubernetes.engine_base import EngineBase
 from pipeline.adapters.kubernetes.names import ACCESSORY, COMMAND, CRON, INSTANCE, RESULT, SESSION
+from pipeline.adapters.kubernetes.pods.claims import claims_of
 from pipeline.adapters.kubernetes.pods.state import is_finished
 from pipeline.adapters.kubernetes.workload.accessory_objects import accessory_name
 from pipeline.adapters.kubernetes.workload.claims import KIND, claim_name, ref_of
 from pipeline.adapters.kubernetes.workload.volume_helpers import (
     GONE_WITHIN,
+    is_helper,
     pod_name,
     users_of_claims,
     with_claims,
@@ -35,7 +37,7 @@ from pipeline.adapters.volume_scripts import (
 )
 from pipeline.config.workload.kubernetes import ClaimOptions
 from pipeline.domain.accessories import AccessoryRef
-from pipeline.domain.volumes import StoredVolume, VolumeRef
+from pipeline.domain.volumes import Helper, StoredVolume, VolumeRef
 from pipeline.errors import EngineFailed, NotFound, PushliveError, RequestError, TryAgain
 from pipeline.lib.retry import poll
 from pipeline.ports.clock import Deadline, Watch
@@ -91,6 +93,17 @@ class KubeVolumes(EngineBase):
                 f"The volume {ref} is being removed, and a pod that is ending still has it.",
                 advice=f"`kubectl -n {self._api.namespace} describe pvc {name}` names it.",
             )
+
+    def helpers(self) -> Iterable[Helper]:
+        found = [one for one in self._api.find("Pod", {INSTANCE: self._instance}) if is_helper(one)]
+        known = {str(one["metadata"]["name"]): ref_of(one) for one in self._all_claims()} if found else {}
+        for one in found:
+            refs = (known.get(name) for name in claims_of(one))
+            yield Helper(pod_name(one), tuple(filter(None, refs)))
+
+    def end_helpers(self, ref: VolumeRef) -> None:
+        self._volume_helpers.settle(ref)
+        self._volume_helpers.forget(ref)
 
     def export_volume(self, ref: VolumeRef, watch: Watch) -> Generator[bytes]:
         self._require(ref)
