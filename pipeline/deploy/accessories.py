@@ -60,8 +60,9 @@ class AccessoryCare:
         EngineFailed if one cannot be, or was stopped by a person."""
         found = []
         self._free_addresses(ref)
-        for name in used(config):
-            names = [host for host, use in config.uses.items() if use.accessory == name]
+        for used_as in used(config):
+            names = [host for host, use in config.uses.items() if use.accessory == used_as]
+            name = self._name_now(used_as, ref.environment)
             with self.lease(f"{name}/{ref.environment}", watch) as lease:
                 refuse(self._store, [AccessoryRef(name, ref.environment).volume], AccessoryFailed)
                 record = self._attached(name, ref, names, self._store.accessories.get(name, ref.environment))
@@ -72,6 +73,13 @@ class AccessoryCare:
                 engine.accessories.keep_accessory(self.spec(record), watch)
                 found.append(record)
         return tuple(found)
+
+    def _name_now(self, name: str, environment: str) -> str:
+        """A release from before a rename knows it by a former name, unless pipelines.yaml has another one of that."""
+        if name in self._configurations.current()[1].accessories:
+            return name
+        found = self._store.accessories.known_as(name, environment)
+        return found.name if found and found.environment == environment else name
 
     def await_ready(self, record: AccessoryRecord, watch: Watch) -> None:
         """Raises EngineFailed, with its last output, if it does not become ready in its time."""
@@ -98,7 +106,7 @@ class AccessoryCare:
         """Why accessories that this environment uses are not ready now, one sentence each."""
         found = []
         for name in used(config):
-            record = self._store.accessories.get(name, ref.environment)
+            record = self._store.accessories.known_as(name, ref.environment)
             why = self.why_away(record) if record else "it does not exist"
             found += [f"the accessory {name}/{ref.environment} is away: {why}"] if why else []
         return tuple(found)
@@ -356,7 +364,7 @@ def _value(store: Store, vault: Vault, ref: SlotRef, config: Rendered, one: Refe
             if one.name in parts
             else vault.newest(ref.pipeline, ref.environment, one.name).reveal()
         )
-    record = store.accessories.get(use.accessory, ref.environment)
+    record = store.accessories.known_as(use.accessory, ref.environment)
     if record is None:
         raise EngineFailed(f"{one.text}: the accessory {use.accessory}/{ref.environment} does not exist.")
     if one.name in record.secrets:

@@ -79,6 +79,7 @@ class AccessoryRecord:
     stopped: str = ""  # who stopped it: it stays so until a person starts it
     upgrade: Upgrade | None = None
     moved_from: str = ""  # the id of the one whose data it has got, while that is still to be removed
+    formerly: tuple[str, ...] = ()  # the ids that it had, oldest first: releases from then know it by them
 
     @property
     def ref(self) -> AccessoryRef:
@@ -101,6 +102,8 @@ class AccessorySpec:
     """Returns the values of its secrets, when its container is created."""
     moved_from: str = ""
     """The id of the one whose place it takes, while that is still to be removed."""
+    formerly: tuple[str, ...] = ()
+    """The ids that it had."""
 
 
 @dataclass(frozen=True)
@@ -188,4 +191,6 @@ def attached(
 
 def spec_of(record: AccessoryRecord, reveal: Callable[[], dict[str, Secret]]) -> AccessorySpec:
     attached = tuple(record.attached.values())
-    return AccessorySpec(record.ref, record.config, attached, record.secrets, reveal, record.moved_from)
+    return AccessorySpec(
+        record.ref, record.config, attached, record.secrets, reveal, record.moved_from, record.formerly
+    )

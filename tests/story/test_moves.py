@@ -187,6 +187,21 @@ def test_an_accessory_that_cannot_be_copied_goes_on_under_its_old_name(world: Wo
     assert world.store.accessories.get("store-db", "live") is None
 
 
+def test_a_release_finds_it_by_any_name_that_it_had(world: World) -> None:
+    value = password(world, OLD)
+    for before, after in (("shop-db", "store-db"), ("store-db", "third-db")):
+        world.configure(KEEPING.replace("shop-db", after))
+        list(world.accessories.move(before, "ada", environment="live", to=after))
+        assert world.push(after).outcome == Outcome.LIVE
+    third = AccessoryRef("third-db", "live")
+    assert world.store.accessories.get("third-db", "live").formerly == ("shop-db/live", "store-db/live")
+    for number in (2, 1):  # cold
+        assert world.revert(to=number).outcome == Outcome.LIVE
+        [content] = [one for one in world.engine.contents.values() if one.spec.release == number]
+        assert content.secrets["URL"].reveal() == f"db://{value}"
+    assert list(world.engine.running) == [third]
+
+
 def test_one_that_a_push_has_made_already_is_not_replaced(world: World) -> None:
     world.configure(OTHER_DB)
     assert world.push("two").outcome == Outcome.LIVE

@@ -173,3 +173,50 @@ def test_an_earlier_copy_is_never_taken_for_data_while_it_is_replaced(world: Wor
     with pytest.raises(RequestError, match="has no upgrade that could be taken back"):
         upgrade(world, back=True)
     assert world.engine.stored[DB.volume] == AFTER
+
+
+# ── a backup by its own command ──────────────────────────────────────────────
+
+
+BACKED_UP = CONFIG.replace("volume: /data,", "volume: /data, backup: {run: [dump]},")
+
+
+def kept(world: World) -> int:
+    return len(world.backups.overview("shop-db")[0]["kept"])
+
+
+def test_it_is_backed_up_first_if_there_is_a_command(world: World) -> None:
+    world.configure(BACKED_UP.replace("15.1", "15.2"))
+    said = upgrade(world)
+    assert said[0] == "shop-db/live is backed up."
+    assert kept(world) == 1
+    names = world.engine.names()
+    assert names.index("dump_accessory") < names.index("halt_accessory")
+    upgrade(world, back=True)
+    assert kept(world) == 1
+
+
+def test_a_backup_that_fails_is_said_and_the_files_are_copied_all_the_same(world: World) -> None:
+    world.configure(BACKED_UP.replace("15.1", "15.2"))
+    world.engine.fail("dump_accessory", EngineFailed("no such command."))
+    said = upgrade(world)
+    assert any("The backup failed: no such command" in line for line in said)
+    assert (image(world), world.engine.stored[DB.before_upgrade]) == ("postgres:15.2", BEFORE)
+
+
+def test_without_a_volume_nothing_is_upgraded_without_its_backup(make_world) -> None:
+    bare = BACKED_UP.replace("volume: /data, ", "")
+    world = make_world(bare)
+    assert world.push("one").outcome == Outcome.LIVE
+    world.configure(bare.replace("15.1", "15.2"))
+    world.engine.fail("dump_accessory", EngineFailed("no such command."))
+    with pytest.raises(EngineFailed, match="no such command"):
+        upgrade(world)
+    assert (image(world), world.engine.running[DB].alive) == ("postgres:15.1", True)
+
+
+def test_one_that_does_not_run_is_upgraded_without_a_backup(world: World) -> None:
+    world.configure(BACKED_UP.replace("15.1", "15.2"))
+    world.accessories.stop("shop-db", "ada", environment="live")
+    assert "no backup of it is made first" in upgrade(world)[0]
+    assert (image(world), world.engine.running[DB].alive) == ("postgres:15.2", True)

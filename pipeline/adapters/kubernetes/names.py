@@ -25,6 +25,7 @@ VOLUME = "pushlive/volume"  # of a claim: the volume's name
 ACCESSORY = "pushlive/accessory"  # of what belongs to an accessory: its name, instead of a pipeline's
 ACCESSORY_IN = "pushlive/accessory-in"  # its environment; not ENVIRONMENT, by which environments are found
 FORMER = "pushlive/former-accessory"  # of a Service: the name of its accessory before the last `accessory mv`
+FORMER_NAMES = "pushlive/former-accessories"  # an annotation: the ids of all that it was, oldest first
 FORMER_IN = "pushlive/former-accessory-in"
 ATTACHED = "pushlive/attached"  # annotation: the environments that use it
 ADDRESS = "pushlive/address"  # annotation: the address of its Service, for one that is made again

@@ -49,6 +49,11 @@ class BackupWork(BackupPlaces):
         with self.making(ref) as held:
             return self._make(ref, self.said(ref), held)
 
+    def has_command(self, ref: VolumeRef) -> bool:
+        """Whether pipelines.yaml says by which command an accessory is backed up."""
+        said = self.said(ref)
+        return isinstance(said, AccessoryBackup) and bool(said.run)
+
     @contextmanager
     def making(self, ref: VolumeRef) -> Iterator[HeldLease]:
         """No other process makes or sends one meanwhile. Raises TryAgain while one does."""

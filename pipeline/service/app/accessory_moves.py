@@ -129,6 +129,7 @@ class AccessoryMoves(AccessoryActs):
                 tell(f"{old.id} was not moved, and is started again.")
             raise
         new = replace(made, config=old.config, secrets=numbers, moved_from=old.id)
+        new = replace(new, formerly=tuple(dict.fromkeys((*old.formerly, old.id))))
         if old.environment == to.environment:  # what runs finds it by its name, or by its address
             new = replace(new, attached={**made.attached, **old.attached})
         self._store.accessories.put(new, held[to.id])

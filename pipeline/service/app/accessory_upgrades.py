@@ -15,7 +15,7 @@ from pipeline.deploy.tools.telling import Tell, told
 from pipeline.domain.accessories import AccessoryRecord, AccessoryRef, Upgrade
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.volumes import UnfinishedCopy
-from pipeline.errors import PushliveError, RequestError
+from pipeline.errors import PushliveError, RequestError, StoreUnavailable
 from pipeline.ports.clock import Deadline
 from pipeline.ports.engine import Engine
 from pipeline.service.app.accessory_acts import LIMIT, insist_on_volume
@@ -56,6 +56,7 @@ class AccessoryUpgrades(AccessoryMoves):
         return changes
 
     def _upgrade(self, ref: AccessoryRef, by: Who, tell: Tell) -> None:
+        self._dump(self._known_record(ref.name, ref.environment), tell)
         watch = Deadline(self._clock, LIMIT, "upgrading the accessory")
         with self._care.lease(ref.id, watch) as lease, self._alone(ref):
             record = self._known_record(ref.name, ref.environment)
@@ -77,6 +78,27 @@ class AccessoryUpgrades(AccessoryMoves):
             raise
         kept = f" The data of before are in {ref.before_upgrade}." if record.config.volume else ""
         tell(f"{ref.id} is as pipelines.yaml says, and ready.{kept} {back} takes it back.")
+
+    def _dump(self, record: AccessoryRecord, tell: Tell) -> None:
+        """While it still runs, a backup by its own command, if it has one: another major version reads that alone. With
+        a volume the copy of its files has the data as well, so a backup that fails is only said; without, it raises."""
+        backups, volume = self._operations.volumes().backups(), record.ref.volume
+        if (record.upgrade and not record.upgrade.done) or not backups.has_command(volume):
+            return
+        if record.stopped or self._of(record).accessory_state(record.ref).state != "running":
+            tell(f"! {record.id} does not run, so no backup of it is made first.")
+            return
+        tell(f"{record.id} is backed up.")
+        try:
+            made = backups.make(volume)
+        except StoreUnavailable:
+            raise
+        except PushliveError as error:
+            if not record.config.volume:
+                raise
+            tell(f"! The backup failed: {error} The copy of its files is made all the same.")
+            return
+        tell(f"{made.file} is kept: `pushlive backups {record.name}` shows it.")
 
     def _prepared(
         self, old: AccessoryRecord, engine: Engine, lease: HeldLease, by: Who, detail: str, tell: Tell

@@ -19,6 +19,7 @@ from pipeline.adapters.kubernetes.names import (
     CONTAINER,
     FORMER,
     FORMER_IN,
+    FORMER_NAMES,
     INSTANCE,
     MADE,
     SPEC,
@@ -135,6 +136,8 @@ class AccessoryManifests:
         if spec.moved_from:
             name, _, environment = spec.moved_from.partition("/")
             manifest["metadata"]["labels"] |= _former(name, environment)
+        if spec.formerly:
+            manifest["metadata"]["annotations"] = {FORMER_NAMES: " ".join(spec.formerly)}
         return manifest
 
     def secret(self, spec: AccessorySpec, values: dict[str, Secret]) -> Manifest:
@@ -269,9 +272,17 @@ def _service_of(api: KubeApi, instance: str, ref: AccessoryRef) -> KubeObject | 
     """Also that of one which has another name by now: releases from before know the old one."""
     found = api.get("Service", accessory_name(instance, ref))
     if found is None:
-        later = api.find("Service", {INSTANCE: instance, **_former(ref.name, ref.environment)})
-        return next(iter(later), None)
+        every = api.find("Service", {INSTANCE: instance})
+        return next((one for one in every if ref.id in former_ids(one)), None)
     return found if is_accessory(found, instance, ref) else None
+
+
+def former_ids(service: KubeObject) -> tuple[str, ...]:
+    """What its accessory was called before. An earlier version has noted the last name alone, as labels."""
+    meta = service["metadata"]
+    labels, noted = meta.get("labels") or {}, (meta.get("annotations") or {}).get(FORMER_NAMES, "")
+    last = f"{labels[FORMER]}/{labels[FORMER_IN]}" if {FORMER, FORMER_IN} <= labels.keys() else ""
+    return tuple(dict.fromkeys((*noted.split(), *([last] if last else ()))))
 
 
 def _former(name: str, environment: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ from pipeline.adapters.kubernetes.workload.accessory_objects import (
     AccessoryManifests,
     accessory_name,
     addresses_of,
+    former_ids,
     is_accessory,
 )
 from pipeline.domain.accessories import AccessoryRef, AccessorySpec
@@ -41,8 +42,9 @@ class AccessoryServices(EngineBase):
             before = _noted_address(found) or self._given_up(spec)
             self._create_service(manifests.service(spec, before), wanted)
             service, acted = self._own("Service", name, spec.ref), True
-        elif _ports(service) != _ports(wanted) and (
-            found is None or found["metadata"]["labels"].get(SPEC) == self.accessory_hash(spec)
+        elif not set(spec.formerly) <= set(former_ids(service)) or (
+            _ports(service) != _ports(wanted)
+            and (found is None or found["metadata"]["labels"].get(SPEC) == self.accessory_hash(spec))
         ):
             self._api.apply(wanted)
             acted = True

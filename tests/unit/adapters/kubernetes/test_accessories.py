@@ -132,6 +132,14 @@ def test_pods_know_what_they_use_by_the_address_of_its_service() -> None:
     renamed = replace(spec(), ref=AccessoryRef("store-db", "live"), moved_from="shop-db/live")
     later = OneService(MAKE.service(renamed, "10.96.0.7"))
     assert accessory_objects.host_aliases(later, "pl", release()) == aliases
+    twice = replace(
+        spec(),
+        ref=AccessoryRef("third-db", "live"),
+        moved_from="store-db/live",
+        formerly=("shop-db/live", "store-db/live"),
+    )
+    latest = OneService(MAKE.service(twice, "10.96.0.7"))
+    assert accessory_objects.host_aliases(latest, "pl", release()) == aliases
     make = Manifests("pl", "shop", hosts=lambda one: accessory_objects.host_aliases(api, "pl", one))
     used = release(extra_hosts={"old": "10.0.0.1"})
     expected = [{"ip": "10.0.0.1", "hostnames": ["old"]}, *aliases]
