@@ -9,6 +9,7 @@ import pytest
 from pipeline.domain.accessories import AccessoryRef
 from pipeline.domain.environment import BakeOutcome, Environment, WorseOutcome
 from pipeline.domain.judging.counts import fact_name, read
+from pipeline.domain.judging.judgement import worse as worse_of
 from pipeline.domain.run import Outcome
 from pipeline.domain.watching import trials
 from tests.story.test_answers import serve
@@ -215,8 +216,8 @@ def test_a_newer_release_is_judged_in_its_place(begun):
     world = begun(config())
     serve(world, 500, 10)
     stale = world.environment("live")
-    counted = read(world.store.facts.get(fact_name("hello/live")))
-    found = trials.found(stale, counted, world.clock.now())
+    known = worse_of(read(world.store.facts.get(fact_name("hello/live"))))
+    found = trials.found(stale, (known,), world.clock.now())
     world.push("three")
     assert world.commands.baking.take_back(stale, found) is None
     assert world.jobs.acting.run() == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,10 +20,12 @@ from tests.support.waiting import until
 
 @dataclass
 class Exporter:
-    """``counters``: what it says, by the series as it is written: ``requests_total{status="200"}``."""
+    """``counters``: what it says, by the series as it is written: ``requests_total{status="200"}``; ``stop``: ends the
+    Prometheus, not the exporter."""
 
     url: str
     counters: dict[str, float] = field(default_factory=dict)
+    stop: Callable[[], object] = lambda: None
 
     def add(self, more: Mapping[str, float]) -> None:
         for name, value in more.items():
@@ -59,6 +61,7 @@ def prometheus() -> Iterator[Exporter]:
                 f"--web.listen-address=127.0.0.1:{port}", "--log.level=error",
             ]  # fmt: skip
             with subprocess.Popen(words) as process:
+                found.stop = process.terminate
                 try:
                     until(lambda: _answers(found), 60)
                     yield found

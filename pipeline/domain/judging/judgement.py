@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pipeline.domain.judging import rule
 from pipeline.domain.judging.counts import JUDGED, MINUTE, Counted, Judged, compared, total
-from pipeline.domain.judging.verdict import Verdict
+from pipeline.domain.judging.verdict import Verdict, Worse
 
 
 def judged(found: Counted, now: float) -> Counted:
@@ -25,6 +25,11 @@ def judged(found: Counted, now: float) -> Counted:
 def is_worse(found: Counted) -> bool:
     """The verdict on what serves, which stays until another release serves."""
     return found.judged is not None and found.judged.verdict is Verdict.WORSE
+
+
+def worse(found: Counted) -> Worse | None:
+    """For what follows from it. None unless it is worse."""
+    return Worse(found.release, found.run, found.since, text(found)) if is_worse(found) else None
 
 
 def text(found: Counted) -> str:

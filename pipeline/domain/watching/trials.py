@@ -6,12 +6,13 @@ what: the same as from a bake that fails.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from pipeline.config.workload.judge import ACT, OBSERVE, OFF
 from pipeline.domain.environment import Environment, Trial, WorseOutcome
-from pipeline.domain.judging import judgement
-from pipeline.domain.judging.counts import JUDGED, MINUTE, Counted
+from pipeline.domain.judging.counts import JUDGED, MINUTE
+from pipeline.domain.judging.verdict import Worse
 from pipeline.domain.run import Kind, Run
 
 BY = "judge"  # who takes a release back, and who sets a hold
@@ -26,11 +27,11 @@ OUTCOMES = {
 
 @dataclass(frozen=True)
 class Finding:
-    """A release is worse. ``act``: revert, hold, tell or observe; ``reason``: for people, without a full stop; ``now``:
-    when it was found."""
+    """A release is worse. ``seen``: in what; ``act``: revert, hold, tell or observe; ``reason``: for people, without a
+    full stop; ``now``: when it was found."""
 
     trial: Trial
-    counted: Counted
+    seen: tuple[Worse, ...]
     act: str
     reason: str
     now: float
@@ -45,7 +46,7 @@ class Finding:
 
     def again(self, environment: Environment) -> Finding | None:
         """The same, by the record as it is now; None if it is over."""
-        now = found(environment, self.counted, self.now)
+        now = found(environment, self.seen, self.now)
         same = now is not None and (now.act, now.trial.run) == (self.act, self.trial.run)
         return now if same else None
 
@@ -122,18 +123,20 @@ def _with(environment: Environment, trial: Trial) -> Environment:
 # ── what follows ─────────────────────────────────────────────────────────────
 
 
-def found(environment: Environment, counted: Counted, now: float) -> Finding | None:
-    """None unless what serves is worse and nothing has followed from that yet. ``counted``: of that environment."""
+def found(environment: Environment, seen: Iterable[Worse], now: float) -> Finding | None:
+    """None unless what serves is worse and nothing has followed from that yet. ``seen``: in that environment."""
     trial = of(environment)
-    if trial is None or trial.outcome or trial.judge == OFF or not judgement.is_worse(counted):
+    if trial is None or trial.outcome or trial.judge == OFF:
         return None
-    if (counted.release, counted.run) != (trial.release, trial.run):
+    mine = tuple(one for one in seen if (one.release, one.run) == (trial.release, trial.run))
+    if not mine:
         return None
-    if trial.judge == ACT and not trial.left and not 0 <= now - counted.since <= JUDGED * MINUTE:
+    in_time = any(0 <= now - one.since <= JUDGED * MINUTE for one in mine)
+    if trial.judge == ACT and not trial.left and not in_time:
         trial = replace(trial, left="that was found when its hour was over")
     acts = trial.judge == ACT and not trial.left
-    reason = f"r{trial.release}: {judgement.text(counted)}"
-    return Finding(trial, counted, trial.on_failure if acts else OBSERVE, reason, now)
+    reason = f"r{trial.release}: " + "; ".join(one.text for one in mine)
+    return Finding(trial, mine, trial.on_failure if acts else OBSERVE, reason, now)
 
 
 def text(trial: Trial, pipeline: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pipeline.config.workload.judge import OBSERVE
 from pipeline.domain.environment import Environment, WorseOutcome
+from pipeline.domain.judging import judgement
 from pipeline.domain.judging.counts import fact_name, read
 from pipeline.domain.watching import trials
 from pipeline.domain.watching.trials import Finding
@@ -31,8 +32,8 @@ class Acting(TakesBack):
         trial = trials.of(environment)
         if trial is None or trial.outcome:
             return None
-        counted = read(self._store.facts.get(fact_name(environment.id)))
-        return trials.found(environment, counted, self._clock.now())
+        errors = judgement.worse(read(self._store.facts.get(fact_name(environment.id))))
+        return trials.found(environment, filter(None, (errors,)), self._clock.now())
 
     def _end(self, environment: Environment, found: Finding) -> list[str]:
         if found.act == OBSERVE:
