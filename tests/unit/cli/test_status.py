@@ -199,6 +199,31 @@ def test_a_release_that_is_watched_is_shown_and_so_is_one_that_failed_and_was_le
     assert "watched" not in "\n".join(pipeline_lines(_entry(bake=over), NOW, plain, 0))
 
 
+def test_a_release_that_is_worse_is_shown_with_what_would_have_followed() -> None:
+    worse = {"release": 2, "verdict": "worse", "text": "errors 2 % of 900 requests, worse than r1 (1 %)"}
+    shown = "\n".join(pipeline_lines(_entry(answers={**worse, "trial": None}), NOW, plain, 0))
+    assert "! live: r2: errors 2 % of 900 requests, worse than r1 (1 %)  → `pushlive logs" in shown
+    trial = {"would": "With `judge: act` it would have been taken back to r1"}
+    shown = "\n".join(pipeline_lines(_entry(answers={**worse, "trial": trial}), NOW, plain, 0))
+    assert "worse than r1 (1 %). With `judge: act` it would have been taken back to r1  → " in shown
+
+
+def test_requests_that_are_not_counted_are_said_with_the_reason() -> None:
+    figures = {
+        "source": "prometheus",
+        "problem": "it does not answer",
+        "text": "not counted: it does not answer",
+    }
+    shown = "\n".join(pipeline_lines(_entry(figures=figures), NOW, plain, 0))
+    assert "! live: requests are not counted: it does not answer" in shown
+    alone = {"source": "", "problem": "", "text": "its requests are not counted"}
+    assert "· live: its requests are not counted" in "\n".join(
+        pipeline_lines(_entry(figures=alone), NOW, plain, 0)
+    )
+    well = {"source": "proxy", "problem": "", "text": ""}
+    assert "counted" not in "\n".join(pipeline_lines(_entry(figures=well), NOW, plain, 0))
+
+
 def test_replicas_that_did_not_answer_and_were_started_again_are_counted() -> None:
     health = {"state": "up", "text": "", "serving": 1, "replicas": 1, "restarts": 0, "revived": 2}
     shown = "\n".join(pipeline_lines(_entry(health=health), NOW, plain, 0))
