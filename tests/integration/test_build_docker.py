@@ -16,6 +16,7 @@ from pipeline.adapters.buildkit.builder import DockerBuilder
 from pipeline.adapters.buildkit.dockerignore import filtered
 from pipeline.adapters.docker_api.client import client
 from pipeline.adapters.tar_stream import Reader
+from pipeline.domain.measuring import missed
 from pipeline.errors import AppFailed, Cancelled, EngineFailed, PushliveError, TimedOut, TryAgain
 from pipeline.ports.clock import Deadline
 from tests.support.build_images import CLOCK, Relay, Workshop
@@ -400,3 +401,40 @@ def test_fault_17_a_hundred_thousand_small_files_are_built_in_flat_memory(worksh
     seen = sum(len(piece) for piece in filtered(context().__enter__(), "*.log\n**/x*y*z*", "Dockerfile"))
     assert seen >= 100_000 * 512
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60_000  # KiB
+
+
+STAGES = """\
+ARG VERSION=1
+FROM BASE AS one
+ARG NAME=x
+WORKDIR /src
+COPY a.txt \\
+     b.txt /src/
+ENV A=1
+RUN echo here $NAME
+FROM one AS two
+RUN --mount=type=bind,source=sub,target=/m cat /m/c
+FROM BASE
+WORKDIR /x
+COPY --from=two /src /src
+COPY ["a.txt", "/y"]
+LABEL of=me
+ADD b.txt /z
+RUN echo $VERSION && \\
+    # a comment
+    echo done
+"""
+
+
+def test_every_step_is_found_in_the_dockerfile(workshop):
+    """This is how BuildKit names and numbers steps; a version that does it otherwise fails here."""
+    files = {"a.txt": workshop.name.encode(), "b.txt": b"2", "sub/c": b"3"}
+    image = workshop.build(workshop.request(STAGES), files)
+    file = missed.read(STAGES.replace("BASE", workshop.base))
+    found = {name: missed.first(file, [(name, 1.0)]) for name, _ in image.ran}
+    steps = {name: one for name, one in found.items() if "] FROM " not in name}
+    assert all(one and one.line for one in steps.values()), steps
+    assert sorted(one.line for one in steps.values()) == [4, 5, 8, 10, 12, 13, 14, 16, 17]
+    again = workshop.build(workshop.request(STAGES), {**files, "a.txt": b"other"})
+    first = missed.first(file, again.ran)
+    assert (first.line, first.text) == (5, "COPY a.txt b.txt /src/")

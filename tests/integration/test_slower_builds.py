@@ -110,3 +110,21 @@ def test_a_rebuild_was_asked_for(service: Service) -> None:
     found = missed(service)
     assert found is not None
     assert (found["kind"], found["why"]) == ("rebuild", "a build of everything was requested")
+
+
+def test_a_run_that_is_slower_than_usual_says_so_at_its_end(service: Service, base: str) -> None:
+    for number in range(5):
+        service.push({"www/index.html": f"usual {number}\n"}, "As usual")
+    text = DOCKERFILE.replace("BASE", base).replace("sleep 1.1", "sleep 12")
+    said = service.push({"Dockerfile": text}, "Sleep too long")
+    run = service.run()
+    reason = (
+        "its cache missed from Dockerfile line 4 `RUN sleep 12 && cat /needs.txt > /installed` on: that line changed "
+        f"in {run['short']} “Sleep too long”"
+    )
+    (step,) = (one for one in run["unusual"]["steps"] if one["step"] == "build")
+    assert step["why"] == reason
+    for text in (said, service.log(run["id"]), service.pushlive("show", run["id"]).out):
+        assert "slower than usual (median of" in text
+        assert reason in text
+    assert "(+" in service.pushlive("runs").out

@@ -111,6 +111,24 @@ def test_secrets_are_masked_in_what_is_said(world):
     assert "hunter2" not in repr(run.steps)
 
 
+def test_cache_that_the_keeper_gave_back_is_named(world):
+    push(world, text="one", seconds=3.0)
+    assert "so its cache may be gone" in why(push(world, text="two", seconds=3.0))
+    world.clock.sleep(1.0)
+    world.builder.cache = 12 << 30
+    world.gc()
+    found = why(push(world, text="three", seconds=3.0))
+    assert "since hello#2, but 2 GiB of build cache were given back at 20" in found
+    world.clock.sleep(1.0)
+    assert "so its cache may be gone" in why(push(world, text="four", seconds=3.0))
+    world.store.facts.set("cache-given-back", "soon much")
+    assert "so its cache may be gone" in why(push(world, text="five", seconds=3.0))
+
+
+def why(run) -> str:
+    return next(step.data["missed"]["why"] for step in run.steps if "missed" in step.data)
+
+
 def test_a_build_is_never_failed_by_its_explanation(world):
     push(world, text="one", seconds=3.0)
     world.source.fail("changed", EngineFailed("git died."))

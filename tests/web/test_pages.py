@@ -218,6 +218,29 @@ def test_what_is_open_by_a_thaw_is_shown_beside_the_next_freeze(inside, service)
     assert "live freezes Fri 16:00 to Mon 08:00 UTC" in page
 
 
+def test_what_made_a_run_slower_is_shown_on_its_page(inside, service):
+    run = waiting(service)
+    unusual = {
+        "seconds": 190.0,
+        "usual": 90.0,
+        "runs": 20,
+        "steps": [],
+        "text": "push → live 3:10: `COPY <a>` missed",
+    }
+    service.shown[run.id] = {"unusual": unusual}
+    page = inside.get(f"/runs/hello/{run.number}").text
+    assert '<p class="alert warn">push → live 3:10: <code>COPY &lt;a&gt;</code> missed.</p>' in page
+    service.shown[run.id] = {"unusual": unusual | {"seconds": 20.0}}
+    assert '<p class="note">push → live 3:10' in inside.get(f"/runs/hello/{run.number}").text
+
+
+def test_a_budget_that_will_be_exceeded_is_shown(inside, service, monkeypatch):
+    before = service.status()
+    before["pipelines"][0]["forecasts"] = [{"text": "live/start grows by 2.00s a week <b>"}]
+    monkeypatch.setattr(service, "status", lambda *_: before)
+    assert "live/start grows by 2.00s a week &lt;b&gt;." in inside.get("/").text
+
+
 def test_who_has_approved_a_run_is_shown_where_the_next_one_does(inside, service):
     run = waiting(service)
     text = "promotion to live is manual: 1 of 2 approvals (Ben)"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config.models import Pipeline
+from pipeline.deploy.explaining import cache_facts
 from pipeline.deploy.run_context import RunContext
 from pipeline.domain.engine_types import Image
 from pipeline.domain.measuring import missed
@@ -79,7 +80,9 @@ class CacheMisses:
         }
         build = build.model_copy(update={"args": {**commits, **build.args}})
         now = Built(self._context.run.id, given, file, dict(image.bases))
-        before = Built(earlier.run.id, build, missed.read(text.decode("utf-8", "replace")), earlier.bases)
+        old = missed.read(text.decode("utf-8", "replace"))
+        given_back = cache_facts.since(self._context.store, earlier.run.image_ready)
+        before = Built(earlier.run.id, build, old, earlier.bases, given_back)
 
         def changed() -> Iterator[str]:
             rules = dockerignore.parse(request.dockerignore)

@@ -7,9 +7,10 @@ BuildKit: FROM an image, RUN, COPY, ADD and WORKDIR.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from posixpath import normpath
 from typing import Any
@@ -75,12 +76,14 @@ class Missed:
 
 @dataclass(frozen=True)
 class Built:
-    """What a build was made from. ``run``: as ``hello#41``."""
+    """What a build was made from. ``run``: as ``hello#41``; ``given_back``: that cache was removed after it, "" if that
+    is not known."""
 
     run: str
     build: Build
     dockerfile: Dockerfile
     bases: Mapping[str, str]
+    given_back: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,8 +131,17 @@ def _placed(file: Dockerfile, name: str, seconds: float) -> Missed | None:
         steps = file.stages[stage].steps()
         found = steps[number - 1] if len(steps) == count and 0 < number <= count else None
         if found is not None and found.word == given.word:
-            return Missed(found.line, shown(found), seconds, stage, given)
+            return Missed(found.line, shown(found), seconds, stage, _filled(found, given))
     return Missed(0, _short(match[4]), seconds)
+
+
+def _filled(found: Instruction, given: Instruction) -> Instruction:
+    """As it is written, or as BuildKit names it if that has values of variables in it. A list comes without quotes
+    then: ``COPY [src, /x]``."""
+    if "$" not in found.rest:
+        return found
+    listed = given.rest.startswith("[") and given.rest.endswith("]")
+    return replace(given, rest=json.dumps(given.rest[1:-1].split(", "))) if listed else given
 
 
 def _stage(file: Dockerfile, name: list[str]) -> int | None:
@@ -188,9 +200,10 @@ def cause(
 
 
 def _unknown(before: Built) -> Cause:
-    return Cause(
-        "unknown", f"why is not known; nothing that it names has changed since {before.run}, so its cache may be gone"
-    )  # fmt: skip
+    known = f"nothing that it names has changed since {before.run}"
+    if before.given_back:
+        return Cause("unknown", f"why is not certain; {known}, but {before.given_back}")
+    return Cause("unknown", f"why is not known; {known}, so its cache may be gone")
 
 
 def files_text(paths: list[str]) -> str:

@@ -143,7 +143,7 @@ def _seconds(run: Run) -> dict[tuple[str, str], float]:
 
 
 def _whole(run: Run) -> float:
-    return max(0.0, run.ended - run.accepted - run.human - run.queued)
+    return float(budgets.timing(run, Budget(), run.ended)["machine"])
 
 
 def forecasts(runs: Sequence[Run], budget: Budget, now: float) -> list[Forecast]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
@@ -107,6 +108,15 @@ def test_variables_are_those_that_the_build_filled_in() -> None:
     assert (found.kind, found.path) == ("files", "src/x")
 
 
+def test_a_list_is_read_with_and_without_variables() -> None:
+    for text in ('COPY ["src", "b c", "/x/"]', 'COPY ["$DIR", "b c", "/x/"]'):
+        file = f"FROM a\nARG DIR\n{text}\n"
+        for path in ("src/x", "b c"):
+            found = why([("[2/2] COPY [src, b c, /x/]", 1.0)], built(file), built(file), [path])
+            assert (found.kind, found.path) == ("files", path)
+        assert why([("[2/2] COPY [src, b c, /x/]", 1.0)], built(file), built(file), ["b"]).kind == "unknown"
+
+
 def test_a_mounted_folder_is_read() -> None:
     text = "FROM a\nRUN --mount=type=bind,source=pkg,target=/p make\n"
     ran = [("[2/2] RUN --mount=type=bind,source=pkg,target=/p make", 1.0)]
@@ -196,6 +206,14 @@ def test_a_cache_that_is_gone_is_not_known_to_be() -> None:
     found = why(RAN, built(), built(run="hello#1"))
     assert found.kind == "unknown"
     assert found.text.startswith("why is not known; nothing that it names has changed since hello#1")
+
+
+def test_cache_that_was_given_back_is_said_to_be_a_possible_reason() -> None:
+    before = replace(built(run="hello#1"), given_back="2 GiB of build cache were given back at noon")
+    assert why(RAN, built(), before).text == (
+        "why is not certain; nothing that it names has changed since hello#1, but 2 GiB of build cache were given back "
+        "at noon"
+    )
 
 
 def test_the_place_of_a_record() -> None:
