@@ -244,6 +244,8 @@ def plan_lines(answer: dict[str, Any], paint: Paint) -> list[str]:
         for environment, changes in environments.items():
             for number, change in enumerate(changes):
                 lines.append(f"  {paint((environment if number == 0 else '').ljust(10), 'cyan')} {change}")
+            if back := (answer.get("reverts") or {}).get(pipeline, {}).get(environment):
+                lines.append(f"  {' ' * 10} {paint(f'revert: {back}', 'dim')}")
     if not answer.get("problems") and not any(any(changed.values()) for changed in pipelines.values()):
         lines.append("Nothing would change.")
     return lines

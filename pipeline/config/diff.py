@@ -120,6 +120,11 @@ def _environment(name: str, before: Pipeline, after: Pipeline) -> Lines:
         place = names.index(name)
         where = f"after {names[place - 1]}" if place else "as the first one"
         return (f"environment {name}: added {where}",)
+    return (*beside(before, after, name), *differences(_in_force(before, name), _in_force(after, name)))
+
+
+def beside(before: Pipeline, after: Pipeline, name: str) -> Lines:
+    """What differs in that environment and is in no release."""
     promote = (before.environment(name).promote, after.environment(name).promote)
     gate = () if promote[0] == promote[1] else (f"promote: {promote[0]} → {promote[1]}",)
     shares = (before.environment(name).shift, after.environment(name).shift)
@@ -132,14 +137,7 @@ def _environment(name: str, before: Pipeline, after: Pipeline) -> Lines:
     metrics = (
         () if asked[0] == asked[1] else (f"metrics: {asked[0] or 'none'} → {asked[1] or 'none'}, at once",)
     )
-    return (
-        *gate,
-        *shift,
-        *bake,
-        *judge,
-        *metrics,
-        *differences(_in_force(before, name), _in_force(after, name)),
-    )
+    return (*gate, *shift, *bake, *judge, *metrics)
 
 
 def _in_force(pipeline: Pipeline, name: str) -> Rendered:

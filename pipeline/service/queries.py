@@ -31,6 +31,7 @@ from pipeline.runlog import file
 from pipeline.service import views
 from pipeline.service.app import report, timings, unfinished
 from pipeline.service.app.volume_sizes import data_left
+from pipeline.service.configuring import reverts
 from pipeline.service.operations import Operations
 from pipeline.service.scheduled import scheduled
 
@@ -51,7 +52,7 @@ class Queries:
         problems = [f"line {p.line}: {p.path}: {p.message}" for p in loading.problems(text)]
         problems = problems or judging.own_sources(text, loading.load(text), self._settings.config)
         if problems:
-            return {"problems": problems, "warnings": [], "pipelines": {}}
+            return {"problems": problems, "warnings": [], "pipelines": {}, "reverts": {}, "origin": None}
         new = loading.load(text)
         try:
             digest = self._configurations.current()[0] if before is None else before
@@ -60,7 +61,8 @@ class Queries:
             digest, old = "", Config()
         changes = {name: dict(found) for name, found in diff.plan(old, new).items()}
         for name in dict.fromkeys([*new.pipelines, *self._store.pipelines()]):
-            changes[name] = self._against_what_runs(name, new.pipelines.get(name), changes.get(name, {}))
+            was, now = old.pipelines.get(name), new.pipelines.get(name)
+            changes[name] = self._against_what_runs(name, was, now, changes.get(name, {}))
         for host, name, environment, before in hosts.moving(self._store, new):
             text = f"hosts: {host} moves here from {before} with the next release; until then it leads there"
             lines = changes.setdefault(name, {})
@@ -73,7 +75,25 @@ class Queries:
             lines[environment] = (*lines.get(environment, ()), text)
         changes = {name: found for name, found in changes.items() if found}
         found = [*warnings(new, self._clock.now()), *self._not_set(new)]
-        return {"problems": [], "warnings": found, "pipelines": changes, "origin": self.origin(digest)}
+        backs = {name: self._reverts(name, new.pipelines.get(name), lines) for name, lines in changes.items()}
+        return {
+            "problems": [],
+            "warnings": found,
+            "pipelines": changes,
+            "reverts": {name: lines for name, lines in backs.items() if lines},
+            "origin": self.origin(digest),
+        }
+
+    def _reverts(
+        self, name: str, wanted: Pipeline | None, changes: dict[str, tuple[str, ...]]
+    ) -> dict[str, str]:
+        """What it does to *revert ready* in each environment that changes."""
+        found = {}
+        for environment, record in self._store.environments(name).items():
+            serving = self._release_in(record)
+            if environment in changes and wanted and environment in wanted.environments and serving:
+                found[environment] = reverts.after(self._store, record, serving, wanted)
+        return found
 
     def _not_set(self, config: Config) -> Iterator[str]:
         for name, pipeline in config.pipelines.items():
@@ -86,7 +106,11 @@ class Queries:
                 )
 
     def _against_what_runs(
-        self, name: str, pipeline: Pipeline | None, found: dict[str, tuple[str, ...]]
+        self,
+        name: str,
+        before: Pipeline | None,
+        pipeline: Pipeline | None,
+        found: dict[str, tuple[str, ...]],
     ) -> dict[str, tuple[str, ...]]:
         """Compares each environment with the release that serves there, not with the old file."""
         changes = dict(found)
@@ -98,7 +122,10 @@ class Queries:
                 changes[environment] = (views.REMOVED, *waiting, *left)
             elif record.serving is not None:
                 release = self._store.release(name, record.serving)
-                lines = diff.differences(release.environments[environment], pipeline.render(environment))
+                there = before is not None and environment in before.environments
+                lines = diff.beside(before, pipeline, environment) if before and there else ()
+                wanted = pipeline.render(environment)
+                lines = (*lines, *diff.differences(release.environments[environment], wanted))
                 lines = (*lines, *data_left(record, release, pipeline.render(environment)))
                 lines = (*lines, *self._on_its_engine(record, release, pipeline.render(environment)))
                 changes.pop(environment, None)

@@ -95,5 +95,7 @@ def _changes(plan: dict[str, Any]) -> Iterator[str]:
         for environment, changes in environments.items():
             for change in changes:
                 yield f"  {pipeline}/{environment}: {change}"
+            if back := plan.get("reverts", {}).get(pipeline, {}).get(environment):
+                yield f"  {pipeline}/{environment}: revert: {back}"
     for text in plan["warnings"]:
         yield f"  ! {text}"

@@ -31,7 +31,13 @@ class ConfigurationPushes(Audited):
         self.insist_on_store()
         taken = self._operations.taking().take(lambda _: by)
         answer = {"config": taken.digest, "changed": taken.changed, "problem": taken.problem}
-        changes: dict[str, Any] = {"problems": [], "warnings": [], "pipelines": {}}
+        changes: dict[str, Any] = {
+            "problems": [],
+            "warnings": [],
+            "pipelines": {},
+            "reverts": {},
+            "origin": None,
+        }
         if taken.changed and not taken.problem:
             changes = self.plan(self._store.config(taken.digest), before=taken.before)
         return {**answer, "origin": self.origin(taken.digest), "plan": changes}
