@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,8 @@ HEADERS = {
 }
 # Errors are JSON here; elsewhere they are pages.
 FOR_MACHINES = ("/api/", "/hooks/", "/internal/", "/healthz", "/metrics")
+
+VERSION = version("pushlive")
 
 log = logging.getLogger("pushlive.web")
 
@@ -146,7 +149,9 @@ def _add_error_handlers(app: Flask) -> None:
     @app.errorhandler(HTTPException)
     def http(error: HTTPException) -> ResponseReturnValue:
         advice = "docs/api.md lists all calls." if error.code in (404, 405) else ""
-        answer = jsonify(error=(error.name or "error").lower(), advice=advice)
+        # A command line that is newer than this service asks for what there is not: it says so by the version.
+        more = {"version": VERSION} if advice and request.path.startswith("/api/") else {}
+        answer = jsonify(error=(error.name or "error").lower(), advice=advice, **more)
         answer.status_code = error.code or 500
         for name, value in error.get_headers():
             if name in ("Allow", "Location", "Retry-After"):

@@ -16,6 +16,7 @@ from pipeline.cli.context import NotAllowed, Unreachable
 from pipeline.errors import ConfigError, NotFound, PushliveError, RequestError
 
 DEFAULT_URL = "http://127.0.0.1:7070"
+NO_SUCH_CALL = "docs/api.md lists all calls."  # what the service says of a path that it does not have
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _ANSWER_LIMIT = 64 << 20
 TRANSFER_SILENCE = 900.0  # seconds: the command before a backup, or a start after a restore, may take long
@@ -118,8 +119,11 @@ def refusal(status: int, retry: str, raw: bytes, place: Where) -> PushliveError:
     try:
         answer = json.loads(raw)
         text, advice = str(answer["error"]), str(answer.get("advice") or "")
+        version = str(answer.get("version") or "")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        text, advice = "", ""
+        text, advice, version = "", "", ""
+    if status in (404, 405) and advice == NO_SUCH_CALL:
+        return _unknown_call(version, place)
     if status == 401:
         if not place.token:
             return NotAllowed(
@@ -140,6 +144,26 @@ def refusal(status: int, retry: str, raw: bytes, place: Where) -> PushliveError:
         text = f"{place.url} answered {status}."
         advice = "The service's output says why; `pushlive doctor` checks every part."
     return kind(text, advice=advice)
+
+
+def _unknown_call(version: str, place: Where) -> PushliveError:
+    """The service has no such call: it is older than this command line, or newer. ``version``: the service's, "" if it
+    does not tell it."""
+    service = f"version {version}" if version else "an earlier version"
+    return NotFound(
+        f"the service at {place.url} is {service} and does not know this call of {_own_version()}.",
+        advice="Update the older of the two: the service as docs/operations.md (Upgrade) says, this command line "
+        "from the same source.",
+    )
+
+
+def _own_version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return f"pushlive {version('pushlive')}"
+    except PackageNotFoundError:
+        return "this pushlive"
 
 
 def _stranger(status: int, place: Where) -> PushliveError:

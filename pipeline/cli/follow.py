@@ -66,6 +66,7 @@ def known(context: Context, path: str) -> dict[str, Any]:
         metavar="N",
         help="of the application: how many (default: 200)",
     ),
+    JSON,
 )
 def logs(context: Context) -> int:
     from urllib.parse import quote
@@ -79,8 +80,13 @@ def logs(context: Context) -> int:
     _, path = context.run_path(args.run)
     stage = args.stage
     for line in context.client.lines(f"{path}/log" + (f"?stage={quote(stage, safe='')}" if stage else "")):
-        context.terminal.data(one_line(line))
+        _print(context, line)
     return DONE
+
+
+def _print(context: Context, line: str) -> None:
+    """A line as it is, or as an object of its own: what follows may never end."""
+    context.terminal.data(json.dumps({"line": line}) if context.json else one_line(line))
 
 
 def _refuse_mixed(args: Namespace) -> None:
@@ -141,7 +147,7 @@ def _containers_output(context: Context) -> int:
     try:
         for line in context.client.lines(f"/api/pipelines/{name}/output/follow?{urlencode(query)}"):
             if line:  # an empty one only says that nothing comes
-                context.terminal.data(one_line(line))
+                _print(context, line)
     except KeyboardInterrupt:
         if not args.follow:
             raise
@@ -155,7 +161,7 @@ def _output(context: Context) -> int:
     pipeline = context.pipeline(reference(context.args.run)[0])
     query = urlencode({"environment": context.args.env, "lines": context.args.lines})
     for line in context.client.lines(f"/api/pipelines/{pipeline}/output?{query}"):
-        context.terminal.data(one_line(line))
+        _print(context, line)
     return DONE
 
 

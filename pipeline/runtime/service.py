@@ -139,6 +139,9 @@ class Service:
     def _greet(self, store: Store, token: Path) -> None:
         _, config = Configurations(store, self._settings.config).current()
         self._say(f"Pushlive is up: {self._settings.url}  (token: {token})")
+        if self._settings.listen != Settings.model_fields["listen"].default:
+            url = f"http://{_reached(self._settings.listen)}"
+            self._say(f"  for the command line in other shells: export PUSHLIVE_URL={url}")
         if name := hosted(self._settings.config):
             branch = getattr(self._settings.config, "branch", "")
             self._say(f"  configuration: git push {self._settings.url}/git/{name}.git {branch}")
@@ -169,6 +172,12 @@ class Service:
         stop([self._workers], WORKER_GRACE)
         if self._store:
             self._store.stop()
+
+
+def _reached(listen: str) -> str:
+    """The address at which this machine reaches what listens there."""
+    host, _, port = listen.rpartition(":")
+    return f"127.0.0.1:{port}" if host in ("0.0.0.0", "[::]", "*") else listen  # noqa: S104 - compared, not bound
 
 
 def _module(name: str) -> list[str]:

@@ -162,3 +162,27 @@ def test_what_no_release_carries_is_refused_where_the_file_cannot_be_written(wor
     with pytest.raises(RequestError, match="and this is in no release"):
         set_(world, seen=shown["config"], promote="manual")
     assert world.settings.config.read_text() == CONFIG
+
+
+def test_values_that_serve_already_while_the_file_has_others_follow_no_old_run(world):
+    """Someone has written another value into the file, and it was not deployed yet."""
+    world.settings.config.write_text(CONFIG.replace("replicas: 2", "replicas: 3"))
+    shown = set_(world, replicas="2")
+    assert shown["changes"] == ["replicas: 3 → 2"]
+    assert set_(world, seen=shown["config"], replicas="2")["run"] == ""
+    assert world.settings.config.read_text() == CONFIG
+    assert len(world.commands.runs("hello")) == 1
+    world.push("two")
+    assert world.store.release("hello", 2).environments["live"].service.replicas == 2
+
+
+def test_values_that_serve_already_are_deployed_while_a_run_with_others_is_on_its_way(world):
+    text = CONFIG.replace("replicas: 2", "replicas: 3")
+    world.settings.config.write_text(text)
+    world.commands.deploy("hello", MAINTAINER, config=text)  # it has not begun
+    seen = set_(world, replicas="2")["config"]
+    assert set_(world, seen=seen, replicas="2")["run"] == "hello#3"
+    world.work()
+    assert world.serving()["live"] is not None
+    live = world.store.release("hello", world.serving()["live"]).environments["live"]
+    assert live.service.replicas == 2

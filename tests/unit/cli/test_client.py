@@ -92,6 +92,25 @@ def test_an_answer_of_another_program_is_recognised(raw: bytes) -> None:
     assert "in 7 seconds" in str(refusal(503, "7", raw, PLACE))
 
 
+@pytest.mark.parametrize(
+    ("raw", "service"),
+    [
+        (
+            b'{"error": "not found", "advice": "docs/api.md lists all calls.", "version": "9.1"}',
+            "version 9.1",
+        ),
+        (b'{"error": "method not allowed", "advice": "docs/api.md lists all calls."}', "an earlier version"),
+    ],
+)
+def test_a_call_that_the_service_does_not_know_names_both_versions(raw: bytes, service: str) -> None:
+    error = refusal(404, "", raw, PLACE)
+    assert isinstance(error, NotFound)
+    assert (
+        f"the service at {PLACE.url} is {service} and does not know this call of pushlive " in error.message
+    )
+    assert "Update the older of the two" in error.advice
+
+
 def test_a_missing_or_wrong_token_says_where_it_was_looked_for() -> None:
     missing = str(refusal(401, "", b"{}", Where("http://x", "", "PUSHLIVE_TOKEN, /data/token")))
     assert "none was found in PUSHLIVE_TOKEN, /data/token." in missing

@@ -146,6 +146,11 @@ def test_logs_are_streamed_with_escapes_made_inert(pushlive: Callable[..., Told]
     assert pushlive("logs", "hello", "42", "--stage", "build").out == "build   │ made\n"
 
 
+def test_logs_as_json_are_an_object_for_each_line(pushlive: Callable[..., Told]) -> None:
+    lines = [json.loads(line)["line"] for line in pushlive("logs", "hello#42", "--json").out.splitlines()]
+    assert (len(lines), lines[0]) == (2, "build   │ made")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
