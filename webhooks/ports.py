@@ -158,6 +158,9 @@ class EvidencePort(Protocol):
 
     def record_of(self, pipeline: str, number: int) -> dict[str, Any]: ...
 
+    def listed(self, pipeline: str, limit: int) -> dict[str, Any]:
+        """records, acts"""
+
     def bundle(
         self,
         pipeline: str,

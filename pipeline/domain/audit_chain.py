@@ -20,7 +20,7 @@ from pipeline.lib.text import printable, summary, without_password
 
 Entry = dict[str, str | int]
 
-WHY_LIMIT = 200  # characters of a reason or a detail
+WHY_LIMIT = 200  # characters of a reason, a detail, or what was changed
 LIMIT = 100  # of every other text
 SAID_AT_MOST = 20  # problems in one report
 _TOKEN = re.compile(r"\bpl_[A-Za-z0-9_-]{16,}")
@@ -54,9 +54,12 @@ def entry(
     release: int | None = None,
     why: str = "",
     detail: str = "",
+    before: str = "",
+    after: str = "",
 ) -> Entry:
-    """An entry without a number. ``at``: seconds since the epoch; ``run``: hello#42. Every text is one printable line
-    of bounded length, without anything that looks like a token or a password."""
+    """An entry without a number. ``at``: seconds since the epoch; ``run``: hello#42; ``before``, ``after``: what it
+    changed, as it was and as it is then, "" if it is of no kind that has these. Every text is one printable line of
+    bounded length, without anything that looks like a token or a password."""
     one = actor(who)
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + f".{int(at * 1000) % 1000:03}Z",
@@ -71,6 +74,8 @@ def entry(
         "release": f"r{release}" if release is not None else "",
         "why": _clean(why, WHY_LIMIT),
         "detail": _clean(detail, WHY_LIMIT),
+        "before": _clean(before, WHY_LIMIT),
+        "after": _clean(after, WHY_LIMIT),
     }
 
 
@@ -91,6 +96,7 @@ class Mark:
 
 BEGINNING = Mark(0, "0" * 64)
 _KEYS = {*entry("", "", 0.0), "number", "previous", "hash"}
+_FORMS = (_KEYS, _KEYS - {"before", "after"})  # entries of earlier versions have no such texts
 
 
 def canonical(value: Entry) -> str:
@@ -167,7 +173,7 @@ class _Walk:
         self._report.entries += 1
         place = self._report.entries
         found = read(line)
-        if found is None or set(found) != _KEYS or canonical(found) != line:
+        if found is None or set(found) not in _FORMS or canonical(found) != line:
             self._bad(
                 f"line {place} of the log cannot be read: it was changed", Mark(self._last.number + 1, "")
             )

@@ -146,6 +146,11 @@ def interrupted(environment: Environment, run: Run, open_runs: Iterable[Run]) ->
     return number not in (0, run.number) and any(other.number == number for other in open_runs)
 
 
+def hold_text(hold: Hold | None) -> str:
+    """``held by ann: lunch``, or ``not held``."""
+    return f"held by {hold.by}: {hold.reason}" if hold else "not held"
+
+
 def hold(environment: Environment, reason: str, by: str, now: float) -> Environment:
     return replace(environment, hold=Hold(reason, by, now))
 

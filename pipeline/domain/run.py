@@ -92,12 +92,16 @@ class Failure:
 
 @dataclass(frozen=True)
 class Approval:
-    """That a person promoted the run into an environment, with the release that it had then."""
+    """That a person promoted the run into an environment, with the release that it had then. ``why``: the reason that
+    was given; ``number``: the how many-th of how many ``needed`` it was, 0 if it was given before that was noted."""
 
     environment: str
     by: str
     at: float
     release: int | None
+    why: str = ""
+    number: int = 0
+    needed: int = 0
 
 
 @dataclass(frozen=True)

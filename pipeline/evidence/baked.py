@@ -10,6 +10,7 @@ from pipeline.domain.environment import Bake, BakeOutcome, Environment
 from pipeline.domain.judging import judgement
 from pipeline.domain.judging.counts import fact_name, read
 from pipeline.domain.slots import slot_ref
+from pipeline.domain.watching import usage
 from pipeline.errors import PushliveError
 from pipeline.evidence import record
 from pipeline.evidence.record import SLACK, Subject, time_of
@@ -44,7 +45,7 @@ def made(baked: Baked) -> dict[str, Any]:
     """The record. Raises DamagedRecord and StoreUnavailable."""
     parts = {name: part(baked) for name, part in PARTS.items()}
     about = {"environment": baked.environment.name}
-    return record.framed(baked.subject, KIND, about | parts)
+    return record.of_run(baked.subject, KIND, about | parts)
 
 
 # ── the parts ────────────────────────────────────────────────────────────────
@@ -99,6 +100,34 @@ def usage_part(baked: Baked) -> list[dict[str, Any]]:
         return []
 
 
+def series_part(baked: Baked) -> dict[str, Any] | None:
+    """What its containers used while it was watched: seconds since the first sample, then cores and bytes of each; null
+    where there is no figure. None if nothing was sampled."""
+    name = usage.fact_name(baked.environment.id, baked.bake.run)
+    found = usage.read(baked.subject.services.store.facts.get(name))
+    if not found.samples:
+        return None
+    begin, names = found.samples[0].at, sorted({name for one in found.samples for name in one.used})
+    return {
+        "since": time_of(begin),
+        "every": found.every,
+        "at": [round(one.at - begin, 1) for one in found.samples],
+        "containers": [
+            {
+                "name": name,
+                "limit": found.limits.get(name, 0),
+                "cpu": [_figure(one.used.get(name, (-1.0, -1))[0]) for one in found.samples],
+                "memory": [_figure(one.used.get(name, (-1.0, -1))[1]) for one in found.samples],
+            }
+            for name in names
+        ],
+    }
+
+
+def _figure(value: float) -> float | None:
+    return value if value >= 0 else None
+
+
 def health_part(baked: Baked) -> dict[str, Any] | None:
     """What was seen of its replicas; None if another release serves."""
     found = baked.environment.health.get(baked.environment.active or "")
@@ -131,6 +160,7 @@ PARTS: dict[str, Callable[[Baked], Any]] = {
     "release": release_part,
     "answers": answers_part,
     "usage": usage_part,
+    "series": series_part,
     "health": health_part,
     "acts": acts_part,
 }

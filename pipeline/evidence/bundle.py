@@ -9,13 +9,14 @@ import gzip
 import hashlib
 import io
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from pipeline.evidence import layout, page, statements
+from pipeline.evidence.acts import KIND, KeptAct
 from pipeline.evidence.layout import BUNDLE, INDEX, PROVENANCE, SCHEMA, STATEMENT, SUMS, text_of
 from pipeline.evidence.records import Kept
 from pipeline.evidence.signing import SigningKey
@@ -28,8 +29,8 @@ _PIECE = 1 << 20
 @dataclass(frozen=True)
 class Contents:
     """What goes into it. ``name``: "hello r17" or "hello#42"; ``environment``: "" for all of them; ``records``: oldest
-    first; ``acts``: entries of the audit log; ``built``: the record of the run that built the image, if there is one,
-    which may be another."""
+    first; ``acts``: entries of the audit log, ``of_acts``: the records of those that have one; ``built``: the record of
+    the run that built the image, if there is one, which may be another."""
 
     pipeline: str
     name: str
@@ -38,6 +39,7 @@ class Contents:
     records: Sequence[Kept]
     acts: Sequence[dict[str, Any]]
     built: dict[str, Any] | None = None
+    of_acts: Sequence[KeptAct] = ()
 
 
 def write(contents: Contents, key: SigningKey, out: IO[bytes], made: Callable[[str], None]) -> None:
@@ -49,7 +51,7 @@ def write(contents: Contents, key: SigningKey, out: IO[bytes], made: Callable[[s
     ):
         writer = _Writer(archive, max((one.at // 1000 for one in contents.records), default=0))
         records = [_with_files(one, writer) for one in contents.records]
-        about = _about(contents, records)
+        about = _about(contents, records, dict(_of_act(one, writer) for one in contents.of_acts))
         writer.add(BUNDLE, text_of(about).encode())
         writer.add(SCHEMA, SCHEMA_FILE.read_bytes())
         writer.add(INDEX, page.html(about, [one for _, one in records]).encode())
@@ -74,7 +76,17 @@ def _with_files(kept: Kept, writer: _Writer) -> tuple[dict[str, str], dict[str, 
     return files, record
 
 
-def _about(contents: Contents, records: Sequence[tuple[dict[str, str], dict[str, Any]]]) -> dict[str, Any]:
+def _of_act(kept: KeptAct, writer: _Writer) -> tuple[str, str]:
+    """The hash of the entry in the audit log, and the file of its record."""
+    file = f"records/{kept.name}.json"
+    writer.add(file, kept.text())
+    return str(kept.record()[KIND]["hash"]), file
+
+
+def _about(
+    contents: Contents, records: Sequence[tuple[dict[str, str], dict[str, Any]]], of_acts: Mapping[str, str]
+) -> dict[str, Any]:
+    """``of_acts``: the file of each act that has one, by its entry's hash."""
     released = [record["release"] for _, record in records if record["release"]]
     listed = [
         {"id": record["id"], "kind": record["kind"], "outcome": outcome_of(record), **files}
@@ -89,11 +101,14 @@ def _about(contents: Contents, records: Sequence[tuple[dict[str, str], dict[str,
         "release": released[0]["name"] if released else "",
         "image": released[0]["image"] if released else "",
         "records": listed,
-        "acts": list(contents.acts),
+        "approvals": [
+            {"run": record["id"], **one} for _, record in records for one in record.get("approvals", ())
+        ],
+        "acts": [act | {"record": of_acts.get(act["hash"], "")} for act in contents.acts],
     }
 
 
-def outcome_of(record: dict[str, Any]) -> str:
+def outcome_of(record: Mapping[str, Any]) -> str:
     """Of a run, or of what else was recorded: a part has the name of the record's kind."""
     return str(record[record["kind"]]["outcome"])
 

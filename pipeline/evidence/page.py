@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.lib.text import printable
 from pipeline.lib.units import show_duration, show_size
 
 _CSS = Path(__file__).with_name("page.css")
 _VERIFY = "pushlive evidence verify FOLDER --key FILE"
+_GOOD, _NEITHER = ("live", "baked", "no worse"), ("not enough traffic to judge", "nothing to compare with")
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
@@ -50,7 +51,8 @@ def _other(record: dict[str, Any], files: dict[str, str]) -> str:
         (
             f"<h2>{_text(title)}: {_outcome(own.pop('outcome', ''))}</h2>",
             f"<p>{_text(own.pop('reason', ''))}</p>",
-            _pairs((key.replace("_", " "), _fact(value)) for key, value in own.items()),
+            _pairs((_title(key), _fact(one)) for key, one in own.items() if not isinstance(one, list)),
+            *(_more(key, one) for key, one in own.items() if isinstance(one, list)),
             *(_more(name, record[name]) for name in record if name not in {*_KNOWN, kind, "environment"}),
             f'<p><a href="{_text(files["record"])}">record</a></p>',
         )
@@ -76,6 +78,7 @@ def _run(record: dict[str, Any], files: dict[str, str]) -> str:
         _configuration(record.get("configuration")),
         *_section("Steps", _steps(record["steps"])),
         *_section("Checks", _checks(record["checks"])),
+        *_section("Approvals", _approvals(record.get("approvals", ()))),
         *_section(_since(record["commits"]), _commits(record["commits"])),
         *(_environment(name, one) for name, one in record["environments"].items()),
         *_section("Base images", _table(("name", "id"), ([b["name"], b["image"]] for b in record["bases"]))),
@@ -98,7 +101,18 @@ _KNOWN = {
     "steps",
     "checks",
 }
-_KNOWN |= {"checks", "release", "bases", "build", "configuration", "commits", "environments", "acts", "log"}
+_KNOWN |= {
+    "checks",
+    "release",
+    "bases",
+    "build",
+    "configuration",
+    "commits",
+    "environments",
+    "acts",
+    "log",
+    "approvals",
+}
 
 
 def _facts(run: dict[str, Any]) -> Iterable[tuple[str, str]]:
@@ -148,6 +162,21 @@ def _checks(checks: dict[str, list[dict[str, Any]]]) -> str:
     return _table(("environment", "asked", "time", "", "answer"), rows)
 
 
+def _approvals(approvals: Iterable[dict[str, Any]]) -> str:
+    rows = (
+        [
+            one["environment"],
+            one["by"],
+            _clock(one["at"]),
+            f"{one['number']} of {one['needed']}" if one["needed"] else "",
+            f"r{one['release']}" if one["release"] else "",
+            one["why"],
+        ]
+        for one in approvals
+    )
+    return _table(("environment", "by", "time", "approval", "release", "why"), rows)
+
+
 def _since(commits: dict[str, Any]) -> str:
     return f"Commits since r{commits['release']}" if commits["release"] else "Commits"
 
@@ -166,18 +195,28 @@ def _environment(name: str, one: dict[str, Any]) -> str:
 
 
 def _acts(acts: Iterable[dict[str, Any]]) -> str:
-    rows = (
-        [
-            str(one["number"]),
-            str(one["time"])[:19].replace("T", " "),
-            f"{one['who']} ({one['role']})" if one["role"] else str(one["who"]),
-            str(one["act"]),
-            " ".join(str(one[key]) for key in ("run", "environment", "release") if one[key]),
-            " · ".join(str(one[key]) for key in ("why", "detail") if one[key]),
-        ]
-        for one in acts
+    rows = (_act(one) for one in acts)
+    return _table(("entry", "time", "who", "act", "on", "why", "before", "after"), rows)
+
+
+def _act(one: dict[str, Any]) -> Sequence[str | Link]:
+    """``record``: the file of its own record, "" or missing if it has none."""
+    number, file = str(one["number"]), one.get("record", "")
+    return (
+        Link(number, file) if file else number,
+        _clock(one["time"]),
+        f"{one['who']} ({one['role']})" if one["role"] else str(one["who"]),
+        str(one["act"]),
+        " ".join(str(one[key]) for key in ("run", "environment", "release") if one[key]),
+        " · ".join(str(one[key]) for key in ("why", "detail") if one[key]),
+        str(one.get("before", "")),
+        str(one.get("after", "")),
     )
-    return _table(("entry", "time", "who", "act", "on", "why"), rows)
+
+
+def _clock(time: str) -> str:
+    """``2026-03-01 12:00:05``"""
+    return str(time)[:19].replace("T", " ")
 
 
 def _more(name: str, value: Any) -> str:
@@ -186,8 +225,13 @@ def _more(name: str, value: Any) -> str:
 
     if value in (None, {}, []):
         return ""
-    text = json.dumps(value, indent=1, ensure_ascii=False)
-    return f"<h3>{_text(name.replace('_', ' ').capitalize())}</h3><pre>{_text(text)}</pre>"
+    rows = isinstance(value, list) and all(isinstance(one, list) for one in value)
+    text = "\n".join(map(json.dumps, value)) if rows else json.dumps(value, indent=1, ensure_ascii=False)
+    return f"<h3>{_text(_title(name).capitalize())}</h3><pre>{_text(text)}</pre>"
+
+
+def _title(key: str) -> str:
+    return key.replace("_", " ")
 
 
 # ─────────────────────────────────────────────────────────────────────────────
@@ -204,7 +248,8 @@ def _ok(good: bool) -> str:
 
 
 def _outcome(outcome: str) -> str:
-    return f'<span class="{"good" if outcome in ("live", "baked") else "bad"}">{_text(outcome)}</span>'
+    kind = "good" if outcome in _GOOD else "dim" if outcome in _NEITHER else "bad"
+    return f'<span class="{kind}">{_text(outcome)}</span>'
 
 
 def _section(title: str, content: str) -> tuple[str, ...]:
@@ -216,13 +261,22 @@ def _pairs(pairs: Iterable[tuple[str, str]]) -> str:
     return f"<table>{rows}</table>" if rows else ""
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+class Link(NamedTuple):
+    """A cell that leads to a file of the bundle."""
+
+    text: str
+    file: str
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str | Link]]) -> str:
     """ "" without rows."""
     body = "".join("<tr>" + "".join(_cell(one) for one in row) + "</tr>" for row in rows)
     titles = "".join(f"<th>{_text(one)}</th>" for one in head)
     return f"<table><tr>{titles}</tr>{body}</table>" if body else ""
 
 
-def _cell(text: str) -> str:
+def _cell(text: str | Link) -> str:
+    if isinstance(text, Link):
+        return f'<td><a href="{_text(text.file)}">{_text(text.text)}</a></td>'
     kind = {"✓": ' class="good"', "✗": ' class="bad"'}.get(text, "")
     return f"<td{kind}>{_text(text)}</td>"

@@ -18,6 +18,7 @@ from pipeline.config.models import Config
 from pipeline.deploy.services import Services
 from pipeline.domain import audit_chain
 from pipeline.domain.environment import Environment
+from pipeline.domain.promotion.freezing import FREEZE, THAW
 from pipeline.domain.release import Release
 from pipeline.domain.run import Run
 from pipeline.errors import NotFound, PushliveError
@@ -29,6 +30,7 @@ from pipeline.secrets.redaction import Mask
 FORM = 1
 COMMITS = 500  # of one record
 ACTS = 1000
+OLDER = 200  # entries in a row before a time, after which none of that time is expected: a clock may have been set
 SLACK = 60.0  # seconds before the run was accepted in which its push was recorded, on a clock that is being adjusted
 
 ACT_KEYS = (
@@ -44,6 +46,8 @@ ACT_KEYS = (
     "release",
     "why",
     "detail",
+    "before",
+    "after",
 )
 """Of an audit entry. Not its address: who may read a run's log may not know where people are."""
 
@@ -91,20 +95,34 @@ class Subject:
 
 def made(subject: Subject) -> dict[str, Any]:
     """The record of its end, without its log. Raises DamagedRecord and StoreUnavailable."""
-    return framed(subject, "run", {name: part(subject) for name, part in PARTS.items()})
+    return of_run(subject, "run", {name: part(subject) for name, part in PARTS.items()})
 
 
-def framed(subject: Subject, kind: str, parts: Mapping[str, Any]) -> dict[str, Any]:
-    """A record of that kind: what all have, and its own parts without secrets."""
-    mask, unread = subject.services.vault.mask(subject.run.pipeline)
+def of_run(subject: Subject, kind: str, parts: Mapping[str, Any]) -> dict[str, Any]:
+    """A record of that kind, which is named after a run."""
+    run = subject.run
+    return framed(subject.services, run.pipeline, kind, run.id, subject.now, subject.version, parts)
+
+
+def framed(
+    services: Services,
+    pipeline: str,
+    kind: str,
+    name: str,
+    now: float,
+    version: str,
+    parts: Mapping[str, Any],
+) -> dict[str, Any]:
+    """A record of that kind: what all have, and its own parts without secrets. ``name``: what it is of."""
+    mask, unread = services.vault.mask(pipeline)
     record = {
         "form": FORM,
         "kind": kind,
-        "id": subject.run.id,
-        "pipeline": subject.run.pipeline,
-        "installation": subject.services.settings.instance,
-        "version": subject.version,
-        "written": time_of(subject.now),
+        "id": name,
+        "pipeline": pipeline,
+        "installation": services.settings.instance,
+        "version": version,
+        "written": time_of(now),
         "not_masked": list(unread),
     }
     return record | {name: _masked(mask, name, part) for name, part in parts.items()}
@@ -125,7 +143,7 @@ def _masked(mask: Mask, name: str, value: Any) -> Any:
 
 _OURS = frozenset({"release", "bases"})
 _HASHES = frozenset(
-    {"id", "commit", "hash", "time", "number", "run", "release", "started", "accepted", "ended"}
+    {"id", "commit", "hash", "previous", "time", "number", "run", "release", "started", "accepted", "ended"}
 )
 
 
@@ -257,6 +275,13 @@ def acts_part(subject: Subject) -> list[dict[str, Any]]:
     return acts(subject.services, run.pipeline, run.accepted - SLACK, lambda one: one.get("run") == run.id)
 
 
+def approvals_part(subject: Subject) -> list[dict[str, Any]]:
+    """Who let it into which environment, and why: the how many-th of how many approvals it was, 0 of 0 in a run of an
+    earlier version. Oldest first."""
+    found = sorted(subject.run.approvals, key=lambda one: one.at)
+    return [codec.plain(one) | {"at": time_of(one.at)} for one in found]
+
+
 PARTS: dict[str, Callable[[Subject], Any]] = {
     "run": run_part,
     "steps": steps_part,
@@ -268,6 +293,7 @@ PARTS: dict[str, Callable[[Subject], Any]] = {
     "commits": commits_part,
     "environments": environments_part,
     "acts": acts_part,
+    "approvals": approvals_part,
 }
 
 
@@ -277,18 +303,19 @@ PARTS: dict[str, Callable[[Subject], Any]] = {
 def acts(
     services: Services, pipeline: str, since: float, wanted: Callable[[Mapping[str, Any]], bool]
 ) -> list[dict[str, Any]]:
-    """The newest ``ACTS`` entries of the audit log since then (seconds since the epoch) that are wanted, oldest
-    first."""
+    """The newest ``ACTS`` entries of the audit log since then (seconds since the epoch), about that pipeline or none,
+    that are wanted, oldest first."""
     services.audit_head.move()
     found: list[dict[str, Any]] = []
-    first = time_of(since)
+    first, older = time_of(since), 0
     for line in services.store.audit.newest():
         one = audit_chain.read(line)
         if one is None:
             continue
-        if str(one.get("time", "")) < first or len(found) == ACTS:
+        older = older + 1 if str(one.get("time", "")) < first else 0
+        if older == OLDER or len(found) == ACTS:
             break
-        if one.get("pipeline") == pipeline and wanted(one):
+        if not older and one.get("pipeline") in ("", pipeline) and wanted(one):
             found.append({key: one.get(key, "") for key in ACT_KEYS})
     return found[::-1]
 
@@ -296,12 +323,15 @@ def acts(
 def concerns(
     act: Mapping[str, Any], runs: Container[object], release: str, environments: Container[object]
 ) -> bool:
-    """Whether an entry is about these runs or this release ("" for none), or about an environment as such: a hold, or a
-    revert, which takes away what serves there."""
+    """Whether an entry is about these runs or this release ("" for none), or about an environment as such: a hold, a
+    freeze of all of them, or a revert, which takes away what serves there."""
     if act.get("run") in runs or (release and act.get("release") == release):
         return True
-    of_others = act.get("act") != "revert" and (act.get("run") or act.get("release"))
-    return not of_others and act.get("environment") in environments
+    if act.get("act") != "revert" and (act.get("run") or act.get("release")):
+        return False
+    if act.get("environment"):
+        return act.get("environment") in environments
+    return bool(act.get("pipeline")) or act.get("act") in (FREEZE, THAW)
 
 
 def time_of(at: float) -> str:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 from pipeline.deploy.services import Services
+from pipeline.domain import audit_chain
 from pipeline.domain.environment import Bake, Environment
+from pipeline.domain.judging.final import Final, verdict_name
 from pipeline.domain.run import Run, State
+from pipeline.domain.watching import usage
 from pipeline.errors import NotFound, TryAgain
-from pipeline.evidence import baked, record
+from pipeline.evidence import baked, record, verdicts
+from pipeline.evidence.acts import Acts, is_kept
 from pipeline.evidence.records import RUN, Records
+from pipeline.lib import codec
 from pipeline.lib.retry import poll
 from pipeline.ports.adapters import Adapters
 from pipeline.runlog import file
@@ -20,6 +26,7 @@ KINDS: dict[str, Callable[[record.Subject], dict[str, object]]] = {RUN: record.m
 """What makes each kind of record, by its name in ``Transaction.evidence``."""
 
 POLL = 0.1  # seconds
+POSITION = "evidence-acts"  # up to where the audit log's acts have their records
 LOG_TIMEOUT = 12.0  # seconds: after eight, the lease of a worker that died is free
 
 
@@ -36,7 +43,7 @@ class Recorder:
 
     def __init__(self, services: Services, adapters: Adapters) -> None:
         self._services, self._adapters = services, adapters
-        self.records = Records(services.settings.data)
+        self.records, self.acts = Records(services.settings.data), Acts(services.settings.data)
 
     def due(self) -> tuple[tuple[str, str, int], ...]:
         """Kind, pipeline and number. Raises DamagedRecord."""
@@ -45,6 +52,9 @@ class Recorder:
     def write_due(self, kind: str, pipeline: str, number: int) -> None:
         """Not before the run's worker has written the last of its log. Raises EngineFailed and DamagedRecord."""
         store = self._services.store
+        if environment := verdicts.environment_of(kind):
+            self._write_verdict(kind, pipeline, number, environment)
+            return
         if not self._log_is_whole(pipeline, number):
             return
         try:
@@ -55,6 +65,15 @@ class Recorder:
         if run.state == State.ENDED:
             self.write(run, kind)
             store.evidence_written(kind, pipeline, number)
+
+    def _write_verdict(self, kind: str, pipeline: str, number: int, environment: str) -> None:
+        store, fact = self._services.store, verdict_name(f"{pipeline}/{environment}", number)
+        with suppress(NotFound, ValueError):  # lost with an earlier store, or not to be read
+            run, final = store.run(pipeline, number), codec.load(Final, store.facts.get(fact))
+            if self._is_missing(run, kind):
+                self.records.write(run, verdicts.made(self._subject(run), environment, final), None, kind)
+        store.evidence_written(kind, pipeline, number)
+        store.facts.remove(fact)
 
     def _log_is_whole(self, pipeline: str, number: int) -> bool:
         """Whether no worker has the run any more: the last lines are written after the end is recorded."""
@@ -80,6 +99,22 @@ class Recorder:
         if self._is_missing(run, kind):
             made = baked.made(baked.Baked(self._subject(run), self._adapters, environment, bake))
             self.records.write(run, made, None, kind)
+        self._services.store.facts.remove(usage.fact_name(environment.id, bake.run))
+
+    def write_acts(self, at_most: int) -> bool:
+        """The records of acts that the audit log has had since the last call; at most so many entries are read. True if
+        there may be more. A process that dies here leaves them to the next call. Raises EngineFailed."""
+        store, now = self._services.store, self._adapters.clock.now()
+        keep, before = self._services.settings.evidence_keep, int(store.facts.get(POSITION) or 0)
+        oldest = record.time_of(now - keep) if keep else ""
+        position, lines = store.audit.after(before, at_most)
+        for line in lines:
+            entry = audit_chain.read(line)
+            if entry is not None and is_kept(entry) and str(entry["time"]) > oldest:
+                self.acts.write(entry, self._services, now, own_version())
+        if position != before:
+            store.facts.set(POSITION, str(position))
+        return len(lines) == at_most
 
     def _is_missing(self, run: Run, kind: str) -> bool:
         """Not if it is so old that it was removed."""

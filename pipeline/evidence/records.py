@@ -49,20 +49,11 @@ class Kept(NamedTuple):
 
     def text(self) -> bytes:
         """record.json as it was written. Raises EngineFailed."""
-        try:
-            return (self.folder / RECORD).read_bytes()
-        except OSError as error:
-            raise _unreadable(self.folder / RECORD, error.strerror or str(error)) from error
+        return read_record(self.folder / RECORD)[0]
 
     def record(self) -> dict[str, Any]:
         """Raises EngineFailed."""
-        try:
-            found = json.loads(self.text())
-        except (ValueError, RecursionError) as error:
-            raise _unreadable(self.folder / RECORD, "it is not JSON") from error
-        if not isinstance(found, dict):
-            raise _unreadable(self.folder / RECORD, "it is not a record")
-        return found
+        return read_record(self.folder / RECORD)[1]
 
     def log(self) -> IO[bytes] | None:
         """The run's log as it was at its end; None if it had none. Close it."""
@@ -92,7 +83,8 @@ class Records:
 
     def pipelines(self) -> tuple[str, ...]:
         with suppress(FileNotFoundError):
-            return tuple(sorted(path.name for path in self._folder.iterdir() if path.is_dir()))
+            folders = (path for path in self._folder.iterdir() if path.is_dir())
+            return tuple(sorted(path.name for path in folders if path.name[0] not in "._"))
         return ()
 
     def write(self, run: Run, record: dict[str, Any], log: Path | None, kind: str = RUN) -> None:
@@ -104,13 +96,13 @@ class Records:
         if final.exists():
             return
         try:
-            _remove_drafts(folder)
+            remove_drafts(folder)
             draft.mkdir(parents=True, mode=0o700)
             record = {**record, "log": _copied(log, draft / LOG)} if log else record
             text = json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-            with _new(draft / RECORD) as opened:
+            with new_file(draft / RECORD) as opened:
                 opened.write(text.encode("utf-8", "replace"))
-                _sync(opened)
+                sync(opened)
             sync_folder(draft)
             with suppress(
                 FileExistsError
@@ -171,23 +163,23 @@ def _copied(log: Path, target: Path) -> dict[str, Any] | None:
     """Its hash and size, None if there is no log."""
     digest, size = hashlib.sha256(), 0
     try:
-        with log.open("rb") as source, _new(target) as opened:
+        with log.open("rb") as source, new_file(target) as opened:
             with gzip.GzipFile("", "wb", 6, opened, mtime=0) as packed:
                 while piece := source.read(_PIECE):
                     digest.update(piece)
                     size += len(piece)
                     packed.write(piece)
-            _sync(opened)
+            sync(opened)
     except FileNotFoundError:
         return None
     return {"sha256": digest.hexdigest(), "size": size}
 
 
-def _new(path: Path) -> IO[bytes]:
+def new_file(path: Path) -> IO[bytes]:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
-def _sync(opened: IO[bytes]) -> None:
+def sync(opened: IO[bytes]) -> None:
     opened.flush()
     os.fsync(opened.fileno())
 
@@ -202,12 +194,30 @@ def _moved(draft: Path, final: Path) -> None:
         raise
 
 
-def _remove_drafts(folder: Path) -> None:
+def remove_drafts(folder: Path) -> None:
     """What processes that were killed have left."""
     for draft in folder.glob(".*"):
         with suppress(FileNotFoundError):
-            if time.time() - draft.stat().st_mtime > DRAFT_KEPT:
+            if time.time() - draft.stat().st_mtime <= DRAFT_KEPT:
+                continue
+            if draft.is_dir():
                 shutil.rmtree(draft, ignore_errors=True)
+            else:
+                draft.unlink()
+
+
+def read_record(file: Path) -> tuple[bytes, dict[str, Any]]:
+    """As it was written, and what it says. Raises EngineFailed."""
+    try:
+        text = file.read_bytes()
+        found = json.loads(text)
+    except OSError as error:
+        raise _unreadable(file, error.strerror or str(error)) from error
+    except (ValueError, RecursionError) as error:
+        raise _unreadable(file, "it is not JSON") from error
+    if not isinstance(found, dict):
+        raise _unreadable(file, "it is not a record")
+    return text, found
 
 
 def _unreadable(file: Path, why: str) -> EngineFailed:

@@ -11,16 +11,16 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
-
+from pipeline.evidence import ed25519
 from pipeline.lib.key_file import KeyFile
 
 FILE = "evidence.key"  # in the data folder
+_BEGIN, _END = "-----BEGIN PUBLIC KEY-----", "-----END PUBLIC KEY-----"
+_DER = bytes.fromhex("302a300506032b6570032100")  # SubjectPublicKeyInfo of Ed25519 up to the key itself
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 
 
@@ -31,28 +31,28 @@ class Refused(Exception):
 class PublicKey:
     """``id``: the SHA-256 of its DER form, in hex; no more than a hint which key signed."""
 
-    def __init__(self, key: Ed25519PublicKey) -> None:
-        self._key = key
-        self.pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-        der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    def __init__(self, raw: bytes) -> None:
+        self._raw, der = raw, _DER + raw
+        self.pem = f"{_BEGIN}\n{base64.b64encode(der).decode()}\n{_END}\n"
         self.id = hashlib.sha256(der).hexdigest()
 
     def opened(self, envelope: bytes) -> dict[str, Any]:
         """The statement that this key has signed. Raises Refused."""
         payload_type, payload, signatures = _parts(envelope)
         for signature in signatures:
-            try:
-                self._key.verify(signature, encoded(payload_type, payload))
-            except InvalidSignature:
-                continue
-            return _statement(payload_type, payload)
+            if ed25519.verified(self._raw, encoded(payload_type, payload), signature):
+                return _statement(payload_type, payload)
         raise Refused("it is not signed by this key")
 
 
 class SigningKey:
     def __init__(self, raw: bytes) -> None:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+            Ed25519PrivateKey,
+        )  # who verifies has none
+
         self._key = Ed25519PrivateKey.from_private_bytes(raw)
-        self.public = PublicKey(self._key.public_key())
+        self.public = PublicKey(self._key.public_key().public_bytes_raw())
 
     def sign(self, statement: dict[str, Any]) -> str:
         """An envelope as one line of JSON."""
@@ -69,14 +69,14 @@ def signing_key(data: Path) -> SigningKey:
 
 
 def public_key(pem: bytes) -> PublicKey:
-    """Raises ValueError if it is no Ed25519 key in PEM."""
-    try:
-        key = load_pem_public_key(pem)
-    except UnsupportedAlgorithm as error:
-        raise ValueError(str(error)) from error
-    if not isinstance(key, Ed25519PublicKey):
+    """Raises ValueError if it is no Ed25519 key in PEM (RFC 7468), as RFC 8410 writes it."""
+    found = re.search(f"{_BEGIN}([A-Za-z0-9+/=\\s]*){_END}", pem.decode("ascii", "replace"))
+    if found is None:
+        raise ValueError("it is not a public key in PEM")
+    der = base64.b64decode("".join(found[1].split()), validate=True)
+    if len(der) != len(_DER) + 32 or not der.startswith(_DER):
         raise ValueError("it is a key of another kind than Ed25519")
-    return PublicKey(key)
+    return PublicKey(der[len(_DER) :])
 
 
 def encoded(payload_type: str, payload: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Writes the records of runs that have ended, and removes old ones."""
+"""Writes the records of runs that have ended and of what people did, and removes old ones."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pipeline.maintenance.job import Changes, Job
 from pipeline.ports.adapters import Adapters
 
 ONCE = 20  # records that one round writes at most
+ENTRIES = 100  # of the audit log that one round looks at; more are waiting only after an upgrade
 REMOVE_EVERY = 3600.0  # seconds
 
 
@@ -17,11 +18,22 @@ class WriteEvidence(Job):
     def __init__(self, services: Services, adapters: Adapters, damage: Damage) -> None:
         self._store, self._keep, self._clock = services.store, services.settings.evidence_keep, adapters.clock
         self._recorder = Recorder(services, adapters)
-        self._damage, self._problems = damage, Changes()
+        self._damage, self._problems, self._of_acts = damage, Changes(), Changes()
         self._removed = -REMOVE_EVERY
 
     def run(self) -> list[str]:
-        return [*self._problems.report(self._write_due()), *self._remove()]
+        problems = [*self._problems.report(self._write_due()), *self._of_acts.report(self._write_acts())]
+        return [*problems, *self._remove()]
+
+    def _write_acts(self) -> str:
+        """What could not be written, in words; "" if nothing."""
+        try:
+            self._recorder.write_acts(ENTRIES)
+        except StoreUnavailable:
+            raise
+        except PushliveError as error:
+            return str(error)
+        return ""
 
     def _write_due(self) -> str:
         """What could not be written, in words; "" if nothing."""
@@ -52,8 +64,16 @@ class WriteEvidence(Job):
         self._removed = now
         found = self._damage.each(lambda name: self._store.environments(name).values())
         serving = frozenset((one.pipeline, one.serving) for one in found if one.serving is not None)
-        removed = self._recorder.records.remove_before(self._clock.now() - self._keep, serving)
-        return [f"removed {removed} records of runs (PUSHLIVE_EVIDENCE_KEEP)"] if removed else []
+        before = self._clock.now() - self._keep
+        removed = {
+            "runs": self._recorder.records.remove_before(before, serving),
+            "acts": self._recorder.acts.remove_before(before, serving),
+        }
+        return [
+            f"removed {count} records of {what} (PUSHLIVE_EVIDENCE_KEEP)"
+            for what, count in removed.items()
+            if count
+        ]
 
 
 class WriteBakes(Job):

@@ -37,6 +37,7 @@ from pipeline.maintenance.watching.answers import CountAnswers
 from pipeline.maintenance.watching.baking import Baking
 from pipeline.maintenance.watching.revive import Revive
 from pipeline.maintenance.watching.taking_back import TakeBack
+from pipeline.maintenance.watching.usage import SampleUsage
 from pipeline.maintenance.workload.accessories import KeepAccessories
 from pipeline.maintenance.workload.backups import MakeBackups
 from pipeline.maintenance.workload.left_helpers import LeftHelpers
@@ -103,6 +104,7 @@ class Jobs:
         self.baking = Baking(services, adapters, self.damage, take_back)
         self.acting = Acting(services, adapters, self.damage, take_back)
         self.revive = Revive(services, adapters, self.damage)
+        self.usage = SampleUsage(services, adapters, self.damage)
         self.backups = MakeBackups(services, adapters)
         self.left_helpers = LeftHelpers(services, adapters)
         self.unfinished = UnfinishedVolumes(services, adapters)
@@ -130,6 +132,7 @@ class Jobs:
                     self.baking,
                     self.revive,
                     self.bake_evidence,
+                    self.usage,
                     self.missing_images,
                     self.backups,
                     self.left_helpers,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pipeline.domain.engine_types import SlotRef, SlotSpec
+from pipeline.domain.watching.usage import Measured
 from pipeline.ports.builder import Emit
 from pipeline.ports.clock import Watch
 
@@ -55,6 +56,10 @@ class Outputs(Protocol):
 
     def usage(self, ref: SlotRef) -> tuple[Usage, ...]:
         """What the slot's containers use now. Raises RequestError, with what to do, if the engine cannot tell."""
+
+    def measured(self, ref: SlotRef) -> tuple[Measured, ...]:
+        """The same at once, as the engine has it: cores, or the processor time since the start. Sorted by name. Raises
+        as ``usage``."""
 
 
 class Restarts(Protocol):

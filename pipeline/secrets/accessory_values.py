@@ -9,7 +9,7 @@ from pipeline.domain import audit_chain, secret_versions
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.secret_versions import EVERY, SecretRecord, Version
 from pipeline.lib.secret import Secret
-from pipeline.secrets.sealed_values import SealedValues, context, record_act
+from pipeline.secrets.sealed_values import SET, SealedValues, context, record_act
 from pipeline.store import Transaction
 
 GENERATED = audit_chain.Actor("pushlive", way="service")
@@ -48,7 +48,7 @@ class AccessoryValues(SealedValues):
             encrypted = key.encrypt(value, context(accessory, environment, name, number))
             version = Version(number, environment, now, GENERATED.name, encrypted, key.id)
             tx.put_secret(secret_versions.added(record, version, frozenset()))
-            record_act(tx, GENERATED, "secret set", environment, f"{name} version {number}", now)
+            record_act(tx, GENERATED, SET, name, (number,), environment, record, now)
 
         self._store.transact(accessory, act)
 
@@ -73,7 +73,7 @@ class AccessoryValues(SealedValues):
             others = [one for one in record.versions if one.number != use]
             kept = tuple(sorted((*others, version), key=lambda one: one.number))
             tx.put_secret(SecretRecord(name, max(record.last, use), kept))
-            record_act(tx, by, "secret set", where, f"{name} version {use}", now)
+            record_act(tx, by, SET, name, (use,), where, record, now)
             return use
 
         return self._store.transact(accessory, act)

@@ -7,7 +7,7 @@ off as that of another secret.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from pipeline.lib.secret import Secret
 from pipeline.secrets import encryption
 from pipeline.secrets.encryption import Key
 from pipeline.store import Store, Transaction
+
+SET, REMOVE = "secret set", "secret rm"
 
 
 class SealedValues:
@@ -105,8 +107,31 @@ class SealedValues:
         )
 
 
-def record_act(tx: Transaction, by: Who, act: str, environment: str, what: str, now: float) -> None:
-    tx.record(audit_chain.entry(by, act, now, pipeline=tx.pipeline, environment=environment, detail=what))
+def record_act(
+    tx: Transaction,
+    by: Who,
+    act: str,
+    name: str,
+    numbers: Iterable[int],
+    environment: str,
+    before: SecretRecord,
+    now: float,
+) -> None:
+    """``numbers``: of the versions that are set or removed; ``before``: the secret as it was."""
+    after = "" if act == SET else "removed: "
+    what = f"version {', '.join(map(str, numbers))}"
+    kept = [one.number for one in before.versions if one.good and one.environment == environment]
+    entry = audit_chain.entry(
+        by,
+        act,
+        now,
+        pipeline=tx.pipeline,
+        environment=environment,
+        detail=f"{name} {what}",
+        before=f"version {', '.join(map(str, kept))}" if kept else "not set",
+        after=f"{after}{what}",
+    )
+    tx.record(entry)
 
 
 def context(pipeline: str, environment: str, name: str, number: int) -> str:

@@ -20,7 +20,7 @@ from pipeline.lib.secret import Secret
 from pipeline.secrets.accessory_values import AccessoryValues
 from pipeline.secrets.redaction import Mask
 from pipeline.secrets.rules import check_name, check_value
-from pipeline.secrets.sealed_values import context, record_act
+from pipeline.secrets.sealed_values import REMOVE, SET, context, record_act
 from pipeline.store import Transaction
 
 MAX_SECRETS = 200  # of one pipeline
@@ -51,7 +51,7 @@ class Vault(AccessoryValues):
             encrypted = key.encrypt(value, context(pipeline, environment, name, number))
             version = Version(number, environment, now, audit_chain.actor(by).name, encrypted, key.id)
             tx.put_secret(secret_versions.added(record, version, _in_use(tx, name) | given))
-            record_act(tx, by, "secret set", environment, f"{name} version {number}", now)
+            record_act(tx, by, SET, name, (number,), environment, record, now)
             return version
 
         return self._store.transact(pipeline, act)
@@ -81,8 +81,7 @@ class Vault(AccessoryValues):
                 pipeline, record, environment, number, audit_chain.actor(by).name, now
             )
             tx.put_secret(left)
-            revoked = ", ".join(str(one) for one in numbers)
-            record_act(tx, by, "secret rm", environment, f"{name} version {revoked}", now)
+            record_act(tx, by, REMOVE, name, numbers, environment, record, now)
             return numbers
 
         return self._store.transact(pipeline, act)

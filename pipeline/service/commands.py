@@ -215,7 +215,17 @@ class Commands(SettingCommands, VolumeCommands, FreezeCommands):
             detail = "although it was taken back before" if not found.gate and where in found.forced else ""
             if found.gate:
                 detail = "more approvals are needed"
-            entry = self._entry(by, "promote", found, environment=where, why=reason, detail=detail)
+            before, after = approvals.change(tx.run(found.number), found, where)
+            entry = self._entry(
+                by,
+                "promote",
+                found,
+                environment=where,
+                why=reason,
+                detail=detail,
+                before=before,
+                after=after,
+            )
             tx.record(entry)
             return found
 
@@ -234,8 +244,10 @@ class Commands(SettingCommands, VolumeCommands, FreezeCommands):
         now, who = self._clock.now(), audit_chain.actor(by).name
 
         def act(tx: Transaction) -> None:
+            before = gates.hold_text(tx.environment(name).hold)
             transactions.hold(tx, name, reason, by=who, digest=digest, now=now, held_by=held_by)
-            tx.record(self._entry(by, "hold", pipeline=pipeline, environment=name, why=reason))
+            change: dict[str, Any] = {"before": before, "after": f"held by {who}: {reason or 'held by hand'}"}
+            tx.record(self._entry(by, "hold", pipeline=pipeline, environment=name, why=reason, **change))
 
         self._acted(pipeline, act, notify=False)
         return (f"{pipeline}/{name} is held; `pushlive resume {pipeline} --env {name}` lifts the hold.",)
@@ -254,7 +266,10 @@ class Commands(SettingCommands, VolumeCommands, FreezeCommands):
             hold = tx.environment(name).hold
             if hold:
                 why = f"the hold was: {hold.reason}"
-                tx.record(self._entry(by, "resume", pipeline=pipeline, environment=name, detail=why))
+                change: dict[str, Any] = {"before": gates.hold_text(hold), "after": gates.hold_text(None)}
+                tx.record(
+                    self._entry(by, "resume", pipeline=pipeline, environment=name, detail=why, **change)
+                )
             return transactions.resume(
                 tx,
                 name,
@@ -272,8 +287,17 @@ class Commands(SettingCommands, VolumeCommands, FreezeCommands):
         name = self._recorded_name(pipeline, environment)
 
         def act(tx: Transaction) -> tuple[str, ...]:
+            before = tx.environment(name).quarantine
             said = transactions.unquarantine(tx, name, release, by=audit_chain.actor(by).name)
-            entry = self._entry(by, "unquarantine", pipeline=pipeline, environment=name, release=release)
+            entry = self._entry(
+                by,
+                "unquarantine",
+                pipeline=pipeline,
+                environment=name,
+                release=release,
+                before=f"in quarantine: {', '.join(f'r{one.release} ({one.reason})' for one in before)}",
+                after=f"r{release} may enter",
+            )
             tx.record(entry)
             return said
 
@@ -286,7 +310,8 @@ class Commands(SettingCommands, VolumeCommands, FreezeCommands):
 
         def act(tx: Transaction) -> Run:
             run = transactions.cancel(tx, number, by=who, now=now)
-            tx.record(self._entry(by, "cancel", run, why=""))
+            before, after = tx.run(run.number).state, "cancelled" if run.ended else "to be cancelled"
+            tx.record(self._entry(by, "cancel", run, why="", before=before, after=after))
             return run
 
         return self._acted(pipeline, act, notify=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import diff, loading
-from pipeline.config.editing.text import with_value
+from pipeline.config.editing.text import value_at, with_value
 from pipeline.config.models import Config, Rendered
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.run import Run
@@ -58,13 +58,15 @@ class SettingCommands(ConfigurationPushes, Refusals):
         if not seen:
             return answer
         carried = _rendered(current, pipeline, name) != _rendered(wanted, pipeline, name)
-        if writes:
-            self._write(text, changed, by, f"Set {pipeline}/{name}: {', '.join(values)}")
-        elif not carried and changes:
+        if changes and not writes and not carried:
             raise RequestError(
                 f"the service cannot write {self._settings.config}, and this is in no release.",
                 advice="Edit the file where it comes from.",
             )
+        if changes:
+            self._record_values(pipeline, by, name, values, text)
+        if writes:
+            self._write(text, changed, by, f"Set {pipeline}/{name}: {', '.join(values)}")
         run = self.deploy(pipeline, by, config=changed) if carried else None
         return {**answer, "run": run.id if run and not run.ended else ""}
 
@@ -73,6 +75,20 @@ class SettingCommands(ConfigurationPushes, Refusals):
             self._configurations.replace(before, text)
         else:
             self.write_configuration(before, text, by, message)
+
+    def _record_values(
+        self, pipeline: str, by: Who, environment: str, values: Mapping[str, str], text: str
+    ) -> None:
+        before = {key: value_at(text, _path(pipeline, environment, key)) for key in values}
+        self.record(
+            by,
+            "set",
+            pipeline=pipeline,
+            environment=environment,
+            detail=" ".join(values),
+            before=_said({key: "not set" if value is None else value for key, value in before.items()}),
+            after=_said(values),
+        )
 
     def _refuse_wrong_file(self) -> None:
         if problem := self._configurations.problem():
@@ -87,16 +103,22 @@ class SettingCommands(ConfigurationPushes, Refusals):
                 raise ConfigError(
                     f"{key[:60]!r} is not a key.", advice="Write keys as `replicas` or `env.GREETING`."
                 )
-            path = ("pipelines", pipeline, "environments", environment, *key.split("."))
-            text = with_value(
-                text, path, json.dumps(value, ensure_ascii=False) if key.startswith("env.") else value
-            )
+            written = json.dumps(value, ensure_ascii=False) if key.startswith("env.") else value
+            text = with_value(text, _path(pipeline, environment, key), written)
         if found := loading.problems(text):  # their lines are those of a file that no one has
             raise ConfigError(
                 "; ".join(f"{one.path}: {one.message}" for one in found[:SHOWN]),
                 advice="Nothing was changed.",
             )
         return text
+
+
+def _path(pipeline: str, environment: str, key: str) -> tuple[str, ...]:
+    return ("pipelines", pipeline, "environments", environment, *key.split("."))
+
+
+def _said(values: Mapping[str, Any]) -> str:
+    return "; ".join(f"{key}: {value}" for key, value in values.items())
 
 
 def _rendered(config: Config, pipeline: str, environment: str) -> Rendered:

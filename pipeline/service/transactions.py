@@ -80,7 +80,7 @@ def promote(
             advice=f"`{found.force}`, with your reason.",
         )
     rule = rule_of(chosen) or PLAIN
-    approved = _approved(chosen, rule, by, now)
+    approved = _approved(chosen, rule, by, now, reason)
     over = f", although {found.why}. Forced: {reason}" if found else ""
     given = [one.by for one in approvals.given(approved, chosen.gate, rule, now)]
     if len(given) < rule.needed:
@@ -97,7 +97,7 @@ def promote(
     return _go_on(tx, _promoted(forced), by, now, over)
 
 
-def _approved(run: Run, rule: Rule, by: str, now: float) -> Run:
+def _approved(run: Run, rule: Rule, by: str, now: float, reason: str) -> Run:
     """The run with that person's approval. Raises RequestError if it would not count, or is there already."""
     if rule.others and approvals.is_pusher(run, by):
         raise RequestError(
@@ -110,7 +110,7 @@ def _approved(run: Run, rule: Rule, by: str, now: float) -> Run:
             f"{by} has already approved {run.id} for {run.gate}: {len(found)} of {rule.needed} approvals.",
             advice=f"Ask another person for `pushlive promote '{run.id}'`.",
         )
-    return approvals.with_approval(run, run.gate, by, now)
+    return approvals.with_approval(run, run.gate, rule, by, now, reason)
 
 
 def _waits_on(tx: Transaction, run: Run, rule: Rule, now: float, said: str, freeze: str) -> Run:

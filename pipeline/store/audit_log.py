@@ -89,6 +89,14 @@ class AuditLog:
                 return
             start += READ_BATCH
 
+    def after(self, position: int, at_most: int) -> tuple[int, list[str]]:
+        """Lines of the chain from that position on (0: the first line), and the position after the last of them. A
+        position that the chain does not have is that of another chain: it is read from its beginning."""
+        with translate():
+            position = position if position <= int(self._client.llen(self._chain)) else 0
+            found = self._client.lrange(self._chain, position, position + at_most - 1)
+        return position + len(found), [str(line) for line in found]
+
     def newest(self) -> Iterator[str]:
         """The whole chain, newest first."""
         with translate():

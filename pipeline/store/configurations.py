@@ -40,7 +40,9 @@ _FILE = audit_chain.Actor("pipelines.yaml", way="file")  # who saved the file is
 def _entry(before: str, after: str, who: Who = _FILE, origin: Origin | None = None) -> audit_chain.Entry:
     """The audit entry of a change."""
     detail = f"{before or 'none'} → {after}" + (f": {origin}" if origin else "")
-    return audit_chain.entry(who, "configuration", time.time(), detail=detail)
+    return audit_chain.entry(
+        who, "configuration", time.time(), detail=detail, before=before or "none", after=after
+    )
 
 
 class Configurations:

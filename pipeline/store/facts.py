@@ -25,6 +25,11 @@ class Facts:
         with translate():
             self._client.set(self._records.key("fact", name), value)
 
+    def remove(self, name: str) -> None:
+        """Idempotent."""
+        with translate():
+            self._client.delete(self._records.key("fact", name))
+
     def replace(self, name: str, change: Callable[[str], str], entry: Entry | None = None) -> None:
         """Sets a fact to what ``change`` makes of its text, and records the entry in the audit log, both or neither.
         Raises what ``change`` raises."""

@@ -252,6 +252,11 @@ class Store:
         with translate():
             return self._records.evidence_due(self.client)
 
+    def note_evidence(self, kind: str, pipeline: str, number: int) -> None:
+        """That record is to be written. Idempotent."""
+        with translate():
+            self.client.sadd(self.key("evidence-due"), f"{kind} {pipeline}#{number}")
+
     def evidence_written(self, kind: str, pipeline: str, number: int) -> None:
         with translate():
             self.client.srem(self.key("evidence-due"), f"{kind} {pipeline}#{number}")

@@ -22,6 +22,7 @@ from pipeline.store.connection import Client, read, translate
 
 ROLES = ("viewer", "developer", "maintainer")
 MIN_LEFT = 7 * 86400.0  # seconds that another maintainer token must stay valid for this one to be revoked
+NONE = "no token"
 USED_EVERY = 3600.0  # seconds: a token's last use is recorded no more often
 
 
@@ -44,6 +45,19 @@ class Token:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _end(token: Token) -> str:
+    return time.strftime("expires %Y-%m-%d", time.gmtime(token.expires)) if token.expires else "never expires"
+
+
+def _state(text: str | None) -> str:
+    """A stored token in words."""
+    try:
+        token = codec.load(Token, text) if text else None
+    except ValueError:
+        return "a token that cannot be read"
+    return f"{token.role}, {_end(token)}" if token else NONE
 
 
 class Tokens:
@@ -86,23 +100,21 @@ class Tokens:
                     f"a token named {name!r} already exists.",
                     advice=f"Revoke it first: `pushlive token revoke {shlex.quote(name)}`.",
                 )
-            return lambda: self._put(pipe, text, token, str(old or ""), by)
+            before = _state(pipe.hget(self._by_hash, old) if old else None)
+            return lambda: self._put(pipe, text, token, str(old or ""), by, before)
 
         self._change(make)
         return text
 
-    def _put(self, pipe: Any, text: str, token: Token, old: str, by: Who) -> None:
+    def _put(self, pipe: Any, text: str, token: Token, old: str, by: Who, before: str) -> None:
         if old:
             self._remove(pipe, token.name, old)
         pipe.hset(self._by_name, token.name, _digest(text))
         pipe.hset(self._by_hash, _digest(text), codec.dump(token))
-        end = (
-            time.strftime("expires %Y-%m-%d", time.gmtime(token.expires))
-            if token.expires
-            else "never expires"
-        )
+        end = _end(token)
         detail = f"{token.name} ({token.role}), {end}"
-        self._log.queue(pipe, audit_chain.entry(by, "token create", token.created, detail=detail))
+        change: dict[str, Any] = {"before": before, "after": f"{token.role}, {end}"}
+        self._log.queue(pipe, audit_chain.entry(by, "token create", token.created, detail=detail, **change))
 
     def _remove(self, pipe: Any, name: str, digest: str) -> None:
         pipe.hdel(self._by_name, name)
@@ -185,10 +197,12 @@ class Tokens:
                     f"{name!r} is the last maintainer token valid for more than a week.",
                     advice="Create another first: `pushlive token create NAME --role maintainer`.",
                 )
-            return lambda: self._end(pipe, name, digest, by)
+            return lambda: self._revoke(pipe, tokens[digest], digest, by)
 
         self._change(end)
 
-    def _end(self, pipe: Any, name: str, digest: str, by: Who) -> None:
-        self._remove(pipe, name, digest)
-        self._log.queue(pipe, audit_chain.entry(by, "token revoke", time.time(), detail=name))
+    def _revoke(self, pipe: Any, token: Token, digest: str, by: Who) -> None:
+        self._remove(pipe, token.name, digest)
+        change: dict[str, Any] = {"before": f"{token.role}, {_end(token)}", "after": NONE}
+        entry = audit_chain.entry(by, "token revoke", time.time(), detail=token.name, **change)
+        self._log.queue(pipe, entry)

@@ -16,8 +16,10 @@ from pipeline.domain.audit_chain import Actor
 from pipeline.domain.run import Outcome
 from pipeline.errors import EngineFailed, NotFound, TryAgain
 from pipeline.evidence import baked
+from pipeline.evidence.acts import Acts
 from pipeline.evidence.bundle import SCHEMA_FILE
 from pipeline.evidence.record import PARTS
+from pipeline.evidence.recorder import POSITION
 from pipeline.evidence.records import Records
 from pipeline.evidence.signing import public_key
 from pipeline.evidence.verify import verify
@@ -39,6 +41,11 @@ def records(world) -> list[dict]:
 
 def names(world) -> list[str]:
     return [one.name for one in Records(world.settings.data).of("hello") if one.kind == "run"]
+
+
+def acts(world, pipeline: str = "hello") -> list[str]:
+    """Those that have records of their own."""
+    return [one.record()["act"]["act"] for one in Acts(world.settings.data).of(pipeline)]
 
 
 def files(world) -> dict[str, bytes]:
@@ -123,7 +130,9 @@ def test_a_record_is_written_once_and_nothing_changes_it(world):
     world.keeper.tick()
     world.another_keeper().tick()
 
-    assert files(world) == before
+    after = files(world)
+    assert {name: after[name] for name in before} == before
+    assert names(world) == ["run-1"]
     assert world.store.evidence_due() == ()
 
 
@@ -151,7 +160,8 @@ def test_fault_64_a_disk_that_is_full_is_reported_once_and_tried_again(world, mo
         )
         said = world.jobs.evidence.run() + world.jobs.evidence.run()
     assert [line.split(":")[0] for line in said] == [
-        f"the record of hello#1 cannot be written to {world.settings.data}/evidence/hello"
+        f"the record of hello#1 cannot be written to {world.settings.data}/evidence/hello",
+        f"the record of entry 1 of the audit log cannot be written to {world.settings.data}/evidence/_acts/_",
     ]
 
     assert world.jobs.evidence.run() == []
@@ -189,14 +199,20 @@ def test_records_are_kept_as_long_as_the_setting_says_and_those_of_what_serves_f
     world.keeper.tick()
     settings = world.settings.model_copy(update={"evidence_keep": 3600.0})
     jobs = world.another_process(settings)
-    assert jobs.evidence.run() == []
+    world.commands.hold("hello", ANN, environment="live")
+    jobs.evidence.run()
+    assert (names(world), acts(world)) == (["run-1", "run-2"], ["hold"])
 
     world.clock.sleep(7200)
 
     assert jobs.evidence.run() == [
-        "removed 2 records of runs (PUSHLIVE_EVIDENCE_KEEP)"
-    ]  # of the run and its bake
-    assert names(world) == ["run-2"]
+        "removed 2 records of runs (PUSHLIVE_EVIDENCE_KEEP)",  # of the run and its bake
+        "removed 1 records of acts (PUSHLIVE_EVIDENCE_KEEP)",
+    ]
+    assert (names(world), acts(world)) == (["run-2"], [])
+    world.store.facts.set(POSITION, "0")
+    jobs.evidence.run()
+    assert acts(world) == []  # what is too old is not written again
 
 
 def test_the_doctor_says_what_the_records_take_and_which_is_missing(world):
@@ -211,7 +227,7 @@ def test_the_doctor_says_what_the_records_take_and_which_is_missing(world):
     world.keeper.tick()
 
     found = examine(world.services, now() + 120)
-    assert (found["ok"], found["text"].partition(",")[0]) == (True, "records of 1 run")
+    assert (found["ok"], found["text"].partition(",")[0]) == (True, "records of 1 run and 1 act")
     assert found["text"].endswith("kept for ever (PUSHLIVE_EVIDENCE_KEEP)")
 
 

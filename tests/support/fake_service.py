@@ -572,6 +572,9 @@ class FakeEvidence:
     def record_of(self, pipeline: str, number: int) -> dict[str, Any]:
         return {"id": self._service.run(pipeline, number).id}
 
+    def listed(self, pipeline: str, limit: int) -> dict[str, Any]:
+        return {"records": [{"id": f"{pipeline}#42"}] if pipeline else [], "acts": [{"act": "hold"}][:limit]}
+
     def bundle(
         self,
         pipeline: str,

@@ -146,6 +146,11 @@ def test_evidence_is_a_whole_archive_of_a_release_or_of_a_run(client, service, r
     assert service.acts[-1] == ("evidence", "hello", "viewer", run.number, None, "")
     call(client, "GET", "/api/evidence/hello/r17?env=live", "viewer")
     assert service.acts[-1] == ("evidence", "hello", "viewer", None, 17, "live")
+    named = call(client, "GET", "/api/evidence/hello/r17?env=live", "viewer").headers["Content-Disposition"]
+    assert named == 'attachment; filename="hello-r17-live.tar.gz"'
+    assert call(client, "GET", "/api/evidence/hello?limit=1", "viewer").json["acts"] == [{"act": "hold"}]
+    assert call(client, "GET", "/api/evidence/hello?limit=0", "viewer").status_code == 400
+    assert call(client, "GET", "/api/evidence", "maintainer").json["records"] == []
     assert call(client, "GET", "/api/evidence/hello/42?env=live", "viewer").status_code == 400
     assert call(client, "GET", "/api/evidence/hello/r1x", "viewer").status_code == 404
     assert call(client, "GET", f"/api/runs/hello/{run.number}/evidence", "viewer").json == {"id": run.id}

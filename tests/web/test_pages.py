@@ -52,7 +52,7 @@ def waiting(service: FakeService):
 @pytest.mark.parametrize(
     "path",
     ["/", "/runs", "/runs/hello", "/runs/hello/42", "/runs/hello/42/log", "/runs/hello/42/events",
-     "/environments/hello/live/revert", "/runs/hello/42/promote"],
+     "/environments/hello/live/revert", "/runs/hello/42/promote", "/evidence/hello/42"],
 )  # fmt: skip
 def test_fault_48_nothing_is_shown_before_the_login(client, service, path):
     service.deploy("hello", "ada")
@@ -430,6 +430,24 @@ def test_what_stands_in_backquotes_is_code_on_a_page(inside, service):
     assert wrong.status_code == 404
     assert not re.search(r"<main.*`[^<`]+`", wrong.text, re.DOTALL)
     assert view.coded("`<b>` \x1b[31m") == "<code>&lt;b&gt;</code> "
+
+
+def test_the_page_of_a_run_that_has_ended_has_its_evidence_for_download(inside, service):
+    run = service.deploy("hello", "ada")
+    assert "/evidence/" not in inside.get(f"/runs/hello/{run.number}").text
+    service.made[run.id] = replace(
+        run, state=State.ENDED, outcome=Outcome.LIVE, release=18, ended=run.accepted + 60
+    )
+    page = inside.get(f"/runs/hello/{run.number}").text
+    for path, name in (
+        ("/evidence/hello/r18", "hello-r18.tar.gz"),
+        ("/evidence/hello/r18?env=live", "hello-r18-live.tar.gz"),
+        (f"/evidence/hello/{run.number}", f"hello-{run.number}.tar.gz"),
+    ):
+        assert f'href="{path}"' in page
+        answer = inside.get(path)
+        assert (answer.status_code, answer.data) == (200, b"xxxxyyyyyy")
+        assert answer.headers["Content-Disposition"] == f'attachment; filename="{name}"'
 
 
 def test_fault_47_markup_and_escapes_are_inert(inside, service):

@@ -11,6 +11,7 @@ from flask.typing import ResponseReturnValue
 
 from pipeline.lib.text import printable
 from webhooks import sse
+from webhooks.api.evidence import bundle_response
 from webhooks.api.parameters import event_id, run_number
 from webhooks.api.runs import log_response
 from webhooks.context import WebContext
@@ -52,6 +53,10 @@ def add_routes(pages: Blueprint, web: WebContext) -> None:
     def log(pipeline: str, number: str) -> ResponseReturnValue:
         logged_in(web)
         return log_response(web, pipeline, number)
+
+    @pages.get("/evidence/<pipeline>/<number>")
+    def evidence(pipeline: str, number: str) -> ResponseReturnValue:
+        return bundle_response(web, pipeline, number, logged_in(web))
 
 
 def _run_values(web: WebContext, shown: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pipeline.adapters.fake.engine_state import EngineState
 from pipeline.domain.engine_types import ProcessReplica, SlotRef, SlotSpec
 from pipeline.domain.events import Event
+from pipeline.domain.watching.usage import Measured
 from pipeline.ports.builder import Emit
 from pipeline.ports.clock import Watch
 from pipeline.ports.outputs import Source, Usage
@@ -28,6 +29,11 @@ class FakeOutputs(EngineState):
     def usage(self, ref: SlotRef) -> tuple[Usage, ...]:
         with self.call("usage", ref):
             return tuple(Usage(one.name, 0.1, 1 << 20, 32 << 20) for one in self._replicas(ref))
+
+    def measured(self, ref: SlotRef) -> tuple[Measured, ...]:
+        with self.call("measured", ref):
+            spent = self.now() / 10  # a tenth of a core all the time
+            return tuple(Measured(one.name, 1 << 20, 32 << 20, spent=spent) for one in self._replicas(ref))
 
 
 def _label(one: ProcessReplica) -> str:

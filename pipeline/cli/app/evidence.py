@@ -7,12 +7,13 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from pipeline.cli.app.backups import whole_file
 from pipeline.cli.command import JSON, Given, argument, command
 from pipeline.cli.context import DONE, FAILED, Context, UsageError, pipeline_name
+from pipeline.cli.terminal import cleaned, table
 from pipeline.errors import ConfigError, PushliveError, RequestError
 from pipeline.lib.text import one_line
 from pipeline.lib.units import show_size
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pipeline.evidence.verify import Found
 
 _ARCHIVES = (".tar.gz", ".tgz")
+LISTED = 50  # of each kind
 _KEY_LIMIT = 64 << 10  # bytes
 
 
@@ -31,7 +33,7 @@ _KEY_LIMIT = 64 << 10  # bytes
         "what",
         nargs="+",
         metavar="WHAT",
-        help="NAME r17, hello#42, `key`, or `verify` and a folder or archive",
+        help="NAME r17, hello#42, `key`, `list` and a pipeline or nothing, or `verify` and a folder or archive",
     ),
     argument("-o", "--output", action=Given, default="", metavar="DIR", help="a new folder, or FILE.tar.gz"),
     argument(
@@ -39,13 +41,16 @@ _KEY_LIMIT = 64 << 10  # bytes
     ),
     argument("--key", action=Given, default="", metavar="FILE", help="with verify: who must have signed it"),
     JSON,
-    words="NAME r17 | NAME#42 | key | verify DIR",
+    words="NAME r17 | NAME#42 | list [NAME] | key | verify DIR",
 )
 def evidence(context: Context) -> int:
     first, *rest = context.args.what
     if first == "key" and not rest:
         _refuse(context, first, "output", "env", "key")
         return _key(context)
+    if first == "list" and len(rest) <= 1:
+        _refuse(context, first, "output", "env", "key")
+        return _list(context, rest[0] if rest else "")
     if first == "verify":
         _refuse(context, first, "output", "env")
         return _verify(context, rest)
@@ -70,6 +75,49 @@ def _key(context: Context) -> int:
     else:
         context.terminal.data(*(one_line(line) for line in str(found["key"]).splitlines()))
     return DONE
+
+
+def _list(context: Context, name: str) -> int:
+    """What is recorded of a pipeline; without a name, what people did that is about no pipeline."""
+    name = pipeline_name(name)
+    path = f"/api/evidence/{quote(name, safe='')}" if name else "/api/evidence"
+    found = context.ask("GET", f"{path}?limit={LISTED}")
+    if context.json:
+        context.print_json(found)
+        return DONE
+    terminal, records, acts = context.terminal, cleaned(found["records"]), cleaned(found["acts"])
+    if not records and not acts:
+        terminal.say(f"Nothing is recorded of {name or 'the installation'} yet.")
+        return DONE
+    head = ("record", "kind", "in", "release", "outcome", "written")
+    rows = [
+        [str(one[key]) for key in ("id", "kind", "environment", "release", "outcome", "written")]
+        for one in records
+    ]
+    if rows:
+        terminal.data(*table(head, rows[::-1], terminal.paint, width=terminal.width, flexible=0, indent=""))
+    if rows and acts:
+        terminal.data("")
+    if acts:
+        terminal.data(*_acts(context, acts[::-1]))
+    return DONE
+
+
+def _acts(context: Context, acts: Sequence[dict[str, Any]]) -> list[str]:
+    head, terminal = ("entry", "time", "who", "act", "on", "why", "before → after"), context.terminal
+    rows = [
+        (
+            str(one["number"]),
+            str(one["time"])[:19].replace("T", " "),
+            str(one["who"]),
+            str(one["act"]),
+            " ".join(str(one[key]) for key in ("run", "environment", "release") if one[key]),
+            " · ".join(str(one[key]) for key in ("why", "detail") if one[key]),
+            f"{one['before']} → {one['after']}" if one["before"] or one["after"] else "",
+        )
+        for one in acts
+    ]
+    return table(head, rows, terminal.paint, width=terminal.width, flexible=5, right=(0,), indent="")
 
 
 # ── export ───────────────────────────────────────────────────────────────────

@@ -37,6 +37,16 @@ def with_value(text: str, path: Path, value: str) -> str:
     return new
 
 
+def value_at(text: str, path: Path) -> Any:
+    """What a valid text has at that path; None if nothing, so that it is inherited."""
+    found = yaml.safe_load(text)
+    for key in path:
+        if not isinstance(found, dict):
+            return None
+        found = found.get(key)
+    return found
+
+
 def line_feeds(text: str) -> str:
     """With the line ends that reading a text file gives."""
     return text.replace("\r\n", "\n").replace("\r", "\n")

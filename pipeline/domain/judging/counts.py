@@ -47,7 +47,7 @@ class Judged:
 class Counted:
     """What was counted in one environment. ``release``, ``run``: of the slot that was looked at last, since ``since``;
     ``seen``: the proxy's counters then; ``minutes``: those with requests, oldest first; ``whole``: all that was ever
-    counted there."""
+    counted there; ``recorded``: the verdict is final, and noted for its record."""
 
     release: int = 0
     run: int = 0
@@ -56,6 +56,7 @@ class Counted:
     minutes: tuple[Minute, ...] = ()
     judged: Judged | None = None
     whole: Answered = field(default_factory=Answered)
+    recorded: bool = False
 
 
 def counted(before: Counted, release: int, run: int, seen: Answered, now: float) -> Counted:

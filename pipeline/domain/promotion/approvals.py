@@ -65,12 +65,24 @@ def enough(run: Run, environment: str, by: Rule, now: float) -> bool:
     return len(given(run, environment, by, now)) >= by.needed
 
 
-def with_approval(run: Run, environment: str, who: str, now: float) -> Run:
+def with_approval(run: Run, environment: str, by: Rule, who: str, now: float, why: str = "") -> Run:
     """The run with that person's approval, which takes the place of an earlier one of theirs."""
+    number = len(given(run, environment, by, now)) + 1
     others = tuple(
         one for one in run.approvals if one.environment != environment or one.by.casefold() != who.casefold()
     )
-    return replace(run, approvals=(*others, Approval(environment, who, now, run.release)))
+    return replace(
+        run, approvals=(*others, Approval(environment, who, now, run.release, why, number, by.needed))
+    )
+
+
+def change(before: Run, after: Run, environment: str) -> tuple[str, str]:
+    """What a promotion changed: the run as it was and as it is."""
+    given = next((one for one in reversed(after.approvals) if one.environment == environment), None)
+    if given is None or not given.needed:
+        return before.state.value, after.state.value
+    was = f"{before.state.value}, {given.number - 1} of {given.needed} approvals"
+    return was, f"{after.state.value}, {given.number} of {given.needed} approvals"
 
 
 def text(run: Run, environment: str, by: Rule, now: float) -> str:

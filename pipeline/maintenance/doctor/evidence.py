@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pipeline.deploy.services import Services
 from pipeline.errors import NotFound, PushliveError
-from pipeline.evidence.records import FOLDER, Records
+from pipeline.evidence.acts import Acts
+from pipeline.evidence.records import FOLDER, RUN, Records
 from pipeline.lib.units import show_age, show_size
 from pipeline.maintenance.doctor.check import Check, tried
 
@@ -19,7 +20,8 @@ def examine(services: Services, now: float) -> Check:
 def _said(services: Services, now: float) -> str:
     """Raises PushliveError if a record was not written."""
     settings, folder = services.settings, services.settings.data / FOLDER
-    for _, pipeline, number in services.store.evidence_due()[:LOOKED_AT]:
+    due = [one for one in services.store.evidence_due() if one[0] == RUN]
+    for _, pipeline, number in due[:LOOKED_AT]:
         try:
             ended = services.store.run(pipeline, number).ended
         except NotFound:
@@ -30,7 +32,8 @@ def _said(services: Services, now: float) -> str:
                 f"the record of {pipeline}#{number} was not written to {folder}, {late} after its end.",
                 advice="The service's output says why. Check the folder and the free space on its disk.",
             )
-    count, size = Records(settings.data).size()
+    (count, size), (acts, more) = Records(settings.data).size(), Acts(settings.data).size()
     kept = f"kept for {show_age(settings.evidence_keep)}" if settings.evidence_keep else "kept for ever"
     runs = "1 run" if count == 1 else f"{count} runs"
-    return f"records of {runs}, {show_size(size)} in {folder}, {kept} (PUSHLIVE_EVIDENCE_KEEP)"
+    did = f" and {acts} act{'s' if acts > 1 else ''}" if acts else ""
+    return f"records of {runs}{did}, {show_size(size + more)} in {folder}, {kept} (PUSHLIVE_EVIDENCE_KEEP)"

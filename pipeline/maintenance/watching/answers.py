@@ -15,6 +15,7 @@ from pipeline.lib import codec
 from pipeline.maintenance.damage import Damage
 from pipeline.maintenance.health import Watches
 from pipeline.maintenance.watching.figures import Figures
+from pipeline.maintenance.watching.verdicts import noted
 from pipeline.ports.adapters import Adapters
 
 
@@ -42,7 +43,7 @@ class CountAnswers(Watches):
             return []
         found, trial = counted(before, record.release, record.run, seen, now), trials.of(environment)
         if trial is None or trial.judge != OFF:
-            found = judgement.judged(found, now)
+            found = noted(self._store, environment, before, judgement.judged(found, now), now)
         if found != before:
             facts.set(name, codec.dump(found))
             verdict = found.judged.verdict if found.judged else ""

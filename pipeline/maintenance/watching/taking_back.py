@@ -75,6 +75,8 @@ class TakesBack(Job):
             environment=environment.name,
             release=found.release,
             why=reason,
+            before=gates.hold_text(environment.hold),
+            after=f"held by {found.by}: {reason}",
         )
         tx.record(entry)
         if environment.hold:

@@ -20,6 +20,7 @@ from pipeline.ports.queue import Queue
 from pipeline.service.audited import Audited
 from pipeline.service.operations import Operations
 
+REMOVED = "removed"
 LIMIT = 900.0  # seconds for one act: an image is pulled, a database starts
 
 
@@ -58,8 +59,23 @@ class AccessoryActs(Audited):
             raise refusal(self._store, waits, RequestError, alone=True)
 
     def _entry_of(self, by: Who, act: str, record: AccessoryRecord, detail: str = "") -> Any:
-        text = f"{record.name} {detail}".strip()
-        return self._entry(by, f"accessory {act}", environment=record.environment, detail=text)
+        """``record``: as it is after the act."""
+        text, known = (
+            f"{record.name} {detail}".strip(),
+            self._store.accessories.get(record.name, record.environment),
+        )
+        change: dict[str, Any] = {
+            "before": _state(known),
+            "after": REMOVED if act == "rm" else _state(record),
+        }
+        return self._entry(by, f"accessory {act}", environment=record.environment, detail=text, **change)
+
+
+def _state(record: AccessoryRecord | None) -> str:
+    """What it is made from, and who stopped it, in words."""
+    if record is None:
+        return "none"
+    return f"{record.config.image}, stopped by {record.stopped}" if record.stopped else record.config.image
 
 
 def insist_on_volume(before: AccessoryRecord, wanted: AccessoryRecord) -> None:

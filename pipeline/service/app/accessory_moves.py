@@ -36,7 +36,14 @@ class AccessoryMoves(AccessoryActs):
         old = self._known_record(name, environment)
         new = AccessoryRef(to, to_environment or environment, old.engine)
         self._refuse_move(old, new)
-        self.record(by, "accessory mv", environment=environment, detail=f"{old.id} to {new.id}")
+        self.record(
+            by,
+            "accessory mv",
+            environment=environment,
+            detail=f"{old.id} to {new.id}",
+            before=old.id,
+            after=new.id,
+        )
         return told("accessory-mv", partial(self._move, old.ref, new, by))
 
     def _refuse_move(self, old: AccessoryRecord, new: AccessoryRef) -> None:

@@ -13,7 +13,8 @@ from pipeline.domain.audit_chain import Who
 from pipeline.domain.run import Outcome, State
 from pipeline.errors import DamagedRecord, NotFound
 from pipeline.evidence import record
-from pipeline.evidence.bundle import Contents, write
+from pipeline.evidence.acts import KIND, KeptAct
+from pipeline.evidence.bundle import Contents, outcome_of, write
 from pipeline.evidence.recorder import Recorder
 from pipeline.evidence.records import RUN, Kept
 from pipeline.evidence.signing import signing_key
@@ -25,6 +26,8 @@ from pipeline.service.operations import Operations
 
 _RECENT = 200  # runs that are looked through for those of a release that ended before there were records
 _PIECE = 64 << 10
+_ENTRIES, _BATCHES = 200, 20  # of the audit log, that an export looks at itself
+_TEXTS = ("why", "detail", "before", "after")
 
 
 class Evidence(Audited):
@@ -50,6 +53,18 @@ class Evidence(Audited):
         """The record of that run. Raises NotFound if there is none, or the run has not ended."""
         return self._record(pipeline, number).record()
 
+    def listed(self, pipeline: str, limit: int) -> dict[str, Any]:
+        """The newest records, newest first: ``{"records": [{"id", "kind", "environment", "release", "outcome",
+        "written"}], "acts": […]}``, each act as in its record. ``pipeline`` "": acts about none. Raises NotFound."""
+        if pipeline and pipeline not in self._store.pipelines():
+            self._known(self._config(), pipeline)
+        recorder = self._recorder()
+        records = (
+            [one.record() for one in recorder.records.of(pipeline)[: -limit - 1 : -1]] if pipeline else []
+        )
+        acts = [one.record()[KIND] for one in recorder.acts.of(pipeline)[: -limit - 1 : -1]]
+        return {"records": [_row(one) for one in records], "acts": acts}
+
     def bundle(
         self,
         pipeline: str,
@@ -66,14 +81,16 @@ class Evidence(Audited):
         else:
             one = self._record(pipeline, run or 0)
             name, kept = f"{pipeline}#{one.run}", self._same_run(pipeline, one)
+        acts = self._acts(pipeline, kept, release)
         contents = Contents(
             pipeline,
             name,
             environment,
             self._settings.instance,
             kept,
-            self._acts(pipeline, kept, release),
+            acts,
             self._built(pipeline, kept[-1].release),
+            self._of_acts(pipeline, acts),
         )
         out = tempfile.TemporaryFile(dir=self._settings.data)  # noqa: SIM115 - closed with the stream
         try:
@@ -193,15 +210,25 @@ class Evidence(Audited):
             return bool(own) or not end or str(one.get("time", "")) <= end
 
         since = min((one.at / 1000 for one in kept), default=0.0) - record.SLACK
-        found = {one["hash"]: one for record_ in records for one in record_["acts"]}
+        found = {one["hash"]: one for record_ in records for one in record_.get("acts", ())}
         with suppress(DamagedRecord):
             found |= {one["hash"]: one for one in record.acts(self._services, pipeline, since, wanted)}
         mask, _ = self._vault.mask(pipeline)
         clean = [
-            {key: mask.text(value) if key in ("why", "detail") else value for key, value in one.items()}
+            {key: mask.text(value) if key in _TEXTS else value for key, value in one.items()}
             for one in found.values()
         ]
         return sorted(clean, key=lambda one: (str(one["time"]), int(one["number"] or 0)))
+
+    def _of_acts(self, pipeline: str, acts: Sequence[dict[str, Any]]) -> tuple[KeptAct, ...]:
+        """The records of those acts that have one."""
+        recorder = self._recorder()
+        for _ in range(_BATCHES):  # after an upgrade the keeper may not be through with the log
+            if not recorder.write_acts(_ENTRIES):
+                break
+        wanted = {(one["number"], str(one["hash"])[:8]) for one in acts}
+        found = (*recorder.acts.of(""), *recorder.acts.of(pipeline))
+        return tuple(one for one in found if (one.number, one.hash) in wanted)
 
     def _replaced(self, pipeline: str, kept: tuple[Kept, ...], environment: str) -> str:
         """When another release came to serve there after the newest of these records; "" if none has."""
@@ -212,6 +239,12 @@ class Evidence(Audited):
                 if run["outcome"] == Outcome.LIVE and environment in run["stages"]:
                     return str(run["ended"])
         return ""
+
+
+def _row(record: Mapping[str, Any]) -> dict[str, Any]:
+    release = record["release"]["name"] if record["release"] else ""
+    same = {key: record.get(key, "") for key in ("id", "kind", "environment", "written")}
+    return same | {"release": release, "outcome": outcome_of(record)}
 
 
 def _environments(record: Mapping[str, Any]) -> Sequence[str]:

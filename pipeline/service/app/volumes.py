@@ -88,7 +88,7 @@ class VolumeCommands(Audited):
             ref = VolumeRef(owner, environment, name, kind)
             if self._left(ref):
                 raise
-        self._record_volume("volume restore", ref, by)
+        self._record_volume("volume restore", ref, by, before="its files", after="those that were sent")
         return self._operations.volumes().restore(ref, tar, stop=stop)
 
     def remove_volume(self, owner: str, environment: str, name: str, by: Who) -> tuple[str, ...]:
@@ -99,7 +99,7 @@ class VolumeCommands(Audited):
             if given_up := self._given_up(owner, environment, name, by):
                 return given_up
             raise
-        self._record_volume("volume rm", ref, by)
+        self._record_volume("volume rm", ref, by, before=str(ref), after="removed")
         self._operations.volumes().remove(ref)
         return (f"removed the volume {ref} and its files",)
 
@@ -137,15 +137,23 @@ class VolumeCommands(Audited):
                 advice="Write the new name into pipelines.yaml first; `pushlive check` says whether the file is valid.",
             )
         work.movable(ref, target)
-        self._record_volume("volume mv", ref, by, f"{ref} to {target}")
+        self._record_volume("volume mv", ref, by, f"{ref} to {target}", before=str(ref), after=str(target))
         return told("volume-mv", partial(work.move, ref, target))
 
     def _existing(self, owner: str, environment: str, name: str) -> VolumeRef:
         return self._operations.volumes().existing(owner, environment, name)
 
-    def _record_volume(self, act: str, ref: VolumeRef, by: Who, detail: str = "") -> None:
+    def _record_volume(
+        self, act: str, ref: VolumeRef, by: Who, detail: str = "", before: str = "", after: str = ""
+    ) -> None:
+        what = {
+            "environment": ref.environment,
+            "detail": detail or str(ref),
+            "before": before,
+            "after": after,
+        }
         of_pipeline = {"pipeline": ref.owner} if ref.kind == "pipeline" else {}
-        self.record(by, act, environment=ref.environment, detail=detail or str(ref), **of_pipeline)
+        self.record(by, act, **what, **of_pipeline)
 
 
 def _named(text: str, like: VolumeRef) -> VolumeRef:

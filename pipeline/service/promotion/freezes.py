@@ -47,7 +47,9 @@ class FreezeCommands(Audited):
         act = self._act(FREEZE, by, pipeline, environment, reason)
         act = replace(act, until=end, zone=zone)
         detail = f"until {windows.utc(end)}" if end else "until a thaw"
-        self._record(act, by, detail)
+        look = self._freezes.look()
+        frozen = [f"{name}/{where}" for name, where in self._places(act) if look.frozen(name, where, now)]
+        self._record(act, by, detail, _frozen(frozen), f"frozen {detail}")
         over = f" until {windows.show(end, zone, now)}" if end else ""
         lifts = f"`{freezing.command_for(THAW, act.pipeline, act.environment)}` lifts it"
         return (f"{_scope(act)} frozen{over}: {act.reason}. Reverts are still allowed; {lifts}.",)
@@ -65,7 +67,8 @@ class FreezeCommands(Audited):
         if not frozen:
             return (f"{_none(act)} frozen now.",)
         act = replace(act, opened=tuple(one for place in places for one in look.opened(*place, now)))
-        self._record(act, by, ", ".join(f"{name}/{where}" for name, where in frozen))
+        named = [f"{name}/{where}" for name, where in frozen]
+        self._record(act, by, ", ".join(named), _frozen(named), "open")
         return (*self._opened(frozen),)
 
     # ─────────────────────────────────────────────────────────────────────────
@@ -93,9 +96,16 @@ class FreezeCommands(Audited):
         who = audit_chain.actor(by).name
         return FreezeAct(act, pipeline, environment, reason.strip(), who, self._clock.now())
 
-    def _record(self, act: FreezeAct, by: Who, detail: str) -> None:
+    def _record(self, act: FreezeAct, by: Who, detail: str, before: str, after: str) -> None:
         entry = self._entry(
-            by, act.act, pipeline=act.pipeline, environment=act.environment, why=act.reason, detail=detail
+            by,
+            act.act,
+            pipeline=act.pipeline,
+            environment=act.environment,
+            why=act.reason,
+            detail=detail,
+            before=before,
+            after=after,
         )
         self._freezes.add(act, entry)
         self._move_entries()
@@ -209,3 +219,8 @@ def _time(text: str, zone: str, now: float) -> float:
     clock = time.fromisoformat(text)
     ends = (windows.moment(datetime.combine(today + timedelta(days=day), clock), zone) for day in (0, 1))
     return next(end for end in ends if end > now)
+
+
+def _frozen(places: list[str]) -> str:
+    """What was frozen before, in words."""
+    return f"frozen: {', '.join(places)}" if places else "not frozen"

@@ -148,7 +148,9 @@ def test_nonsense_is_a_problem_and_no_error(line):
 def test_fault_47_entries_hold_one_bounded_printable_line(name, why, address):
     one = audit_chain.entry(Actor(name * 50, "x", address, "api"), "hold", 1.0, why=why * 300)
     for key, value in one.items():
-        assert len(str(value)) <= (audit_chain.WHY_LIMIT if key in ("why", "detail") else audit_chain.LIMIT)
+        assert len(str(value)) <= (
+            audit_chain.WHY_LIMIT if key in ("why", "detail", "before", "after") else audit_chain.LIMIT
+        )
         assert printable(str(value)) == str(value)
         assert not {unicodedata.category(c) for c in str(value)} & {"Cc", "Cs", "Zl", "Zp"}
     audit_chain.canonical(one).encode("ascii")

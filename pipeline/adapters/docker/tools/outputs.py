@@ -15,6 +15,7 @@ from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.api import DockerApi, Found, name_of
 from pipeline.adapters.docker_api.container_calls import frames
 from pipeline.domain.engine_types import SlotRef
+from pipeline.domain.watching.usage import Measured
 from pipeline.lib.parallel import together
 from pipeline.ports.outputs import Source, Usage
 
@@ -41,6 +42,16 @@ class DockerOutputs(EngineBase):
         found: dict[str, Usage] = {}
         together([partial(_measure, self._api, name, found) for name in running])
         return tuple(found[name] for name in sorted(found))
+
+    def measured(self, ref: SlotRef) -> tuple[Measured, ...]:
+        running = sorted(name_of(one) for one in self._whole_slot(ref) if one["State"] == "running")
+        found = ((name, self._api.stats_at_once(name)) for name in running)
+        return tuple(_measured(name, stats) for name, stats in found if stats is not None)
+
+
+def _measured(name: str, stats: dict[str, Any]) -> Measured:
+    one = usage_of(name, stats)
+    return Measured(name, one.memory, one.limit, spent=_used(stats.get("cpu_stats", {})) / 1e9)
 
 
 def _label(one: Found) -> str:

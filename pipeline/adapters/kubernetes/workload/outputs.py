@@ -18,6 +18,7 @@ from pipeline.adapters.kubernetes.engine_base import EngineBase
 from pipeline.adapters.kubernetes.names import CONTAINER, PROCESS, environment_labels, selector
 from pipeline.adapters.kubernetes.workload.process_objects import pods_of
 from pipeline.domain.engine_types import SlotRef
+from pipeline.domain.watching.usage import Measured
 from pipeline.errors import EngineFailed, RequestError
 from pipeline.ports.outputs import Source, Usage
 
@@ -51,6 +52,9 @@ class KubeOutputs(EngineBase):
         return KubeOutput(
             self._api.request("GET", path, f"reading the output of {name}", query=query, silence=None)
         )
+
+    def measured(self, ref: SlotRef) -> tuple[Measured, ...]:
+        return tuple(Measured(one.name, one.memory, one.limit, one.cpu) for one in self.usage(ref))
 
     def usage(self, ref: SlotRef) -> tuple[Usage, ...]:
         path = f"/apis/metrics.k8s.io/v1beta1/namespaces/{self._api.namespace}/pods"

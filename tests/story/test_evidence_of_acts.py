@@ -1,0 +1,187 @@
+"""What people do outside of runs has records of its own. On fakes and a real store."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeline.adapters.fake import Killed
+from pipeline.domain import audit_chain
+from pipeline.domain.audit_chain import Actor
+from pipeline.evidence.acts import NOT_KEPT, Acts
+from pipeline.evidence.bundle import SCHEMA_FILE
+from pipeline.evidence.recorder import POSITION
+from pipeline.lib.secret import Secret
+from tests.story.test_evidence import content, exported, folder  # noqa: F401 - a fixture
+from tests.support.json_schema import problems
+
+ANN = Actor("ann", "maintainer", "10.0.0.9", "cli")
+BEN = Actor("ben", "developer", "10.0.0.8", "page")
+SCHEMA = json.loads(SCHEMA_FILE.read_text())["$defs"]
+TWO = "pipelines: {hello: {environments: {dev: , live: {promote: {manual: true, approvals: 2}}}}}"
+
+
+def kept(world, pipeline: str = "hello") -> list[dict]:
+    return [one.record() for one in Acts(world.settings.data).of(pipeline)]
+
+
+def told(world, pipeline: str = "hello") -> list[tuple[str, ...]]:
+    keys = ("act", "who", "environment", "why", "before", "after")
+    return [tuple(one["act"][key] for key in keys) for one in kept(world, pipeline)]
+
+
+def files(world) -> dict[str, bytes]:
+    place = world.settings.data / "evidence" / "_acts"
+    return {str(path.relative_to(place)): path.read_bytes() for path in place.rglob("*") if path.is_file()}
+
+
+def test_each_act_of_a_person_writes_a_record_with_what_it_changed(make_world):
+    world = make_world(TWO)
+    world.push("one")
+    world.commands.hold("hello", ANN, environment="live", reason="lunch")
+    world.commands.resume("hello", ANN, environment="live")
+    world.commands.promote("hello", BEN, run=1, reason="tried it")
+    world.commands.promote("hello", ANN, run=1)
+    world.commands.set_secret("hello", ANN, "PASSWORD", Secret("hunter22"), environment="live")
+    world.commands.remove_secret("hello", ANN, "PASSWORD", environment="live")
+    world.commands.freeze(ANN, reason="sale")
+    world.commands.thaw(ANN, reason="over")
+    world.commands.create_token("cat", "developer", ANN)
+    world.commands.revoke_token("cat", ANN)
+    world.jobs.evidence.run()
+
+    assert told(world) == [
+        ("hold", "ann", "live", "lunch", "not held", "held by ann: lunch"),
+        ("resume", "ann", "live", "", "held by ann: lunch", "not held"),
+        ("promote", "ben", "live", "tried it", "waiting, 0 of 2 approvals", "waiting, 1 of 2 approvals"),
+        ("promote", "ann", "live", "", "waiting, 1 of 2 approvals", "running, 2 of 2 approvals"),
+        ("secret set", "ann", "live", "", "not set", "version 1"),
+        ("secret rm", "ann", "live", "", "version 1", "removed: version 1"),
+    ]
+    assert sorted(one for one in told(world, "") if one[1] == "ann") == [
+        ("freeze", "ann", "", "sale", "not frozen", "frozen until a thaw"),
+        ("thaw", "ann", "", "over", "frozen: hello/dev, hello/live", "open"),
+        ("token create", "ann", "", "", "no token", "developer, never expires"),
+        ("token revoke", "ann", "", "", "developer, never expires", "no token"),
+    ]
+    log = {entry["number"]: entry for entry in world.commands.audit_log(limit=100)}
+    for one in (*kept(world), *kept(world, "")):
+        assert problems(one, SCHEMA["act"]) == []
+        entry = log[one["act"]["number"]]
+        assert (one["act"]["hash"], one["act"]["previous"]) == (entry["hash"], entry["previous"])
+        assert "10.0.0" not in json.dumps(one)
+    assert world.commands.verify_audit().problems == []
+
+
+def test_a_value_that_is_set_says_what_was_there(world):
+    world.push("one")
+    values = {"replicas": "3", "env.A": "b"}
+    shown = world.commands.set_values("hello", ANN, values=values)
+    world.commands.set_values("hello", ANN, values=values, seen=shown["config"])
+    world.jobs.evidence.run()
+
+    (one,) = (record["act"] for record in kept(world) if record["act"]["act"] == "set")
+    assert (one["before"], one["after"]) == ("replicas: 2; env.A: not set", "replicas: 3; env.A: b")
+
+
+def test_a_secret_in_a_reason_is_not_in_its_record(world):
+    world.commands.set_secret("hello", ANN, "PASSWORD", Secret("hunter22"))
+    world.commands.hold("hello", ANN, environment="live", reason="the password is hunter22")
+    world.jobs.evidence.run()
+
+    assert "hunter22" not in json.dumps(kept(world))
+    assert kept(world)[-1]["act"]["why"] == "the password is •••"
+
+
+@pytest.mark.parametrize("point", ["open", "link", "unlink", "set"])
+def test_fault_64_a_keeper_that_dies_while_it_writes_leaves_each_act_one_record(world, monkeypatch, point):
+    def killed(*_: object, **__: object) -> None:
+        raise Killed("SIGKILL")
+
+    for reason in ("lunch", "dinner"):
+        world.commands.hold("hello", ANN, environment="live", reason=reason)
+    with monkeypatch.context() as patched:
+        if point == "set":
+            patched.setattr(type(world.store.facts), "set", killed)
+        else:
+            patched.setattr(Path if point == "unlink" else os, point, killed)
+            patched.setattr(Path, "unlink", killed)
+        with pytest.raises(Killed):
+            world.jobs.evidence.run()
+    before = {name: text for name, text in files(world).items() if name.endswith(".json")}
+
+    world.jobs.evidence.run()
+    world.another_process().evidence.run()
+
+    after = files(world)
+    assert {name: after[name] for name in before} == before
+    assert [one[3] for one in told(world)] == ["lunch", "dinner"]
+
+
+def test_entries_of_a_chain_that_began_again_have_records_as_well(world):
+    world.commands.hold("hello", ANN, environment="live", reason="lunch")
+    world.jobs.evidence.run()
+    world.store.facts.set(POSITION, "1000")  # of a log that was longer
+    world.commands.resume("hello", ANN, environment="live")
+
+    world.jobs.evidence.run()
+
+    assert [one[0] for one in told(world)] == ["hold", "resume"]
+
+
+def test_an_entry_of_an_earlier_version_has_a_record_and_its_chain_is_intact(world):
+    entry = audit_chain.entry(ANN, "hold", world.clock.now(), pipeline="hello", environment="live", why="old")
+    del entry["before"], entry["after"]
+    world.store.audit.record(entry)
+    world.jobs.audit.run()
+    world.jobs.evidence.run()
+
+    assert told(world) == [("hold", "ann", "live", "old", "", "")]
+    assert problems(kept(world)[0], SCHEMA["act"]) == []
+    assert world.commands.verify_audit().problems == []
+
+
+def test_a_bundle_has_the_records_of_the_acts_that_concern_its_release(make_world, folder):  # noqa: F811
+    world = make_world(TWO)
+    world.push("one")
+    world.commands.promote("hello", BEN, run=1, reason="tried it")
+    world.commands.promote("hello", ANN, run=1)
+    world.work()
+    world.commands.hold("hello", ANN, environment="live", reason="lunch")
+    world.commands.freeze(ANN, environment="live", reason="<b>sale</b>")
+    world.commands.create_token("cat", "developer", ANN)  # by another clock, which is far behind
+
+    archive = exported(world, folder, release=1)
+    found = content(archive)
+    about = json.loads(found["bundle.json"])
+
+    records = {name: json.loads(text) for name, text in found.items() if name.startswith("records/act-")}
+    assert sorted(one["act"]["act"] for one in records.values()) == ["freeze", "hold", "promote", "promote"]
+    listed = {one["record"]: one["act"] for one in about["acts"] if one["record"]}
+    assert listed == {name: one["act"]["act"] for name, one in records.items()}
+    assert [(one["by"], one["why"], one["number"], one["needed"]) for one in about["approvals"]] == [
+        ("ben", "tried it", 1, 2),
+        ("ann", "", 2, 2),
+    ]
+    assert problems(about, SCHEMA["bundle"]) == []
+    assert json.loads(found["records/run-1.json"])["approvals"] == [
+        {key: value for key, value in one.items() if key != "run"} for one in about["approvals"]
+    ]
+    page = found["index.html"].decode()
+    assert "1 of 2" in page
+    assert "&lt;b&gt;sale" in page
+    assert all(name in page for name in records)
+    assert content(exported(world, folder, release=1)) == found
+
+
+def test_what_only_begins_a_run_or_reads_has_none(world, folder):  # noqa: F811
+    world.push("one")
+    exported(world, folder, release=1)
+    world.commands.record(Actor("", "", "10.0.0.9", "page"), "log-in failed")
+    world.jobs.evidence.run()
+
+    assert kept(world) == []
+    assert not {one["act"]["act"] for one in kept(world, "")} & NOT_KEPT
