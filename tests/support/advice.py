@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -33,27 +34,40 @@ class Text:
 
 
 @cache
-def texts() -> tuple[Text, ...]:
-    """Every text of the product except for docstrings."""
-    return tuple(_every())
+def texts(word: str = "") -> tuple[Text, ...]:
+    """Every text of the product except for docstrings. With a ``word`` only those of the statements that it is in,
+    which takes a fraction of the time."""
+    return tuple(_every(word))
 
 
-def _every() -> Iterator[Text]:
+def _every(word: str) -> Iterator[Text]:
     for folder in ("pipeline", "webhooks", "workers"):
         for file in sorted((ROOT / folder).rglob("*.py")):
-            yield from _texts(file, ast.parse(file.read_text()))
+            source = file.read_text()
+            if word in source:
+                lines = source.splitlines()
+                numbers = [number for number, line in enumerate(lines, 1) if word in line]
+                yield from _texts(file, ast.parse(source), numbers)
 
 
-def _texts(file: Path, node: ast.AST) -> Iterator[Text]:
+def _texts(file: Path, node: ast.AST, lines: list[int]) -> Iterator[Text]:
+    """``lines``: those that are wanted, in order."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
             continue  # a docstring
+        if isinstance(child, ast.stmt) and not _any_within(lines, child):
+            continue
         if isinstance(child, ast.BinOp | ast.JoinedStr | ast.Constant) and (found := _rendered(child)):
             yield Text(file, child.lineno, found)
-        yield from () if isinstance(child, ast.JoinedStr) else _texts(file, child)
+        yield from () if isinstance(child, ast.JoinedStr) else _texts(file, child, lines)
         if isinstance(child, ast.JoinedStr):
             for part in child.values:
-                yield from _texts(file, part)
+                yield from _texts(file, part, lines)
+
+
+def _any_within(lines: list[int], statement: ast.stmt) -> bool:
+    at = bisect_left(lines, statement.lineno)
+    return at < len(lines) and lines[at] <= (statement.end_lineno or statement.lineno)
 
 
 def _rendered(node: ast.expr) -> str:
@@ -70,7 +84,7 @@ def _rendered(node: ast.expr) -> str:
 
 def commands() -> Iterator[tuple[Text, str]]:
     """Every command line in them: in backquotes, or a text of its own."""
-    for text in texts():
+    for text in texts("pushlive"):
         for found in _QUOTED.finditer(text.text):
             yield text, found[1] or found[2]
 
