@@ -16,7 +16,7 @@ from pipeline.domain.gates import Gate
 from pipeline.domain.promotion.freezing import THAW
 from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Run, State
-from pipeline.errors import Cancelled, ConfigError, single_stops
+from pipeline.errors import Cancelled, single_stops
 from pipeline.lib.retry import poll
 from pipeline.notify import messages
 from pipeline.store import Lease, Transaction
@@ -71,7 +71,7 @@ class Entry:
 
     def __init__(self, context: RunContext, pipeline: Pipeline, release: Release, services: Services) -> None:
         self._context, self._pipeline, self._release = context, pipeline, release
-        self._configurations, self._freezes = services.configurations, services.freezes
+        self._freezes = services.freezes
 
     def may_enter(
         self,
@@ -81,7 +81,7 @@ class Entry:
         environments: Iterable[Environment],
     ) -> Gate | None:
         """``domain.gates.may_enter`` for this release."""
-        now = self._context.clock.now()
+        now, look = self._context.clock.now(), self._freezes.look()
         return gates.may_enter(
             self._pipeline,
             environment,
@@ -89,17 +89,11 @@ class Entry:
             run,
             open_runs,
             environments,
-            self._in_force(),
-            self._freezes.frozen(environment.pipeline, environment.name, now),
+            # as pipelines.yaml has it now: a gate that was added meanwhile holds for this run as well
+            look.config.pipelines.get(run.pipeline),
+            look.frozen(environment.pipeline, environment.name, now),
             now,
         )
-
-    def _in_force(self) -> Pipeline | None:
-        """The pipeline as pipelines.yaml has it now: a gate that was added meanwhile holds for this run as well."""
-        try:
-            return self._configurations.current()[1].pipelines.get(self._context.run.pipeline)
-        except ConfigError:
-            return None
 
     def enter(self, environment: Environment, open_runs: Iterable[Run]) -> None:
         """Returns if the run may enter now. Raises Parked if it waits at a gate, and what ``may_enter`` raises."""

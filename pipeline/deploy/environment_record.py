@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 
 from pipeline.config.workload.bake import Bake
 from pipeline.config.workload.judge import Judge
@@ -23,6 +24,7 @@ from pipeline.notify import messages
 from pipeline.store import Transaction
 
 Change = Callable[[Transaction, Run, Environment], Environment]
+Both = Callable[[Transaction, Run], Run]
 MayEnter = Callable[[Environment, Run, Iterable[Run], Iterable[Environment]], Gate | None]
 
 
@@ -31,6 +33,7 @@ class EnvironmentRecord:
 
     def __init__(self, context: RunContext, name: str, release: Release) -> None:
         self._context, self._name, self._release = context, name, release
+        self._known: Environment | None = None
 
     @property
     def name(self) -> str:
@@ -43,7 +46,14 @@ class EnvironmentRecord:
             raise EngineFailed(
                 f"{self._context.run.pipeline}/{self._name} has no record any more.", advice="Push again."
             )
+        self._known = found
         return found
+
+    @property
+    def known(self) -> Environment:
+        """The record as this worker last read or wrote it. Its slots are right: they change only under the
+        environment's lease, which this run holds. What people change meanwhile, such as a hold, may be missing."""
+        return self._known or self.read()
 
     def take_slot(self, spec: SlotSpec) -> None:
         """Records that the run takes the slot."""
@@ -138,19 +148,27 @@ class EnvironmentRecord:
                 messages.held(transaction, changed, run.config, run)
             return changed
 
-        both = self._both(act)
-        self._context.change(lambda transaction, run: replace(both(transaction, run), ending=ending))
+        def ended(both: Both) -> None:
+            self._context.change(lambda transaction, run: replace(both(transaction, run), ending=ending))
+
+        self._write(act, ended)
         return moved
 
     def _change(self, act: Change) -> None:
-        self._context.change(self._both(act))
+        self._write(act, self._context.change)
 
     def _finish(self, step: Step, act: Change) -> None:
-        self._context.finish(step, self._both(act))
+        self._write(act, partial(self._context.finish, step))
 
-    def _both(self, act: Change) -> Callable[[Transaction, Run], Run]:
+    def _write(self, act: Change, write: Callable[[Both], object]) -> None:
+        """``write``: makes the change in a transaction."""
+        written: list[Environment] = []
+
         def both(transaction: Transaction, run: Run) -> Run:
-            transaction.put_environment(act(transaction, run, transaction.environment(self._name)))
+            written[:] = [act(transaction, run, transaction.environment(self._name))]
+            transaction.put_environment(written[0])
             return run
 
-        return both
+        self._known = None  # if it fails, it may have been written all the same
+        write(both)
+        self._known = written[0]

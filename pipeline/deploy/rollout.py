@@ -20,7 +20,7 @@ from pipeline.deploy import accessories, last_lines
 from pipeline.deploy.accessories import AccessoryCare
 from pipeline.deploy.data.unfinished import refuse
 from pipeline.deploy.environment_record import EnvironmentRecord, MayEnter
-from pipeline.deploy.run_context import RunContext
+from pipeline.deploy.run_context import RunContext, Step
 from pipeline.deploy.slot import failed_slot
 from pipeline.deploy.slot.in_turn import InTurn
 from pipeline.deploy.slot.left_files import LeftFiles
@@ -118,7 +118,7 @@ class Rollout:
         try:
             self._refuse_unfinished()
             self._acting().slots.prepare(self._spec.ref, self._spec.hosts, routes=self._spec.web)
-            environment, back = self._record.read(), self._context.run.back
+            environment, back = self._record.known, self._context.run.back
             starts = environment.serving != self._release.number
             commands = starts or release_commands.is_undone(environment, self._release.number)
             if commands or back:
@@ -135,7 +135,7 @@ class Rollout:
             self._processes.go(self._spec)
             self._verify()
             self._end_connections()
-            self._left_files.copy(self._record.read())
+            self._left_files.copy(self._record.known)
         except StoreUnavailable:
             raise  # the worker that takes the run up next finds everything as it is
         except PushliveError as found:
@@ -193,7 +193,7 @@ class Rollout:
         plain = partial(self._vault.reveal, ref.pipeline, self._name, chosen.versions)
         reveal = accessories.revealing(plain, self._context.store, self._vault, ref, self._config)
         self._spec = replace(self._spec, secrets=chosen.versions, reveal=reveal, login=self._login)
-        if not slots.is_warm(self._record.read(), ref.slot, self._release.number, chosen.versions):
+        if not slots.is_warm(self._record.known, ref.slot, self._release.number, chosen.versions):
             self._context.redact_also(reveal().values())
 
     def _login(self) -> Login | None:
@@ -235,7 +235,7 @@ class Rollout:
                 results = checker.identity(self._spec, self._engine.traffic.preview(self._spec))
             if all(check.ok for check in results):
                 results += checker.run(self._spec, self._config.smoke)
-            self._keep_checks((), results)
+            self._keep_checks(step, (), results)
             step.detail = (
                 f"{sum(check.ok for check in results)}/{len(self._config.smoke) + int(self._spec.web)}"
             )
@@ -252,10 +252,10 @@ class Rollout:
         with self._context.step(self._name, "switch", SWITCH_TIMEOUT, self._engine_advice()) as step:
             self._context.still_wanted()
             self._spec = self._slot_start.grow(self._spec, step.watch)
-            slot, before = self._spec.ref.slot, self._record.read()
+            slot, before = self._spec.ref.slot, self._record.known
             self._record.intend(slot, may_enter)
             self._route(self._spec)
-            step.detail = f"{self._record.read().active or 'nothing'} → {slot}"
+            step.detail = f"{before.active or 'nothing'} → {slot}"
             warm = 0.0 if self._in_turn.applies else self._keep_warm
             self._record.switched(step, slot, warm, self._bake, self._judge)
         self._in_turn.tell(self._spec.ref)
@@ -272,7 +272,7 @@ class Rollout:
             route = self._engine.traffic.public(self._spec)
             checker = self._checker(step.watch)
             results = checker.identity(self._spec, route, VERIFY_REQUESTS)
-            self._keep_checks(before, results)
+            self._keep_checks(step, before, results)
             step.detail = f"{sum(check.ok for check in results)}/{len(results)}"
             what = f"{self._name} {self._release.name}, after the switch"
             traffic = "Traffic goes back to the release before it, if there is one."
@@ -292,7 +292,7 @@ class Rollout:
     def _end_connections(self) -> None:
         """After a revert the bad release must not answer longer than necessary. Not before the good one is verified:
         until then the bad one may have to take the traffic again."""
-        environment = self._record.read()
+        environment = self._record.known
         slot = other(self._spec.ref.slot)
         record = environment.slots.get(slot)
         if self._context.run.kind != Kind.REVERT or record is None or record.state != SlotState.WARM:
@@ -394,9 +394,9 @@ class Rollout:
         emit, redact = self._context.emitter(self._name), self._context.masked
         return Checker(self._engine, self._clock, emit, watch, redact)
 
-    def _keep_checks(self, before: tuple[Check, ...], results: tuple[Check, ...]) -> None:
+    def _keep_checks(self, step: Step, before: tuple[Check, ...], results: tuple[Check, ...]) -> None:
         checks = {self._name: (*before, *results)}
-        self._context.change(lambda _, run: replace(run, checks={**run.checks, **checks}))
+        step.also = lambda _, run: replace(run, checks={**run.checks, **checks})
 
     def _last_lines(self) -> LastLines:
         try:

@@ -47,6 +47,7 @@ class Step:
     clock: Clock
     detail: str = ""
     data: dict[str, Any] = field(default_factory=dict)
+    also: Change | None = None  # what is written together with its result, whatever that is
     recorded: bool = False  # its result was written together with what it did
 
     def __post_init__(self) -> None:
@@ -79,17 +80,24 @@ class RunContext:
     def change(self, act: Change, *events: Event) -> Run:
         """One transaction, fenced by the leases that this worker holds. ``act`` gets the run as the store has it and
         returns the run to write. Raises LeaseLost if one of the leases is lost, and what ``act`` raises."""
-        self.flush()
         masked = [event for event in map(self._masker.event, events) if event]
+        buffered, self._buffer = self._buffer, []
 
         def whole(transaction: Transaction) -> Run:
             run = self._masker.run(act(transaction, transaction.run(self.run.number)))
             transaction.put_run(run)
-            for event in masked:
+            for event in (*buffered, *masked):
                 transaction.event(run.number, event)
             return run
 
-        self.run = self.store.transact(self.run.pipeline, whole, fence=self._fences)
+        try:
+            self.run = self.store.transact(
+                self.run.pipeline, whole, fence=self._fences, reads=(self.run.number, self._acts_in)
+            )
+        except BaseException:
+            self._buffer = [*buffered, *self._buffer]
+            raise
+        self._flushed = time.monotonic()
         for event in masked:
             self._log.write(event)
         return self.run
@@ -125,22 +133,22 @@ class RunContext:
             step.watch.check()
             yield step
         except PushliveError as error:
-            self._record(step.result(error.message))
+            self._record(step.result(error.message), step.also)
             raise
         if not step.recorded:
-            self._record(step.result())
+            self._record(step.result(), step.also)
 
     def finish(self, step: Step, act: Change) -> None:
         """A step's last change in one transaction with its result, so that no crash comes between the two."""
-        self._record(step.result(), act)
+        self._record(step.result(), step.also, act)
         step.recorded = True
 
-    def _record(self, result: StepResult, act: Change | None = None) -> None:
+    def _record(self, result: StepResult, *acts: Change | None) -> None:
         data = {"seconds": result.seconds, "ok": result.ok, "detail": result.detail}
         event = Event("step", self.clock.now(), result.detail, result.stage, result.step, data)
 
         def whole(transaction: Transaction, run: Run) -> Run:
-            if act:
+            for act in filter(None, acts):
                 run = act(transaction, run)
             # A step that is done again after a crash replaces its earlier result.
             before = (s for s in run.steps if (s.stage, s.step) != (result.stage, result.step))
@@ -169,8 +177,8 @@ class RunContext:
         return self._masker.run(run)
 
     def emit(self, event: Event) -> None:
-        """Writes to the log and to followers. Followers get output in batches, ``LINES`` and ``OUTPUT`` at
-        most."""
+        """Writes to the log and to followers. Followers get output and checks in batches, of output ``LINES`` and
+        ``OUTPUT`` at most."""
         masked = self._masker.event(event)
         if masked is None:
             return
@@ -184,7 +192,7 @@ class RunContext:
             if self._lines >= LINES or self._output >= OUTPUT:
                 event = replace(event, text=f"… more output is in the log: `pushlive logs '{self.run.id}'`")
         self._buffer.append(event)
-        if event.kind != "line" or time.monotonic() - self._flushed > FLUSH_EVERY:
+        if event.kind not in ("line", "check") or time.monotonic() - self._flushed > FLUSH_EVERY:
             self.flush()
 
     def log_only(self, event: Event) -> None:

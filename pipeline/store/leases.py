@@ -27,6 +27,17 @@ _DROP = f"if redis.call('get',KEYS[1])~=ARGV[1] then return 0 end {_END}"
 # ARGV[1] is the beat that the reaper saw.
 _FREE = f"if redis.call('hget',KEYS[2],ARGV[2])~=ARGV[1] then return 0 end {_END}"
 
+# KEYS: plain keys, then hashes. ARGV: a field of each of the hashes. A value of a wrong type is read as none: who
+# needs it reads it again, and is told.
+_READ = """
+local found, plain = {}, #KEYS - #ARGV
+for i, key in ipairs(KEYS) do
+  local value = i <= plain and redis.call('get', key) or i > plain and redis.pcall('hget', key, ARGV[i - plain])
+  found[i] = type(value) == 'string' and value or false
+end
+return found
+"""
+
 
 @dataclass(frozen=True)
 class Lease:
@@ -39,11 +50,18 @@ class Lease:
         return LeaseLost(f"another worker has taken over {self.key}; this one stops.")
 
 
-def insist(pipe: Any, fences: Sequence[Lease], *more: str) -> list[str | None]:
-    """Raises LeaseLost if this process no longer holds one of them. ``pipe`` must already watch their keys. Returns the
-    values of the keys ``more``, which are read in the same round trip."""
+def insist(
+    pipe: Any, fences: Sequence[Lease], *more: str, fields: Sequence[tuple[str, str]] = ()
+) -> list[str | None]:
+    """Raises LeaseLost if this process no longer holds one of them. ``pipe`` must already watch their keys. Returns
+    what is read in the same round trip: the values of the keys ``more``, then those of the ``fields``, each a hash's
+    key with a field's name; None for what is not there, or for a key that is no hash."""
     keys = [*(fence.key for fence in fences), *more]
-    found: list[str | None] = pipe.mget(keys) if keys else []
+    if fields:
+        hashes, names = zip(*fields, strict=True)
+        found: list[str | None] = pipe.eval(_READ, len(keys) + len(fields), *keys, *hashes, *names)
+    else:
+        found = pipe.mget(keys) if keys else []
     for fence, token in zip(fences, found, strict=False):
         if token != fence.token:
             raise fence.lost()

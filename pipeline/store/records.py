@@ -59,6 +59,11 @@ class Records:
             raise NotFound(f"{pipeline}/{name} has no record: nothing has been deployed there yet.")
         return read(Environment, text, self.key("environments", pipeline), name)
 
+    def fields(self, pipeline: str, run: int, environment: str) -> tuple[tuple[str, str], ...]:
+        """Where the records of that run and that environment ("" for none) are: each a hash's key, and the field."""
+        runs, environments = self.key("runs", pipeline), self.key("environments", pipeline)
+        return ((runs, str(run)), *([(environments, environment)] if environment else ()))
+
     # ── all of a pipeline ────────────────────────────────────────────────────
 
     def runs(

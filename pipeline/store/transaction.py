@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any
 
 from pipeline.domain.audit_chain import Entry
@@ -26,7 +27,8 @@ DELIVERY_KEPT = 30 * 86400  # seconds: a provider repeats a delivery for days at
 
 class Transaction:
     """Reads go to the store at once, through ``pipe``, which watches the pipeline's version. Writes are collected and
-    applied together; a read does not see them."""
+    applied together; a read does not see them. ``known``: texts that were read through ``pipe`` already, by
+    ``Records.fields``."""
 
     def __init__(
         self,
@@ -37,11 +39,12 @@ class Transaction:
         outbox: Outbox,
         audit: AuditLog,
         metrics: Metrics,
+        known: Mapping[tuple[str, str], str] = MappingProxyType({}),
     ) -> None:
         self.pipeline = pipeline
         self._pipe = pipe
         self._records, self._events, self._outbox, self._audit = records, events, outbox, audit
-        self._metrics = metrics
+        self._metrics, self._known = metrics, known
         self._counted: set[int] = set()
         self._writes: list[Callable[[Any], Any]] = []
 
@@ -49,7 +52,9 @@ class Transaction:
 
     def run(self, number: int) -> Run:
         """Raises NotFound."""
-        return self._records.run(self._pipe, self.pipeline, number)
+        ((key, field),) = self._records.fields(self.pipeline, number, "")
+        text = self._known.get((key, field)) or self._pipe.hget(key, field)
+        return self._records.read_run(text, self.pipeline, number)
 
     def recent(self, count: int, *, readable: bool = False) -> Iterator[Run]:
         """The runs with the highest numbers, newest first. Runs that were lost with an earlier store are left out, and
@@ -71,7 +76,9 @@ class Transaction:
 
     def environment(self, name: str) -> Environment:
         """Raises NotFound."""
-        return self._records.environment(self._pipe, self.pipeline, name)
+        *_, (key, field) = self._records.fields(self.pipeline, 0, name)
+        text = self._known.get((key, field)) or self._pipe.hget(key, field)
+        return self._records.read_environment(text, self.pipeline, name)
 
     def existing(self, names: Iterable[str]) -> tuple[Environment, ...]:
         """The records of those environments, without those that have none."""

@@ -82,7 +82,7 @@ class InTurn:
 
     def begin(self, spec: SlotSpec, watch: Watch) -> None:
         """Stops what serves, if the release must not start beside it. Idempotent."""
-        environment = self._record.read()
+        environment = self._record.known
         active = environment.active
         serving = bool(active) and alone(self._context.store, environment, active or "", self._acting())
         self.applies = spec.config.service.one or serving

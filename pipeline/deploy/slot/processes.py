@@ -42,7 +42,7 @@ class ProcessHandover:
         running = [one for one in self._acting().processes.processes(spec.ref) if one.works]
         if not wanted and not running:
             return
-        environment = self._record.read()
+        environment = self._record.known
         advice = "`stop`, `settle` and `ready` in pipelines.yaml limit how long processes take."
         with self._context.step(name, "processes", self._limit(environment, spec), advice) as step:
             self._acting().processes.stop_processes(before)

@@ -60,7 +60,7 @@ class CommandSteps:
         if self._context.run.passed(self._name, "release"):  # its container may be gone by now
             self._acting().commands.forget_command(spec, name)
             return
-        environment = self._record.read()
+        environment = self._record.known
         own = release_commands.command_of(environment, release)
         if not release_commands.is_due(environment, release, self._context.run.kind):
             if own.command and release_commands.stands(environment, release):

@@ -97,7 +97,7 @@ class SlotStart:
 
     def _carried(self, spec: SlotSpec) -> SlotSpec:
         """The spec with at least as many replicas as what serves has beyond its configuration."""
-        environment = self._record.read()
+        environment = self._record.known
         if not spec.web or environment.active is None or environment.active == spec.ref.slot:
             return spec
         serving = slots.slot_ref(environment, environment.active)
@@ -122,7 +122,7 @@ class SlotStart:
 
     def _take(self, spec: SlotSpec) -> bool:
         """Records that the slot is taken; True if it has this release already, warm."""
-        slot, before = spec.ref.slot, self._record.read()
+        slot, before = spec.ref.slot, self._record.known
         if slots.is_warm(before, slot, spec.release, spec.secrets):
             return True
         old = before.slots.get(slot)
