@@ -20,7 +20,7 @@ import redis
 from pipeline.deploy.heartbeat import LeaseHeartbeat
 from pipeline.domain.events import Event
 from pipeline.domain.run import Outcome, Run, State
-from pipeline.errors import ConfigError, LeaseLost, NotFound, RequestError, StoreUnavailable
+from pipeline.errors import ConfigError, DamagedRecord, LeaseLost, NotFound, RequestError, StoreUnavailable
 from pipeline.runtime import embedded_store as embedded_module
 from pipeline.runtime.embedded_store import EmbeddedStore, url
 from pipeline.store import Lease, LeaseReaper, Store
@@ -61,6 +61,36 @@ def test_an_act_that_raises_writes_nothing(store):
     with pytest.raises(RequestError):
         store.transact("hello", act)
     assert store.last_run("hello") == 0
+
+
+def test_what_is_read_with_the_leases_is_read_again_when_another_process_writes(store):
+    add(store)
+    store.ensure_environment("hello", "dev", 10)
+    lease, mine = store.leases.take("run:hello#1", "one"), []
+
+    def adds_one(transaction):
+        run, environment = transaction.run(1), transaction.environment("dev")
+        if not mine:  # another process comes first
+            Store.transact(store, "hello", lambda t: t.put_run(replace(t.run(1), reason="theirs")))
+        mine.append((run.reason, environment.name))
+        transaction.put_run(replace(run, reason=f"{run.reason}, mine"))
+
+    store.transact("hello", adds_one, fence=lease, reads=(1, "dev"))
+    assert mine == [("", "dev"), ("theirs", "dev")]
+    assert store.run("hello", 1).reason == "theirs, mine"
+
+
+def test_a_record_that_is_not_there_or_no_record_concerns_only_who_reads_it(store):
+    run = add(store)
+    with pytest.raises(NotFound):
+        store.transact("hello", lambda t: t.environment("dev"), reads=(1, "dev"))
+    with pytest.raises(NotFound):
+        store.transact("hello", lambda t: t.run(2), reads=(2, "dev"))
+    store.client.set(store.key("environments", "hello"), "not a hash")
+    store.transact("hello", lambda t: t.put_run(replace(t.run(1), reason="goes on")), reads=(1, "dev"))
+    assert store.run("hello", run.number).reason == "goes on"
+    with pytest.raises(DamagedRecord, match="another type"):
+        store.transact("hello", lambda t: t.environment("dev"), reads=(1, "dev"))
 
 
 def test_fault_41_a_stale_worker_commits_nothing(store):
