@@ -18,7 +18,7 @@ from pipeline.lib.units import show_age, show_time
 OwnerKind = Literal["pipeline", "accessory"]
 SHORTEST, LONGEST = 60.0, 3600.0  # seconds until a failed one is tried again
 LATE = 2.0  # times `every`: from then on the last good one is old
-_NAME = re.compile(r"[a-z0-9-]+-(\d{8}T\d{6}Z)(-\d+)?\.(dump|tar)")
+_NAME = re.compile(r"[a-z0-9-]+-(\d{8}T\d{6}Z)(?:-(\d+))?\.(dump|tar)")
 DATA = "data"  # the name of the volume of an accessory
 BEFORE_UPGRADE = "before-upgrade"  # of the copy that its last upgrade has made
 
@@ -118,6 +118,11 @@ class KeptBackup:
     at: float
     size: int
 
+    @property
+    def order(self) -> tuple[float, int, str]:
+        """Larger for a newer one. Those of one second are numbered: the first has no number, the next is ``-2``."""
+        return self.at, number_of(self.file), self.file
+
 
 @dataclass(frozen=True)
 class BackupState:
@@ -189,6 +194,12 @@ def stem_of(ref: VolumeRef, at: float) -> str:
 
 def ending_of(ref: VolumeRef) -> str:
     return "dump" if ref.kind == "accessory" else "tar"
+
+
+def number_of(name: str) -> int:
+    """Which of its second the backup with that name is, from 1; 0 for any other name."""
+    found = _NAME.fullmatch(name)
+    return int(found[2] or 1) if found else 0
 
 
 def time_of(name: str) -> float | None:

@@ -109,6 +109,15 @@ def test_older_ones_are_removed_and_nothing_else_is(
     assert (folder / "notes.txt").exists()
 
 
+def test_of_several_in_one_second_the_last_one_is_the_newest(copies: S3Copies, tmp_path: Path) -> None:
+    names = [SECOND, *(SECOND.replace("Z.", f"Z-{number}.") for number in (2, 9, 10))]
+    for name in names:
+        copies.send(TO, DATA, backup(tmp_path, name, b"x"), watch())
+    assert [one.file for one in copies.kept(TO, DATA)] == names[::-1]
+    copies.prune(TO, DATA, 2)
+    assert [one.file for one in copies.kept(TO, DATA)] == names[:1:-1]
+
+
 class Ends:
     """A watch that lets some pieces pass."""
 

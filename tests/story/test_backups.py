@@ -56,7 +56,9 @@ class FakeCopies:
             return ()
         self._answer(to, "the backups cannot be listed")
         files = sorted(
-            (file for folder, file in self.bucket if folder == folder_of(ref)), key=time_of, reverse=True
+            (file for folder, file in self.bucket if folder == folder_of(ref)),
+            key=lambda file: KeptBackup(file, time_of(file), 0).order,
+            reverse=True,
         )
         return tuple(KeptBackup(one, time_of(one), len(self.bucket[folder_of(ref), one])) for one in files)
 
@@ -234,6 +236,52 @@ def test_one_that_could_not_be_sent_is_sent_again_and_not_made_again(
     assert world.engine.names().count("export_volume") == 1
 
 
+def test_a_person_always_gets_a_new_one(world: World, copies: FakeCopies) -> None:
+    copies.away = True
+    with pytest.raises(EngineFailed, match="was not copied"):
+        world.backups.make("hello", "live", "data", "ada")
+    [old] = row(world, "hello")["kept"]
+    copies.away = False
+    world.engine.stored[DATA] = later = TAR + b"\0" * 512
+    made = world.backups.make("hello", "live", "data", "ada")
+    assert made["file"] != old["file"]
+    assert (folder(world, DATA) / made["file"]).read_bytes() == later
+    assert copies.sent == [made["file"]]
+    assert row(world, "hello")["good"]["file"] == made["file"]
+    assert (scheduled(world), copies.sent) == ([], [made["file"]])
+
+
+def numbered(number: int) -> bytes:
+    return TAR[:512] + bytes([number]) * 512 + TAR[512:]
+
+
+def test_of_several_in_one_second_the_last_one_is_the_newest(world: World, copies: FakeCopies) -> None:
+    world.configure(BUCKET)
+    world.clock.now = lambda: 1767232800.0
+    made = []
+    for number in range(1, 13):
+        world.engine.stored[DATA] = numbered(number)
+        made.append(world.backups.make("hello", "live", "data", "ada")["file"])
+    assert made[0].endswith("Z.tar")
+    assert made[-1].endswith("Z-12.tar")
+    assert [one["file"] for one in row(world, "hello")["kept"]] == made[:-3:-1]
+    assert set(listed(world)) == set(made[-2:])
+    world.engine.stored[DATA] = TAR
+    world.backups.restore_volume("hello", "live", "data", "ada", "latest", stop=True)
+    assert world.engine.stored[DATA] == numbered(12)
+
+
+def test_one_is_kept_also_if_the_clock_was_ahead_of_it(world: World) -> None:
+    world.configure(CONFIG.replace("keep: 2", "keep: 1"))
+    now = world.clock.now()
+    world.clock.now = lambda: now + DAY
+    early = world.backups.make("shop-db", "live", "data", "ada")
+    world.clock.now = lambda: now
+    for _ in range(2):
+        made = world.backups.make("shop-db", "live", "data", "ada")
+        assert [one["file"] for one in row(world, "shop-db")["kept"]] == [made["file"]] != [early["file"]]
+
+
 def test_an_old_one_is_told_once(world: World) -> None:
     scheduled(world)
     world.accessories.stop("shop-db", "ada", environment="live")
@@ -333,8 +381,9 @@ def test_what_may_be_old_is_not_restored_as_the_latest(world: World, copies: Fak
     scheduled(world)
     copies.away = True
     [kept] = row(world, "hello")["kept"]
-    with pytest.raises(EngineFailed, match="cannot be listed"):
+    with pytest.raises(EngineFailed, match="cannot be listed") as refused:
         world.backups.restore_volume("hello", "live", "data", "ada", "latest", stop=True)
+    assert f"`--kept {kept['file']}` takes the newest one that is here" in refused.value.advice
     assert "no route" in world.backups.overview("hello")[0]["copies_problem"]
     world.engine.stored[DATA] = TAR + b"lost"
     world.backups.restore_volume("hello", "live", "data", "ada", kept["file"], stop=True)

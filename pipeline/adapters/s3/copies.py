@@ -140,7 +140,7 @@ def _kept(store: Minio, bucket: str, folder: str) -> tuple[KeptBackup, ...]:
         at = time_of(file)
         if at is not None:
             found.append(KeptBackup(file, at, one.size or 0))
-    return tuple(sorted(found, key=lambda one: (one.at, one.file), reverse=True))
+    return tuple(sorted(found, key=lambda one: one.order, reverse=True))
 
 
 def _give_up_half(store: Minio, bucket: str, folder: str) -> None:

@@ -13,7 +13,8 @@ from pipeline.deploy.data.kept import KeptBackups
 from pipeline.deploy.data.volumes import TRANSFER
 from pipeline.deploy.services import Services
 from pipeline.domain.volumes import DATA, BackupState, KeptBackup, VolumeRef, backup_state, time_of
-from pipeline.errors import NotFound, RequestError
+from pipeline.errors import EngineFailed, NotFound, RequestError
+from pipeline.lib.units import show_time
 from pipeline.ports.adapters import Adapters
 from pipeline.ports.clock import Deadline
 from pipeline.store import Store
@@ -45,7 +46,7 @@ class BackupPlaces:
     def copies(self, ref: VolumeRef) -> tuple[KeptBackup, ...]:
         """What is in the bucket that `to` names, newest first. Raises EngineFailed."""
         found = [one for _, one in self._copies(ref)]
-        return tuple(sorted(found, key=lambda one: one.at, reverse=True))
+        return tuple(sorted(found, key=lambda one: one.order, reverse=True))
 
     def _copies(self, ref: VolumeRef) -> list[tuple[VolumeRef, KeptBackup]]:
         """Each with the name under which it was sent."""
@@ -81,7 +82,11 @@ class BackupPlaces:
         to, here = self.said(ref).to, self.kept.of(ref)
         if file in {one.file for one in here} or (not to.s3 and file != LATEST):
             return None, ref, file
-        found = [*((None, ref, one) for one in here), *((to, of, one) for of, one in self._copies(ref))]
+        try:
+            copies = self._copies(ref)
+        except EngineFailed as error:
+            raise _unlisted(error, here) from error
+        found = [*((None, ref, one) for one in here), *((to, of, one) for of, one in copies)]
         if file != LATEST:
             found = [one for one in found if one[2].file == file]
         if not found:
@@ -89,7 +94,7 @@ class BackupPlaces:
             raise NotFound(
                 f"There is no {what} of {named(ref)}.", advice=f"`pushlive backups {ref.owner}` lists them."
             )
-        where, of, newest = max(found, key=lambda one: (one[2].at, one[0] is None))
+        where, of, newest = max(found, key=lambda one: (*one[2].order[:2], one[0] is None))
         return where, of, newest.file
 
     def _in_a_bucket(self, url: str) -> tuple[Destination, VolumeRef, str]:
@@ -103,6 +108,18 @@ class BackupPlaces:
             f"{url[:200]} is no backup in a bucket that pipelines.yaml names under `backup.to`.",
             advice="Write s3://BUCKET/FOLDER/NAME/ENVIRONMENT/VOLUME/FILE; `pushlive backups NAME` lists the files.",
         )
+
+
+def _unlisted(error: EngineFailed, here: tuple[KeptBackup, ...]) -> EngineFailed:
+    """Which is the latest is not known: a person may take the newest of those that are ``here``."""
+    if not here:
+        return error
+    newest = here[0]
+    return EngineFailed(
+        error.message,
+        advice=f"{error.advice} `--kept {newest.file}` takes the newest one that is here, of {show_time(newest.at)}; "
+        "a newer one may be in the bucket.".strip(),
+    )
 
 
 def fact_of(ref: VolumeRef) -> str:

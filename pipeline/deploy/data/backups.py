@@ -47,7 +47,7 @@ class BackupWork(BackupPlaces):
     def make(self, ref: VolumeRef) -> KeptBackup:
         """One now, because a person asked. Raises NotFound, TryAgain while another is made, and what went wrong."""
         with self.making(ref) as held:
-            return self._make(ref, self.said(ref), held)
+            return self._make(ref, self.said(ref), held, asked=True)
 
     def has_command(self, ref: VolumeRef) -> bool:
         """Whether pipelines.yaml says by which command an accessory is backed up."""
@@ -96,11 +96,13 @@ class BackupWork(BackupPlaces):
                 self._tell_late(ref, said, now)
         return found
 
-    def _make(self, ref: VolumeRef, said: Backup, held: HeldLease) -> KeptBackup:
+    def _make(self, ref: VolumeRef, said: Backup, held: HeldLease, *, asked: bool = False) -> KeptBackup:
+        """``asked``: by a person, who wants the data of now. The schedule is content with sending what was made."""
         now = self._clock.now()
         before = self._change(ref, lambda one: replace(one, tried=now), held)
         try:
-            made = before.unsent(said, now) or self._written(ref, said, now, held)
+            unsent = None if asked else before.unsent(said, now)
+            made = unsent or self._written(ref, said, now, held)
             if said.to:
                 self._send(ref, made, said, held)
         except (StoreUnavailable, NotFound):
@@ -117,7 +119,7 @@ class BackupWork(BackupPlaces):
         with closing(self._pieces(ref, said, held)) as pieces:
             made = self.kept.write(ref, float(int(now)), pieces, held.insist)
         self._change(ref, lambda one: replace(one, made=made), held)
-        self.kept.prune(ref, said.keep)
+        self.kept.prune(ref, said.keep, made.file)
         return made
 
     def _pieces(self, ref: VolumeRef, said: Backup, held: HeldLease) -> Generator[bytes]:

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from pipeline.domain.volumes import KeptBackup, VolumeRef, ending_of, stem_of, time_of
+from pipeline.domain.volumes import KeptBackup, VolumeRef, ending_of, number_of, stem_of, time_of
 from pipeline.errors import EngineFailed, NotFound
 from pipeline.lib.units import show_size
 
@@ -39,7 +39,7 @@ class KeptBackups:
                 if at is not None:
                     with suppress(FileNotFoundError):
                         found.append(KeptBackup(path.name, at, path.stat().st_size))
-        return tuple(sorted(found, key=lambda one: (one.at, one.file), reverse=True))
+        return tuple(sorted(found, key=lambda one: one.order, reverse=True))
 
     def path(self, ref: VolumeRef, file: str) -> Path:
         """Raises NotFound."""
@@ -109,9 +109,9 @@ class KeptBackups:
             ) from error
         return count
 
-    def prune(self, ref: VolumeRef, keep: int) -> None:
-        """Removes all but the newest ``keep``. Idempotent."""
-        for one in self.of(ref)[keep:]:
+    def prune(self, ref: VolumeRef, keep: int, made: str) -> None:
+        """Removes all but the newest ``keep``, and never ``made``: the clock may have been ahead. Idempotent."""
+        for one in [one for one in self.of(ref) if one.file != made][max(0, keep - 1) :]:
             with suppress(OSError):
                 (self._folder(ref) / one.file).unlink(missing_ok=True)
 
@@ -119,8 +119,10 @@ class KeptBackups:
         return self._root / ref.owner / ref.environment / ref.name
 
     def _free(self, folder: Path, stem: str, ending: str) -> Path:
-        names = (stem, *(f"{stem}-{number}" for number in range(2, 1000)))
-        return next(path for name in names if not (path := folder / f"{name}.{ending}").exists())
+        """After all of the same second: the numbers that were removed in it do not come again while one is left."""
+        taken = [path.name for path in folder.glob(f"{stem}*.{ending}")]
+        number = max(map(number_of, taken), default=0) + 1
+        return folder / (f"{stem}.{ending}" if number == 1 else f"{stem}-{number}.{ending}")
 
     def _forget_left(self, folder: Path) -> None:
         """What a killed process has left: no other one writes a backup now, and a restore takes less than a day."""
