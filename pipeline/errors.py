@@ -20,6 +20,7 @@
     ├── TryAgain             a temporary problem: repeating the step is harmless
     │   ├── StoreUnavailable
     │   │   └── StoreUnknown   the store is empty beside an installation that runs: a person decides
+    │   ├── Busy             another act of this installation is at work there: the caller asks again later
     │   ├── NothingListens   an application's machine refused the connection
     │   └── EngineAway       the engine's own API or proxy does not answer, or its containers were stopped with it,
     │                        which says nothing against what runs there
@@ -161,6 +162,10 @@ class StoreUnavailable(TryAgain):
 
 class StoreUnknown(StoreUnavailable):
     """The store knows nothing of this installation, and what it should know may still run."""
+
+
+class Busy(TryAgain):
+    pass
 
 
 class NothingListens(TryAgain):

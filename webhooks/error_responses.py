@@ -7,6 +7,7 @@ from typing import Any
 from flask import Response, jsonify
 
 from pipeline.errors import (
+    Busy,
     ConfigError,
     Forbidden,
     NotFound,
@@ -24,6 +25,7 @@ _STATUS: tuple[tuple[type[PushliveError], int], ...] = (
     (NotFound, 404),
     (ConfigError, 400),
     (RequestError, 409),
+    (Busy, 409),
     (TryAgain, 503),
 )
 

@@ -22,6 +22,7 @@ from pipeline.domain.environment import SLOTS
 from pipeline.domain.slots import slot_ref
 from pipeline.errors import (
     AccessoryFailed,
+    Busy,
     ConfigError,
     DamagedRecord,
     EngineFailed,
@@ -41,6 +42,7 @@ from pipeline.store import Lease, Store
 LEASE_TIMEOUT = 30.0  # seconds: another run or the keeper may be making it
 ASK_EVERY = 0.25  # seconds
 GIVEN_UP = 3  # restarts by the engine after which it will not become ready
+LATER = "Try again once it has ended."
 LINES = 20  # of output that a failure shows
 
 
@@ -132,7 +134,7 @@ class AccessoryCare:
 
         lease = poll(take, 0.05, self._clock, timeout=LEASE_TIMEOUT)
         if lease is None:
-            raise TryAgain(f"another process is at work on the accessory {accessory}.")
+            raise Busy(f"another process is at work on the accessory {accessory}.", advice=LATER)
         with holding(self._store, lease) as held:
             yield held
 
@@ -219,7 +221,7 @@ class AccessoryCare:
         """Disconnects the accessory from environments that do not use it any more. Raises TryAgain."""
         lease = self._store.leases.take(f"accessory:{ref.id}", "accessory")
         if lease is None:
-            raise TryAgain(f"another process is at work on the accessory {ref.id}.")
+            raise Busy(f"another process is at work on the accessory {ref.id}.", advice=LATER)
         with holding(self._store, lease) as held:
             if record := self._store.accessories.get(ref.name, ref.environment):
                 self.pruned(record, held)

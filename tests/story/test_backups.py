@@ -10,13 +10,17 @@ from pathlib import Path
 import pytest
 
 from pipeline.adapters.fake.script import Killed
+from pipeline.cli.client import Where, refusal
+from pipeline.cli.context import CONFLICT, exit_code
 from pipeline.config.workload.backup import Destination
+from pipeline.deploy.data.access import VolumeAccess
 from pipeline.domain.accessories import AccessoryRef
 from pipeline.domain.volumes import KeptBackup, VolumeRef, folder_of, time_of
-from pipeline.errors import EngineFailed, NotFound, RequestError, TryAgain
+from pipeline.errors import Busy, EngineFailed, NotFound, PushliveError, RequestError, TryAgain
 from pipeline.maintenance.doctor.backups import examine
 from pipeline.ports.clock import Watch
 from tests.story.conftest import World
+from webhooks.error_responses import status_of
 
 CONFIG = """\
 notify: [{url: "https://chat.example.com/x"}]
@@ -280,6 +284,24 @@ def test_one_is_kept_also_if_the_clock_was_ahead_of_it(world: World) -> None:
     for _ in range(2):
         made = world.backups.make("shop-db", "live", "data", "ada")
         assert [one["file"] for one in row(world, "shop-db")["kept"]] == [made["file"]] != [early["file"]]
+
+
+def test_a_refusal_while_its_files_are_replaced_is_no_failed_backup(world: World) -> None:
+    access = VolumeAccess(world.store, world.clock)
+    for ref in (DATA, DATABASE):
+        with access.replacing(ref), pytest.raises(Busy, match="are being replaced") as refused:
+            world.backups.make(ref.owner, ref.environment, ref.name, "ada")
+        assert exit_code(answered(refused.value)) == CONFLICT
+        assert (row(world, ref.owner)["failed"], told(world)) == ("", [])
+    with access.replacing(DATABASE):
+        assert "are being replaced" in "".join(scheduled(world))
+    assert (row(world, "shop-db")["problem"], told(world)) == ("", [])
+
+
+def answered(error: PushliveError) -> PushliveError:
+    """As the command line gets it."""
+    place = Where("http://127.0.0.1:9", "token", "")
+    return refusal(status_of(error), "", json.dumps({"error": error.message}).encode(), place)
 
 
 def test_an_old_one_is_told_once(world: World) -> None:

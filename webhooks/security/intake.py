@@ -30,7 +30,7 @@ URGENT, OTHERS, STREAMS = "urgent requests", "requests", "followed runs"
 DOWNLOADS, LISTS = "downloads", "lists"
 SESSIONS, INPUT, FOLLOWED = "commands in containers", "input of commands", "followed outputs"
 WEBHOOKS, PUSHES, FETCHES, REPORTS = "webhooks", "pushes", "fetches", "reports of pushes"
-TRANSFERS, ACCESSORIES = "transfers of files", "acts on accessories"
+TRANSFERS, ACCESSORIES = "transfers of files", "acts on accessories and volumes"
 
 # What a person needs in trouble has threads of its own, and so has everything that can take long.
 POOLS: Mapping[str, PoolSize] = {

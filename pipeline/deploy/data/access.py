@@ -16,7 +16,7 @@ from functools import partial
 
 from pipeline.deploy.heartbeat import HeldLease, holding
 from pipeline.domain.volumes import VolumeRef
-from pipeline.errors import TryAgain
+from pipeline.errors import Busy
 from pipeline.lib.retry import poll
 from pipeline.lib.units import show_time
 from pipeline.ports.clock import Clock
@@ -28,7 +28,7 @@ READERS = 4  # of one volume at once
 READS = "backup@"  # and the seconds at which it began: the holder of such a lease
 
 
-class InUse(TryAgain):
+class InUse(Busy):
     """Another process has that lease."""
 
 

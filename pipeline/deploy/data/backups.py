@@ -20,7 +20,7 @@ from pipeline.deploy.heartbeat import HeldLease, holding
 from pipeline.deploy.services import Services
 from pipeline.domain.accessories import AccessoryRecord
 from pipeline.domain.volumes import BackupState, KeptBackup, VolumeRef, backup_state
-from pipeline.errors import EngineFailed, NotFound, PushliveError, RequestError, StoreUnavailable, TryAgain
+from pipeline.errors import Busy, EngineFailed, NotFound, PushliveError, RequestError, StoreUnavailable
 from pipeline.lib import codec
 from pipeline.lib.retry import poll
 from pipeline.notify import messages
@@ -60,7 +60,7 @@ class BackupWork(BackupPlaces):
         take = partial(self._store.leases.take, _lease(ref), "backup")
         lease = poll(take, 0.05, self._clock, timeout=LEASE)
         if lease is None:
-            raise TryAgain(
+            raise Busy(
                 f"A backup of {ref} is being made already.", advice="`pushlive backups` shows it when it is."
             )
         with holding(self._store, lease) as held:
@@ -98,7 +98,7 @@ class BackupWork(BackupPlaces):
 
     def _make(self, ref: VolumeRef, said: Backup, held: HeldLease, *, asked: bool = False) -> KeptBackup:
         """``asked``: by a person, who wants the data of now. The schedule is content with sending what was made."""
-        now = self._clock.now()
+        now, tried = self._clock.now(), self.state(ref).tried
         before = self._change(ref, lambda one: replace(one, tried=now), held)
         try:
             unsent = None if asked else before.unsent(said, now)
@@ -106,6 +106,10 @@ class BackupWork(BackupPlaces):
             if said.to:
                 self._send(ref, made, said, held)
         except (StoreUnavailable, NotFound):
+            raise
+        except Busy:  # nothing was tried; the schedule waits for a while all the same
+            if asked:
+                self._change(ref, lambda one: replace(one, tried=tried), held)
             raise
         except PushliveError as error:
             self._failed(ref, said, error, held)

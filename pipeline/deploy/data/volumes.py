@@ -23,7 +23,7 @@ from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.environment import SLOTS, Environment, SlotState
 from pipeline.domain.slots import slot_ref
 from pipeline.domain.volumes import StoredVolume, UnfinishedCopy, VolumeRef, volumes_of
-from pipeline.errors import EngineFailed, NotFound, PushliveError, RequestError, StoreUnavailable, TryAgain
+from pipeline.errors import Busy, EngineFailed, NotFound, PushliveError, RequestError, StoreUnavailable
 from pipeline.lib.retry import poll
 from pipeline.ports.adapters import Adapters
 from pipeline.ports.clock import Deadline
@@ -262,7 +262,7 @@ class VolumeWork:
         take = partial(self._store.leases.take, f"env:{environment}", "volume")
         lease = poll(take, 0.05, self._adapters.clock, timeout=LEASE)
         if lease is None:
-            raise TryAgain(
+            raise Busy(
                 f"A run, or the keeper, is at work in {environment}.",
                 advice="Try again once it has ended.",
             )
