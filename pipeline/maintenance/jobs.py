@@ -35,6 +35,7 @@ from pipeline.maintenance.unrecorded_heads import UnrecordedHeads
 from pipeline.maintenance.watching.acting import Acting
 from pipeline.maintenance.watching.answers import CountAnswers
 from pipeline.maintenance.watching.baking import Baking
+from pipeline.maintenance.watching.damaged_records import RepairRecords
 from pipeline.maintenance.watching.revive import Revive
 from pipeline.maintenance.watching.taking_back import TakeBack
 from pipeline.maintenance.watching.usage import SampleUsage
@@ -96,6 +97,7 @@ class Jobs:
         self.demands = Demands(demands)
         self.cron = Cron(services, adapters, self.damage)
         self.opening = Opening(services, adapters, self.damage)
+        self.repair_records = RepairRecords(services, adapters)
         self.reconcile = Reconcile(services, adapters, self.requeue, self.damage)
         self.accessories = KeepAccessories(services, adapters, self.damage)
         self.health = WatchHealth(services, adapters, self.damage)
@@ -125,6 +127,7 @@ class Jobs:
                 5.0,
                 (
                     self.proxy,
+                    self.repair_records,
                     self.accessories,
                     self.reconcile,
                     self.health,

@@ -34,6 +34,11 @@ class Indices:
                 except redis.WatchError:
                     continue
 
+    def of(self, environment: str) -> int | None:
+        """The one that it has, None if it has none."""
+        found = self._client.hget(self._key, environment)
+        return int(found) if found and str(found).isdigit() else None
+
     def queue_release(self, pipe: Any, environment: str) -> None:
         """Frees the index, as part of the caller's transaction."""
         pipe.hdel(self._key, environment)

@@ -10,7 +10,7 @@ from pipeline.domain.release import Release
 from pipeline.domain.run import Run
 from pipeline.domain.secret_versions import SecretRecord
 from pipeline.errors import DamagedRecord, NotFound
-from pipeline.store.connection import damaged, read
+from pipeline.store.connection import damaged, read, read_all
 
 T = TypeVar("T")
 
@@ -113,6 +113,13 @@ class Records:
     def environments(self, client: Any, pipeline: str) -> dict[str, Environment]:
         """Every environment by its name."""
         return self._all(client, Environment, self.key("environments", pipeline))
+
+    def damaged_environments(self, client: Any, pipeline: str) -> dict[str, str]:
+        """The text of each record of an environment that cannot be read, by its name."""
+        key = self.key("environments", pipeline)
+        found = client.hgetall(key)
+        _, errors = read_all(Environment, found, key)
+        return {name: str(found[name]) for name in errors}
 
     def secrets(self, client: Any, pipeline: str) -> dict[str, SecretRecord]:
         """Every secret by its name; the values are encrypted."""

@@ -232,6 +232,16 @@ class Store:
         with translate():
             return self._records.environments(self.client, pipeline)
 
+    def damaged_environments(self, pipeline: str) -> dict[str, str]:
+        """The text of each record of an environment that cannot be read, by its name."""
+        with translate():
+            return self._records.damaged_environments(self.client, pipeline)
+
+    def index_of(self, environment: str) -> int | None:
+        """The index that was assigned to the environment of that id."""
+        with translate():
+            return self._indices.of(environment)
+
     def secrets(self, pipeline: str) -> dict[str, SecretRecord]:
         """Every secret of the pipeline by its name; the values are encrypted."""
         with translate():
