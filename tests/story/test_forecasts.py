@@ -75,6 +75,7 @@ def test_it_is_said_everywhere_and_told_once(world):
     assert (check["name"], check["ok"]) == ("budget of hello", True)
     assert TEXT in check["text"]
     assert "pushlive timings hello" in check["advice"]
+    assert any(TEXT[1:] in text for text in world.commands.report("hello")["pipelines"][0]["advice"])
     push(world, 16.0)
     told = messages(world)
     assert len(told) == 1

@@ -237,8 +237,20 @@ def test_what_made_a_run_slower_is_shown_on_its_page(inside, service):
 def test_a_budget_that_will_be_exceeded_is_shown(inside, service, monkeypatch):
     before = service.status()
     before["pipelines"][0]["forecasts"] = [{"text": "live/start grows by 2.00s a week <b>"}]
+    unusual = {"seconds": 190.0, "usual": 90.0, "text": "push → live 3:10, 1:40 slower"}
+    run = {
+        "pipeline": "hello",
+        "number": 7,
+        "id": "hello#7",
+        "state": "ended",
+        "outcome": "live",
+        "unusual": unusual,
+    }
+    before["pipelines"][0]["run"] = run
     monkeypatch.setattr(service, "status", lambda *_: before)
-    assert "live/start grows by 2.00s a week &lt;b&gt;." in inside.get("/").text
+    page = inside.get("/").text
+    assert "live/start grows by 2.00s a week &lt;b&gt;." in page
+    assert "hello#7: push → live 3:10, 1:40 slower</p>" in page
 
 
 def test_who_has_approved_a_run_is_shown_where_the_next_one_does(inside, service):

@@ -102,7 +102,7 @@ class CacheMisses:
         if by is None:
             return {"why": cause.text, "commit": ""}
         said = f" “{one_line(by.message)[:60]}”" if by.message else ""
-        which = f"{cause.path} in " if " more file" in cause.text else "in "
+        which = f"{missed.path_text(cause.path)} in " if " more file" in cause.text else "in "
         text = f"{cause.text}, {which}" if which != "in " else f"{cause.text} {which}"
         return {"why": f"{text}{by.id[:7]}{said}", "commit": by.id}
 

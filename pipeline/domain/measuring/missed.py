@@ -19,6 +19,7 @@ from pipeline.config.dockerfile import Instruction, instruction, instructions
 from pipeline.config.image_hints import sources_of
 from pipeline.config.models import Build
 from pipeline.config.shell_words import split
+from pipeline.lib.text import one_line
 
 _NAME = re.compile(r"\[(?:([^\]]*\S) )?\s*(\d{1,4})/(\d{1,4})\] (.*)", re.DOTALL)
 _COUNTED = ("RUN", "COPY", "ADD", "WORKDIR")
@@ -165,7 +166,7 @@ def place(found: Mapping[str, Any]) -> str:
 
 
 def _short(text: str) -> str:
-    text = " ".join(text.split())
+    text = one_line(" ".join(text.split()))
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
@@ -209,8 +210,14 @@ def _unknown(before: Built) -> Cause:
 def files_text(paths: list[str]) -> str:
     """``a.txt changed``, ``a.txt and 3 more files changed``: the first is the one whose commit is looked up."""
     more = len(paths) - 1
-    files = "file" if more == 1 else "files"
-    return f"{paths[0]} changed" if not more else f"{paths[0]} and {more} more {files} changed"
+    files, path = "file" if more == 1 else "files", path_text(paths[0])
+    return f"{path} and {more} more {files} changed" if more else f"{path} changed"
+
+
+def path_text(path: str) -> str:
+    """The end of a long one."""
+    path = one_line(path)
+    return path if len(path) <= _SHOWN else f"…{path[1 - _SHOWN :]}"
 
 
 def _images(stage: Stage, given: Instruction) -> Iterator[str]:

@@ -93,12 +93,12 @@ def _outcome(run: Run) -> str:
 def _restored(ended: Sequence[Run], live: Sequence[Run], last: str) -> Iterable[float]:
     """For each deployment that was reverted, the seconds from its end to that of the revert. A second revert in a row
     takes back what the first one brought, so it is about the deployment before."""
-    standing = list[Run]()
+    standing, numbers = list[Run](), {run.number for run in live}
     for run in ended:
         if run.kind == Kind.REVERT and run.outcome == Outcome.LIVE and run.stages[-1] == last:
             if standing:
                 yield run.ended - standing.pop().ended
-        elif run in live:
+        elif run.number in numbers:
             standing.append(run)
 
 

@@ -14,7 +14,7 @@ from pipeline.domain.run import Run, State
 from pipeline.errors import DamagedRecord, NotFound
 from pipeline.lib import codec
 from pipeline.secrets.redaction import Mask
-from pipeline.service.app.timings import AT_ONCE, MOST
+from pipeline.service.app.timings import AT_ONCE, MOST, forecasts
 from pipeline.store import Store
 
 _NAMES = frozenset({"pipeline", "stage", "step", "environment", "run", "commit", "zone", "month"})
@@ -58,7 +58,7 @@ def _pipeline(
     shown = {
         **codec.plain(found),
         "runs": sum(found.outcomes.values()),
-        "advice": list(advice(found, budget)),
+        "advice": [*_foretold(store, config, pipeline, wanted, now), *advice(found, budget)],
     }
     about = {
         "pipeline": pipeline,
@@ -67,6 +67,13 @@ def _pipeline(
     }
     first = {"first_run": _first(store, pipeline), "truncated": truncated}
     return {**about, **first, **(_masked(mask, shown) if mask else shown)}
+
+
+def _foretold(store: Store, config: Config, pipeline: str, wanted: Month, now: float) -> Iterator[str]:
+    """The budgets that will be exceeded, in the present month."""
+    if wanted.since <= now < wanted.until:
+        for one in forecasts(store, config, pipeline, now):
+            yield f"{one['text'][:1].upper()}{one['text'][1:]}: shorten it before."
 
 
 def _masked(mask: Mask, value: Any) -> Any:

@@ -102,6 +102,16 @@ def test_a_file_that_the_instruction_reads() -> None:
     assert why(RAN, built(), built(), ["sub/lib/x", "go.mod"]).kind == "unknown"
 
 
+def test_a_hostile_or_long_name_is_one_short_line() -> None:
+    text = "FROM a\nCOPY . .\n"
+    for path in ("a\n\x1b[31mb", "x/" * 2000 + "end"):
+        found = why([("[2/2] COPY . .", 1.0)], built(text), built(text), [path])
+        assert found.path == path
+        assert len(found.text) <= 80 + len(" changed")
+        assert found.text.isprintable()
+    assert "end changed" in found.text
+
+
 def test_variables_are_those_that_the_build_filled_in() -> None:
     text = "FROM a\nARG DIR\nCOPY $DIR /x\n"
     found = why([("[2/2] COPY src /x", 1.0)], built(text), built(text), ["src/x"])
