@@ -25,6 +25,7 @@ class Progress:
         self.started = float(run.get("started") or run.get("accepted") or 0.0)
         self.image_ready = float(run.get("image_ready") or 0.0)
         self.human = float(run.get("human") or 0.0) + float(run.get("shifted") or 0.0)
+        self.paused = 0.0  # since when two releases share the traffic: no budget counts that time
         timing = run.get("budget") or {}
         self.budget = float(timing.get("deploy") or 300.0)
 
@@ -35,6 +36,11 @@ class Progress:
         self.started = self.started or at
         if stage and stage not in self.done:
             self.stage = stage
+        part = (event.get("data") or {}).get("shift")
+        if part == "begins":
+            self.paused = at
+        elif self.paused and (part == "over" or kind in ("step", "end")):
+            self.human, self.paused = self.human + max(0.0, at - self.paused), 0.0
         if kind == "step":
             self.step = str(event.get("step") or "")
         if kind == "stage" and stage:
@@ -64,7 +70,7 @@ class Progress:
     def _countdown(self, now: float, paint: Paint) -> str:
         if not self.image_ready:
             return ""
-        left = self.budget - max(0.0, now - self.image_ready - self.human)
+        left = self.budget - max(0.0, (self.paused or now) - self.image_ready - self.human)
         if left < 0:
             return "   " + paint(f"{clock(-left)} over {clock(self.budget)}", "red")
         return "   " + paint(f"{clock(left)} left of {clock(self.budget)}", "yellow" if left < 60 else "dim")

@@ -59,7 +59,12 @@ class Reader:
             return hint.empty
         if hint.listed and not isinstance(node, MappingNode | ScalarNode if hint.has_text else MappingNode):
             items = self._list(node, keys_of(hint.base)[hint.listed], path)
-            return items if items is WRONG else hint.base(**{hint.listed: items})
+            if items is WRONG:
+                return WRONG
+            try:
+                return hint.base(**{hint.listed: items})
+            except ValidationError as error:
+                return self._refused(node, error, {}, path)
         if hint.short and isinstance(node, ScalarNode):
             return self._leaf(node, hint, path)
         if hint.shape == "check":

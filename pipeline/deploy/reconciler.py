@@ -30,6 +30,7 @@ from pipeline.ports.adapters import Adapters
 from pipeline.ports.clock import Deadline
 from pipeline.store import Lease, Transaction
 
+FAILED_DRAIN = 30.0  # seconds for which a failed slot may end the requests that it has
 DRAIN_PER_ROUND = 0.2  # seconds that draining one environment may delay the others
 
 
@@ -319,11 +320,18 @@ class Reconciler:
         now = self._clock.now()
         for slot in expired(self._environment, now):
             record = self._environment.slots[slot]
-            if self._still_busy(slot, now):  # a failed one may have had a part of the visitors
+            if record.state == SlotState.WARM and self._still_busy(slot, now):
+                continue
+            if record.state == SlotState.FAILED and self._still_answers(slot, now):
                 continue
             self._clear(slot)
             said.append(f"{self._environment.id}: {record.state} slot {slot} (r{record.release}) was cleared")
         return said
+
+    def _still_answers(self, slot: Slot, now: float) -> bool:
+        """A failed slot may have had a part of the visitors until just now."""
+        left = now < self._environment.slots[slot].until + FAILED_DRAIN
+        return left and self._engine.traffic.open_sessions(slot_ref(self._environment, slot)) > 0
 
     def _still_busy(self, slot: Slot, now: float) -> bool:
         record, spec = self._environment.slots[slot], self._spec(slot)

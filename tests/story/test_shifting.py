@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -190,6 +191,45 @@ def test_a_hold_goes_back_and_after_it_the_shift_begins_again(visited: World) ->
     visited.work()
     assert visited.run(run.number).outcome == Outcome.LIVE
     assert state(visited) == (2, False, False)
+
+
+def test_status_has_it_and_says_what_a_revert_would_do(visited: World) -> None:
+    Visitors(visited)
+    seen: list[dict[str, Any]] = []
+
+    def look() -> None:
+        seen.extend(visited.commands.status()["pipelines"][0]["environments"])
+
+    during(visited, look, look=60)
+    visited.push()
+    (live,) = seen
+    assert (live["release"], live["slots"]["green"]["state"]) == (1, "starting")
+    shift = live["shift"]
+    assert (shift["release"], shift["before"], shift["percent"], shift["run"]) == (2, 1, 25.0, "hello#2")
+    assert (shift["step"], shift["steps"], shift["for"]) == (2, [5.0, 25.0], 300.0)
+    assert 60 < shift["passed"] < 70
+    assert shift["old"]["requests"] > shift["requests"] > 300
+    assert shift["text"].startswith("25 % to r2 for 6")
+    assert live["revert"]["text"] == "revert ready: all visitors back to r1, at once"
+    assert visited.commands.status()["pipelines"][0]["environments"][0]["shift"] is None
+
+
+def test_what_a_reverted_release_still_answers_may_end(visited: World) -> None:
+    def revert() -> None:
+        visited.commands.revert("hello", "ann")
+        ref = next(ref for ref, one in visited.engine.contents.items() if one.spec.release == 2)
+        visited.engine.sessions(ref, 3)
+
+    during(visited, revert)
+    visited.push()
+    visited.work()
+    assert state(visited) == (1, False, False)
+    ref = next(ref for ref, one in visited.engine.contents.items() if one.spec.release == 2)
+    visited.reconcile()
+    assert ref in visited.engine.contents
+    visited.engine.sessions(ref, 0)
+    visited.reconcile()
+    assert ref not in visited.engine.contents
 
 
 def test_a_freeze_lets_it_finish(visited: World) -> None:

@@ -148,6 +148,11 @@ def test_a_logout_ends_the_session(inside):
     assert inside.get("/").status_code == 302
 
 
+def test_a_release_that_has_a_part_of_the_visitors_is_shown(inside, service):
+    service.environments[2] = environment("live", shift={"text": "25 % to r18 for 3m of 5m"})
+    assert "25 % to r18 for 3m of 5m" in inside.get("/").text
+
+
 def test_status_shows_every_environment(inside, service):
     service.environments[2] = environment("live", hold={"reason": "slow", "by": "ada", "since": 1.0})
     page = inside.get("/").text

@@ -81,7 +81,7 @@ class Shifting:
             self._acting().traffic.share(spec, shift.percent)
             self._tell(shift)
             shift = self._step(spec, shift, step)
-            self._context.note(_over(shift), self._record.name)
+            self._context.note(_over(shift), self._record.name, shift="over")
             shift = rule.next_step(shift)
             self._record.shifted(shift, 0.0)
         step.detail = f"{', '.join(map(rule.percent, shift.steps))} in {_time(shift.watched)}"
@@ -153,9 +153,8 @@ class Shifting:
     def _tell(self, shift: Shift) -> None:
         enough = f", or {shift.enough:,} requests" if shift.enough else ""
         text = f"{rule.percent(shift.percent)} of new visitors go to r{shift.release}, the others to r{shift.before}"
-        self._context.note(
-            f"{text}, for {_time(max(0.0, shift.lasts - shift.passed))}{enough}", self._record.name
-        )
+        left = _time(max(0.0, shift.lasts - shift.passed))
+        self._context.note(f"{text}, for {left}{enough}", self._record.name, shift="begins")
 
     # ── back ─────────────────────────────────────────────────────────────────
 

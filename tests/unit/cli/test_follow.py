@@ -269,6 +269,16 @@ def test_the_progress_of_an_unknown_run_is_empty() -> None:
     assert Progress({}).line(50.0, plain) == "●     0:00"
 
 
+def test_the_budget_stands_still_while_two_releases_share_the_traffic() -> None:
+    built = {"kind": "stage", "stage": "build", "at": 110.0}
+    begins = {"kind": "note", "stage": "live", "at": 120.0, "data": {"shift": "begins"}}
+    assert _progress(built, begins).line(400.0, plain).endswith("4:50 left of 5:00")
+    over = {"kind": "note", "stage": "live", "at": 420.0, "data": {"shift": "over"}}
+    assert _progress(built, begins, over).line(430.0, plain).endswith("4:40 left of 5:00")
+    failed = {"kind": "step", "step": "shift", "stage": "live", "at": 420.0, "data": {"ok": False}}
+    assert _progress(built, begins, failed).line(430.0, plain).endswith("4:40 left of 5:00")
+
+
 def test_the_applications_own_output_is_shown(stub: Stub, pushlive: Callable[..., Told]) -> None:
     def output(handler: Any) -> None:
         handler.begin()

@@ -189,6 +189,12 @@ def test_processes_are_shown_with_what_runs_and_their_last_run() -> None:
     assert "· dev" not in text
 
 
+def test_a_release_that_has_a_part_of_the_visitors_is_shown() -> None:
+    shift = {"text": "25 % to r2 for 3m of 5m: errors 0.4 % of 512 requests, beside 0.3 % of 1,533 of r1"}
+    shown = "\n".join(pipeline_lines(_entry(shift=shift), NOW, plain, 0))
+    assert f"· live: {shift['text']}" in shown
+
+
 def test_a_release_that_is_watched_is_shown_and_so_is_one_that_failed_and_was_left() -> None:
     baking = {"state": "baking", "text": "r2 is watched: 30s of 2m"}
     shown = "\n".join(pipeline_lines(_entry(bake=baking), NOW, plain, 0))
