@@ -12,7 +12,7 @@ from pipeline.config.models import Config, Rendered
 from pipeline.config.workload.accessory import Accessory
 from pipeline.config.workload.references import HOST, PORT, Reference, fill, referring
 from pipeline.deploy.data.accessory_users import FILE, used_by, users
-from pipeline.deploy.data.unfinished import refuse
+from pipeline.deploy.data.unfinished import refusal, refuse, to_be_copied
 from pipeline.deploy.heartbeat import HeldLease, holding
 from pipeline.deploy.services import Services
 from pipeline.domain import accessories
@@ -65,11 +65,12 @@ class AccessoryCare:
         for used_as in used(config):
             names = [host for host, use in config.uses.items() if use.accessory == used_as]
             name = self._name_now(used_as, ref.environment)
+            self._refuse_left_data(name, ref, config)
             with self.lease(f"{name}/{ref.environment}", watch) as lease:
                 refuse(self._store, [AccessoryRef(name, ref.environment).volume], AccessoryFailed)
                 record = self._attached(name, ref, names, self._store.accessories.get(name, ref.environment))
                 if record.stopped:
-                    raise _stopped(record)
+                    raise stopped(self._store, record)
                 self._store.accessories.put(record, lease)
                 engine = lease.fenced(self._engines.of(record.engine))
                 engine.accessories.keep_accessory(self.spec(record), watch)
@@ -81,7 +82,32 @@ class AccessoryCare:
         if name in self._configurations.current()[1].accessories:
             return name
         found = self._store.accessories.known_as(name, environment)
-        return found.name if found and found.environment == environment else name
+        return found.name if found else name
+
+    def _refuse_left_data(self, name: str, ref: SlotRef, config: Rendered) -> None:
+        """Raises ConfigError if one that no one has made would take the place of one with data that the file no longer
+        has: the deploy would go on without these data, and no one would know."""
+        new = self._configurations.current()[1].accessories.get(name)
+        if new is None or not new.volume or self._store.accessories.get(name, ref.environment):
+            return
+        for old in self._store.accessories.of(ref.pipeline):
+            if (
+                old.environment == ref.environment
+                and self._is_left(old)
+                and self._replaces(new, name, config, old)
+            ):
+                raise _left_data(
+                    old, AccessoryRef(name, ref.environment), f"{ref.pipeline}/{ref.environment}"
+                )
+
+    def _is_left(self, record: AccessoryRecord) -> bool:
+        return bool(record.config.volume) and record.name not in self._configurations.current()[1].accessories
+
+    def _replaces(self, new: Accessory, name: str, config: Rendered, old: AccessoryRecord) -> bool:
+        """Under the same host name, or from the same image."""
+        hosts = {host for host, use in config.uses.items() if use.accessory == name}
+        had = {host for one in old.attached.values() for host in one.names}
+        return bool(hosts & had) or _without_tag(new.image) == _without_tag(old.config.image)
 
     def await_ready(self, record: AccessoryRecord, watch: Watch) -> None:
         """Raises EngineFailed, with its last output, if it does not become ready in its time."""
@@ -204,10 +230,26 @@ class AccessoryCare:
         if name not in config.accessories:
             raise ConfigError(
                 f"the accessory {name}, which {ref.pipeline}/{ref.environment} uses, is not in pipelines.yaml.",
-                advice="Add it under `accessories`.",
+                advice=self._how_to_have(AccessoryRef(name, ref.environment, ref.engine), ref.pipeline),
                 again=True,
             )
         return config.accessories[name]
+
+    def _how_to_have(self, ref: AccessoryRef, pipeline: str) -> str:
+        if self._from_before(ref):
+            return "Add it under `accessories`: its data are still there."
+        found = [one for one in self._store.accessories.of(pipeline) if one.environment == ref.environment]
+        others = [
+            f"`pushlive accessory mv {one.name} {one.environment} {ref.name}`"
+            for one in found
+            if one.config.volume
+        ]
+        if not others:
+            return "Add it under `accessories`."
+        return (
+            f"Under `accessories` a new one is made, without data. If one that is there is meant, under another name: "
+            f"write {ref.name} in its place in pipelines.yaml, then {' or '.join(others)} gives it that name."
+        )
 
     def _free_addresses(self, ref: SlotRef) -> None:
         """Those of accessories that this environment has used and does not any more."""
@@ -390,7 +432,27 @@ def _unused(name: str, environment: str) -> NotFound:
     )
 
 
-def _stopped(record: AccessoryRecord) -> AccessoryFailed:
+def _without_tag(image: str) -> str:
+    path, slash, name = image.partition("@")[0].rpartition("/")
+    return f"{path}{slash}{name.partition(':')[0]}"
+
+
+def _left_data(old: AccessoryRecord, new: AccessoryRef, where: str) -> ConfigError:
+    move = f"pushlive accessory mv {old.name} {old.environment} {new.name}"
+    return ConfigError(
+        f"{where} uses {new.id}, which was never made, and {old.id}, whose data it has now, is not in pipelines.yaml "
+        "any more: it would go on without them.",
+        advice=f"`{move}` gives {old.id} that name, with its data. To begin without these data: "
+        f"`pushlive accessory start {new.name} {new.environment}`.",
+        again=True,
+    )
+
+
+def stopped(store: Store, record: AccessoryRecord) -> PushliveError:
+    """Why it does not run, and what starts it again: a person, or a move to another name that was broken off. Raises
+    DamagedRecord."""
+    if waits := to_be_copied(store, str(record.ref.volume)):
+        return refusal(store, waits, AccessoryFailed)
     return AccessoryFailed(
         f"the accessory {record.id} was stopped by {record.stopped}.",
         advice=f"`pushlive accessory start {record.name} {record.environment}` starts it.",

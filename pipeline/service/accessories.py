@@ -17,7 +17,7 @@ from pipeline.errors import PushliveError, RequestError, StoreUnavailable
 from pipeline.ports.clock import Deadline
 from pipeline.service.app.accessory_acts import LIMIT, insist_on_volume, refuse_half_upgraded
 from pipeline.service.app.accessory_upgrades import AccessoryUpgrades
-from pipeline.service.app.unfinished import text_of
+from pipeline.service.app.unfinished import text_of, why_stopped
 
 
 class Accessories(AccessoryUpgrades):
@@ -64,7 +64,7 @@ class Accessories(AccessoryUpgrades):
         if record is None:
             return "missing", "the first run that needs it makes it"
         if record.stopped:
-            return "stopped", f"by {record.stopped}"
+            return "stopped", why_stopped(self._store, record)
         try:
             why = self._engines.of(record.engine).accessories.accessory_unready(self._care.spec(record))
         except StoreUnavailable:

@@ -347,7 +347,7 @@ class Views:
     def _accessory_problem(self, one: AccessoryRecord) -> str:
         """As the keeper saw it last; "" if it is well."""
         if one.stopped:
-            return f"it was stopped by {one.stopped}"
+            return unfinished.why_stopped(self._store, one)
         return self._store.facts.get(f"accessory-problem:{one.id}")
 
     def _configured(self, pipeline: str, name: str) -> Pipeline | None:

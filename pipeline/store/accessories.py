@@ -52,12 +52,14 @@ class Accessories:
             return read(AccessoryRecord, text, self._key, field) if text else None
 
     def known_as(self, name: str, environment: str) -> AccessoryRecord | None:
-        """The one of that name, or the one that had it before."""
+        """The one of that name there, or the one that had it before."""
         found = self.get(name, environment)
         if found:
             return found
         former = f"{name}/{environment}"
-        return next((one for one in self.all() if former in one.formerly), None)
+        return next(
+            (one for one in self.all() if former in one.formerly and one.environment == environment), None
+        )
 
     def put(self, record: AccessoryRecord, fence: Lease, entry: Entry | None = None) -> None:
         """Writes the record, and an audit entry if one is given, in one transaction. ``fence``: the accessory's lease.

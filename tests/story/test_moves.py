@@ -13,6 +13,7 @@ from pipeline.domain.accessories import AccessoryRef
 from pipeline.domain.run import Outcome
 from pipeline.domain.volumes import VolumeRef
 from pipeline.errors import ConfigError, EngineFailed, NotFound, RequestError
+from pipeline.maintenance.doctor.accessories import examine
 from tests.story.conftest import World
 
 KEEPING = """\
@@ -177,6 +178,48 @@ def test_killed_in_the_move_of_an_accessory_it_goes_on_from_there(
     assert world.store.accessories.get("store-db", "live").moved_from == ""
 
 
+def test_one_that_a_broken_off_move_has_stopped_says_so(world: World) -> None:
+    world.configure(OTHER_DB)
+    world.engine.kill("copy_volume")
+    with pytest.raises(Killed):
+        world.accessories._move(OLD, NEW, "ada", [].append)
+    world.reconcile()
+    again = "`pushlive accessory mv shop-db live store-db --yes shop-db/live`"
+    [row] = [one for one in world.accessories.overview() if one["name"] == "shop-db"]
+    assert row["state"] == "stopped"
+    assert "`accessory mv`, begun" in row["why"]
+    assert f"was broken off; {again} goes on with it" in row["why"]
+    [shown] = world.commands.status("hello")["pipelines"][0]["environments"][0]["accessories"]
+    assert shown["problem"] == row["why"]
+    [check] = [
+        one for one in examine(world.services, world.adapters) if one["name"] == "accessory shop-db/live"
+    ]
+    assert "was broken off; deploys that need it fail" in check["text"]
+    assert check["advice"].startswith(again)
+    move_db(world)
+
+
+def test_nothing_is_stopped_for_a_restore_that_could_not_be_started_again(world: World) -> None:
+    world.store.client.hdel(f"{world.settings.instance}:accessories", OLD.id)
+    before = world.engine.names()
+    with pytest.raises(
+        RequestError, match=r"r1 serves in hello/live and could not be started again, so nothing was"
+    ):
+        world.commands.restore_volume("hello", "live", "data", "ada", [TAR], stop=True)
+    assert [one for one in world.engine.names()[len(before) :] if one in ("stop", "import_volume")] == []
+
+
+def test_what_serves_uses_it_by_its_former_name_as_well(world: World) -> None:
+    world.configure(OTHER_DB)
+    move_db(world)
+    world.configure(
+        KEEPING.replace("uses: {db: shop-db}", "").replace(', env: {URL: "db://${db.PASSWORD}"}', "")
+    )
+    with pytest.raises(RequestError, match=r"in use by hello \(r1, which is serving there\)"):
+        world.accessories.remove("store-db", "ada", environment="live")
+    assert world.store.accessories.get("store-db", "live").attached
+
+
 def test_an_accessory_that_cannot_be_copied_goes_on_under_its_old_name(world: World) -> None:
     world.configure(OTHER_DB)
     world.engine.fail("copy_volume", EngineFailed("no space left on device."))
@@ -185,6 +228,43 @@ def test_an_accessory_that_cannot_be_copied_goes_on_under_its_old_name(world: Wo
     assert world.engine.running[OLD].alive
     assert world.store.accessories.get("shop-db", "live").stopped == ""
     assert world.store.accessories.get("store-db", "live") is None
+
+
+@pytest.mark.parametrize("engine", ["same image", "another image"])
+def test_one_whose_rename_was_forgotten_is_not_begun_without_data(world: World, engine: str) -> None:
+    renamed = OTHER_DB if engine == "same image" else OTHER_DB.replace("postgres:15", "mariadb:11")
+    if engine == "same image":
+        renamed = renamed.replace("uses: {db:", "uses: {base:").replace("${db.", "${base.")
+    world.configure(renamed)
+    run = world.push("two")
+    assert run.outcome == Outcome.FAILED
+    assert "hello/live uses store-db/live, which was never made, and shop-db/live" in run.failure.message
+    assert "`pushlive accessory mv shop-db live store-db`" in run.failure.advice
+    assert list(world.engine.running) == [OLD]
+    assert world.environment("live").serving == 1
+    if engine == "same image":
+        move_db(world)
+    else:
+        world.accessories.start("store-db", "ada", environment="live")
+    assert world.push("three").outcome == Outcome.LIVE
+
+
+def test_a_former_name_is_that_of_its_environment_alone(world: World) -> None:
+    world.configure(OTHER_DB)
+    move_db(world)
+    assert world.store.accessories.known_as("shop-db", "live").name == "store-db"
+    assert world.store.accessories.known_as("shop-db", "dev") is None
+
+
+def test_after_a_move_what_serves_is_started_again_by_the_keeper(world: World) -> None:
+    value = password(world, OLD)
+    world.configure(OTHER_DB)
+    move_db(world)
+    [ref] = world.engine.contents
+    world.engine.vanish(ref)
+    world.reconcile()
+    [content] = world.engine.contents.values()
+    assert content.secrets["URL"].reveal() == f"db://{value}"
 
 
 def test_a_release_finds_it_by_any_name_that_it_had(world: World) -> None:
@@ -204,6 +284,7 @@ def test_a_release_finds_it_by_any_name_that_it_had(world: World) -> None:
 
 def test_one_that_a_push_has_made_already_is_not_replaced(world: World) -> None:
     world.configure(OTHER_DB)
+    assert world.accessories.start("store-db", "ada", environment="live")
     assert world.push("two").outcome == Outcome.LIVE
     with pytest.raises(RequestError, match="there is an accessory store-db/live, with data of its own"):
         move_db(world)

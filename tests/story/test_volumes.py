@@ -186,6 +186,17 @@ def test_a_restore_says_what_serves_again_and_what_is_not_warm_any_more(keeping:
     assert world.environment("live").serving == 1
 
 
+def test_a_restore_after_which_nothing_runs_fails_and_says_that_the_files_are_there(keeping: World) -> None:
+    world, other = keeping, TAR.replace(b"x", b"z")
+    world.engine.fail("restore", EngineFailed("no space left on device."), times=9)
+    with pytest.raises(EngineFailed, match="has the files of the backup, but what serves does not") as raised:
+        world.commands.restore_volume("hello", "live", "data", "ada", [other], stop=True)
+    assert "no space left" in raised.value.message
+    assert "goes on trying" in raised.value.advice
+    assert world.engine.stored[DATA] == other
+    assert world.commands.volumes("hello")["volumes"][-1]["unfinished"] == ""
+
+
 def started(world: World) -> list[str]:
     return [name for name in world.engine.mounting if DATA in world.engine.mounting[name]]
 

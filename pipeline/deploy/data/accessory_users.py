@@ -26,7 +26,9 @@ def used_by(store: Store, config: Config, ref: AccessoryRef, pipeline: str) -> s
     if _in_file(config, ref, pipeline):
         return FILE
     try:
-        return ", and ".join(why for why, rendered in _releases(store, ref, pipeline) if _uses(rendered, ref))
+        names = _names(store, ref)
+        found = _releases(store, ref, pipeline)
+        return ", and ".join(why for why, rendered in found if _uses(rendered, *names))
     except DamagedRecord:  # the keeper reports it
         return "a record of it is damaged, so this is not certain"
 
@@ -36,12 +38,19 @@ def _in_file(config: Config, ref: AccessoryRef, pipeline: str) -> bool:
     return (
         found is not None
         and ref.environment in found.environments
-        and _uses(found.render(ref.environment), ref)
+        and _uses(found.render(ref.environment), ref.name)
     )
 
 
-def _uses(rendered: Rendered, ref: AccessoryRef) -> bool:
-    return any(use.accessory == ref.name for use in rendered.uses.values())
+def _names(store: Store, ref: AccessoryRef) -> set[str]:
+    """The one that it has, and those by which releases from before a rename know it there."""
+    record = store.accessories.get(ref.name, ref.environment)
+    former = [one.split("/") for one in record.formerly] if record else []
+    return {ref.name, *(name for name, environment in former if environment == ref.environment)}
+
+
+def _uses(rendered: Rendered, *names: str) -> bool:
+    return any(use.accessory in names for use in rendered.uses.values())
 
 
 def _releases(store: Store, ref: AccessoryRef, pipeline: str) -> Iterator[tuple[str, Rendered]]:

@@ -54,6 +54,11 @@ def refuse(
             raise refusal(store, one, error, alone=alone)
 
 
+def to_be_copied(store: Store, source: str) -> UnfinishedCopy | None:
+    """See ``UnfinishedCopies.to_be_copied``."""
+    return next((one for one in unfinished(store) if one.source == source), None)
+
+
 def refusal(
     store: Store, one: UnfinishedCopy, error: type[PushliveError] = EngineFailed, *, alone: bool = False
 ) -> PushliveError:
@@ -72,7 +77,7 @@ class UnfinishedCopies:
 
     def to_be_copied(self, source: str) -> UnfinishedCopy | None:
         """One that gets the data of the volume, or of the accessory, of that name."""
-        return next((one for one in unfinished(self._store) if one.source == source), None)
+        return to_be_copied(self._store, source)
 
     def refuse_other(self, wanted: UnfinishedCopy, *, alone: bool = False) -> None:
         """Raises RequestError if the volume was to get other data than these. ``alone``: as for ``refuse``."""

@@ -167,8 +167,9 @@ class VolumeWork:
                 advice="`--stop` stops it for as long as that takes; requests wait in the proxy until it is back (on "
                 "Kubernetes they get a 503).",
             )
+        self._insist_on_return(environment, ref)
         watch = Deadline(self._adapters.clock, TRANSFER, f"Writing the volume {ref}")
-        said = [f"{ref} has the files of the backup."]
+        said, failed = [f"{ref} has the files of the backup."], list[PushliveError]()
         with self._access.replacing(ref), ExitStack() as stack, self.unfinished.during(mark):
             engine.volumes.ensure_volume(ref, self._asked(ref))
             held: list[HeldLease] = []
@@ -180,11 +181,34 @@ class VolumeWork:
                     held.append(stack.enter_context(self._lease(environment.id)))
                     stack.enter_context(self._access.alone(environment.id))
                     self._refuse_beside(fence, ref)  # again, while everything still serves
-                    stack.callback(lambda: said.extend(self._brought_back(environment, held[0])))
+                    self._insist_on_return(environment, ref)
+                    stack.callback(lambda: said.extend(self._brought_back(environment, held[0], failed)))
                     said.extend(self._end(fence, environment, held[0]))
 
             fence.volumes.import_volume(ref, tar, watch, end)
+        for error in failed:
+            raise EngineFailed(
+                f"{said[0].rstrip('.')}, but what serves does not run again yet: {error.message}",
+                advice=f"{error.advice} The service goes on trying; `pushlive status` shows it.".strip(),
+            )
         return tuple(said)
+
+    def _insist_on_return(self, environment: Environment | None, ref: VolumeRef) -> None:
+        """Raises RequestError if what serves, and would be stopped, could not be started again."""
+        found = self._environment(ref) if environment else None
+        spec = Reconciler(self._services, self._adapters, found, None).active_spec() if found else None
+        if spec is None:
+            return
+        try:
+            spec.reveal()
+        except StoreUnavailable:
+            raise
+        except PushliveError as error:
+            raise RequestError(
+                f"r{spec.release} serves in {ref.owner}/{ref.environment} and could not be started again, so nothing "
+                f"was stopped and {ref} is as it was: {error.message}",
+                advice=f"{error.advice} Or deploy a release that can be started, then restore.".strip(),
+            ) from error
 
     def restore_missing(self, ref: VolumeRef, tar: Iterable[bytes]) -> None:
         """Makes a volume that is not there with these files, while nothing runs. Raises as ``import_volume``."""
@@ -244,8 +268,10 @@ class VolumeWork:
             for one in warm.values()
         ]
 
-    def _brought_back(self, environment: Environment, lease: Lease) -> tuple[str, ...]:
-        """What serves runs again. If that fails, the keeper goes on trying."""
+    def _brought_back(
+        self, environment: Environment, lease: Lease, failed: list[PushliveError]
+    ) -> tuple[str, ...]:
+        """What serves runs again. If that fails, so is said in ``failed``, and the keeper goes on trying."""
         try:
             found = self._store.environment(environment.pipeline, environment.name) or environment
             reconciler = Reconciler(self._services, self._adapters, found, lease)
@@ -253,7 +279,8 @@ class VolumeWork:
             serves = (f"{environment.id}: r{found.serving} serves again.",) if found.serving else ()
             return (*serves, *(f"! {environment.id}: {text}" for text in reconciler.left))
         except PushliveError as error:
-            return (f"! {environment.id} does not run again yet; the service goes on trying: {error}",)
+            failed.append(error)
+            return ()
 
     @contextmanager
     def _lease(self, environment: str) -> Iterator[HeldLease]:

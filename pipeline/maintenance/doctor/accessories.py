@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.deploy.accessories import AccessoryCare
+from pipeline.deploy.accessories import AccessoryCare, stopped
 from pipeline.deploy.services import Services
 from pipeline.domain.accessories import AccessoryRecord
 from pipeline.errors import PushliveError, StoreUnavailable
 from pipeline.maintenance.doctor.check import Check, check
 from pipeline.ports.adapters import Adapters
+from pipeline.store import Store
 
 _APART = "It was made from another definition than the store has; it goes on as it is."
 
@@ -21,23 +22,22 @@ def examine(services: Services, adapters: Adapters) -> Iterator[Check]:
         yield check(f"accessory {accessory}", False, error.message, error.advice)
     for record in services.store.accessories.all():
         try:
-            yield _one(record, care, adapters)
+            yield _one(record, care, adapters, services.store)
         except StoreUnavailable:
             raise
         except PushliveError as error:
             yield check(_named(record), False, error.message, error.advice)
 
 
-def _one(record: AccessoryRecord, care: AccessoryCare, adapters: Adapters) -> Check:
+def _one(record: AccessoryRecord, care: AccessoryCare, adapters: Adapters, store: Store) -> Check:
     name = _named(record)
     if not care.users(record):
         text = f"nothing uses it; `pushlive accessory rm {record.name} {record.environment}` removes it"
         return check(name, True, text)
     if record.stopped:
-        text = f"was stopped by {record.stopped}; deploys that need it fail"
-        return check(
-            name, False, text, f"`pushlive accessory start {record.name} {record.environment}` starts it."
-        )
+        error = stopped(store, record)
+        what = error.message.removeprefix(f"the accessory {record.id} ").rstrip(".")
+        return check(name, False, f"{what}; deploys that need it fail", error.advice)
     engine, spec = adapters.engines.of(record.engine).accessories, care.spec(record)
     if why := engine.accessory_unready(spec):
         advice = (

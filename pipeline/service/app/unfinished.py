@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.config.models import Config
 from pipeline.deploy.data.unfinished import at_work, unfinished
+from pipeline.domain.accessories import AccessoryRecord
 from pipeline.domain.volumes import UnfinishedCopy, VolumeRef
 from pipeline.errors import DamagedRecord
 from pipeline.store import Store
@@ -20,6 +21,16 @@ def shown(store: Store, config: Config, pipeline: str, environment: str) -> list
 def text_of(store: Store, ref: VolumeRef) -> str:
     """The same about one volume in words, "" if there is nothing to say."""
     return next((_text(store, one) for one in _all(store) if one.ref == ref), "")
+
+
+def why_stopped(store: Store, record: AccessoryRecord) -> str:
+    """Of an accessory that is stopped: by whom, or by a move of its data that was broken off and what goes on with
+    it."""
+    for one in _all(store):
+        if one.source == str(record.ref.volume):
+            goes_on = "" if at_work(store, one.ref) else f"; `{one.command}` goes on with it"
+            return f"it is stopped: {_text(store, one)}{goes_on}"
+    return f"it was stopped by {record.stopped}"
 
 
 def planned(store: Store, config: Config) -> list[tuple[str, str, str]]:
