@@ -45,6 +45,12 @@ def made_of(text: str | None) -> Made | None:
         return None
 
 
+def runs_by_schedule_alone(config: Rendered) -> bool:
+    """True if nothing of it runs all the time, so that only the last run by a schedule tells which release serves."""
+    service = config.service
+    return not service.web and not service.processes_in_use and bool(service.cron_in_use)
+
+
 @dataclass(frozen=True)
 class FoundSlot:
     """A slot with containers. ``spec``: the hash that the engine made from their specification (on Docker that of the

@@ -18,6 +18,7 @@ from pipeline.domain.adoption import (
     FoundSlot,
     Made,
     environment_of,
+    runs_by_schedule_alone,
     spec_from,
     with_replicas,
 )
@@ -232,10 +233,22 @@ class _Adopt:
     def _taken(self, plans: dict[str, _Pipeline]) -> Iterator[str]:
         for name, plan in plans.items():
             for one in plan.environments:
-                yield f"{one.id}: {_in_words(one)}"
+                yield f"{one.id}: {_in_words(one)}{self._unknown(one)}"
                 if one.hold:
                     yield f"{one.id} is held: {one.hold.reason}. Then `pushlive resume {name} --env {one.name}`"
             yield from self._behind(name, plan)
+
+    def _unknown(self, one: Environment) -> str:
+        """With schedules alone, the last run is kept and tells which release serves; there may have been none."""
+        pipeline = self._config.pipelines.get(one.pipeline)
+        if one.slots or pipeline is None or one.name not in pipeline.environments:
+            return ""
+        if not runs_by_schedule_alone(pipeline.render(one.name)):
+            return ""
+        return (
+            f". It runs by schedules alone, and no run tells which release it was: `pushlive deploy {one.pipeline}` "
+            "lets them run again"
+        )
 
     def _behind(self, name: str, plan: _Pipeline) -> Iterator[str]:
         """The head of a repository that is not what serves."""

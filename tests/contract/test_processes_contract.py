@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.domain.adoption import made_of, remembered
+from pipeline.domain.adoption import FoundSlot, made_of, remembered
 from pipeline.errors import AppFailed, RequestError
 from pipeline.ports.scheduled import Job
 from tests.contract.test_engine_contract import Kit, kit  # noqa: F401 - a fixture
@@ -102,6 +102,34 @@ def test_a_release_without_a_web_process_starts_and_ends(kit: Kit) -> None:  # n
     assert engine.spec_hash(replace(spec, commit="f" * 40), one.replica) != one.spec
     engine.stop(spec.ref)
     until(lambda: not [one for one in engine.processes(spec.ref) if one.works])
+
+
+@really
+def test_the_last_run_tells_what_serves_where_schedules_alone_run(kit: Kit) -> None:  # noqa: F811
+    engine, mail = kit.engine, {"command": ("true",), "cron": "0 3 * * *"}
+    old, spec = (
+        kit.spec(slot, n, web=False, processes={"mail": mail}) for slot, n in (("green", 1), ("blue", 2))
+    )
+    engine.prepare(spec.ref, (), routes=False)
+
+    def found() -> list[FoundSlot]:
+        return [slot for one in engine.survey() if one.pipeline == kit.name for slot in one.slots]
+
+    for number, one in enumerate((old, spec)):
+        engine.start(one, kit.watch())
+        assert [slot.release for slot in found()] == ([old.release] if number else [])
+        job = Job("mail", 1_800_000_000 + number)
+        engine.start_job(one, job, ("true",), kit.watch())
+        until(lambda: all(state.exit_code is not None for state in engine.jobs(spec.ref)), seconds=30)
+    [slot] = found()
+    assert (slot.ref, slot.release, slot.run, slot.well) == (spec.ref, spec.release, spec.run, True)
+    assert slot.made == made_of(remembered(spec))
+    assert engine.spec_hash(spec, slot.replica) == slot.spec
+    for state in engine.jobs(spec.ref):
+        engine.forget_job(spec.ref, state.job)
+    assert found() == []
+    for one in (old, spec):
+        engine.stop(one.ref)
 
 
 @really

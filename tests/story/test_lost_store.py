@@ -314,3 +314,42 @@ def test_fault_51_an_environment_without_web_is_adopted_by_its_other_processes(m
     assert found.pairs[2] == before.pairs[2]
     assert not [line for line in world.another_keeper().tick() if "started" in line]
     assert world.push("three").outcome == Outcome.LIVE
+
+
+CRON_ALONE = """\
+pipelines:
+  hello:
+    service:
+      web: false
+      processes: {mail: {command: [./mail], cron: "* * * * *"}}
+    environments: {live: }
+"""
+
+
+def test_fault_51_an_environment_with_schedules_alone_is_adopted_by_its_last_run(make_world):
+    world = make_world(CRON_ALONE)
+    world.push("one")
+    world.push("two")
+    before = world.environment("live")
+    world.keeper.tick()
+    world.clock.sleep(90.0)
+    world.keeper.tick()
+    [job] = world.engine.jobs(next(iter(world.engine.contents)))
+    world.engine.finish(next(iter(world.engine.contents)), job.job)
+    world.keeper.tick()
+    lose(world)
+    world.another_keeper().tick()
+    said = world.commands.adopt("ann")
+    assert any(f"r2 ({before.active}) serves" in line for line in said), said
+    found = world.environment("live")
+    assert (found.active, found.serving, found.index) == (before.active, 2, before.index)
+
+
+def test_fault_51_schedules_of_which_none_has_run_are_named(make_world):
+    world = make_world(CRON_ALONE)
+    world.push("one")
+    lose(world)
+    world.another_keeper().tick()
+    said = world.commands.adopt("ann")
+    assert any("runs by schedules alone" in line and "`pushlive deploy hello`" in line for line in said), said
+    assert world.environment("live").active is None

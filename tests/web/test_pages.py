@@ -186,6 +186,9 @@ def test_no_attribute_contains_an_element(inside, service):
     away = {"name": "shop-db", "problem": "it was stopped by <ann>"}
     more = {
         "accessories": [away],
+        "unfinished": [
+            {"text": "live/data does not have all data of <old>", "command": "pushlive volume mv a b"}
+        ],
         "volumes": [data],
         "cron": [cron],
         "hold": {"reason": "slow", "by": "ada", "since": 1.0},
@@ -194,6 +197,7 @@ def test_no_attribute_contains_an_element(inside, service):
     page = inside.get("/").text
     assert "volume data 4 KiB" in page
     assert "accessory shop-db: it was stopped by &lt;ann&gt;" in page
+    assert "does not have all data of &lt;old&gt;. <code>pushlive volume mv a b</code>" in page
     assert "counted 1 minute ago" in page or "counted 100 seconds ago" in page
     read = Attributes()
     read.feed(page)

@@ -16,7 +16,7 @@ from pipeline.adapters.docker_api.container_calls import UNLESS_STOPPED
 from pipeline.config.engines import kind_of
 from pipeline.domain import accessories
 from pipeline.domain.accessories import Attachment, FoundAccessory
-from pipeline.domain.adoption import FoundEnvironment, FoundSlot, made_of
+from pipeline.domain.adoption import FoundEnvironment, FoundSlot, made_of, runs_by_schedule_alone
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.lib.secret import Secret
 
@@ -29,6 +29,7 @@ class DockerAdoption(EngineBase):
     def survey(self) -> Iterator[FoundEnvironment]:
         replicas = self._api.containers(self._own, labels.REPLICA)
         processes = self._api.containers(self._own, labels.PROCESS)
+        jobs = self._api.containers(self._own, labels.CRON)
         everything = [*replicas, *processes, *self._api.networks(self._own)]
         keys = {key for one in everything if (key := _key(one["Labels"]))}
         for key in sorted(keys):
@@ -41,12 +42,35 @@ class DockerAdoption(EngineBase):
                 self._key,
                 routes is not None,
                 routes.active if routes else None,
-                tuple(self._slots(found)),
+                tuple(self._slots(found) if found else self._last_job(key, jobs)),
             )
 
     def _slots(self, found: list[Found]) -> Iterator[FoundSlot]:
         for ref in sorted({ref_of(one, self._key) for one in found}, key=str):
             yield self._slot(ref, [one for one in found if ref_of(one, self._key) == ref])
+
+    def _last_job(self, key: _Key, jobs: list[Found]) -> Iterator[FoundSlot]:
+        """The slot of an environment with schedules alone, as its newest run remembers it."""
+        own = sorted(
+            (one for one in jobs if _key(one["Labels"]) == key), key=lambda one: float(one["Created"])
+        )
+        made = made_of(own[-1]["Labels"].get(labels.MADE)) if own else None
+        if made is None or not runs_by_schedule_alone(made.config):
+            return
+        has = own[-1]["Labels"]
+        yield FoundSlot(
+            ref=ref_of(own[-1], self._key),
+            release=int(has[labels.RELEASE]),
+            run=int(has.get(labels.RUN) or 0),
+            commit=has.get(labels.COMMIT, ""),
+            spec="",
+            replicas=1,
+            well=True,
+            created=float(own[-1]["Created"]),
+            image=own[-1]["ImageID"] if kind_of(self._key).local else "",
+            remote="" if kind_of(self._key).local else own[-1]["Image"],
+            made=made,
+        )
 
     def _slot(self, ref: SlotRef, found: list[Found]) -> FoundSlot:
         found = sorted(found, key=lambda one: self._place(ref, one))

@@ -33,7 +33,7 @@ class DockerScheduled(OwnedVolumes):
                 f"cron {job.process}",
                 "Lower `memory`, or use a larger machine; `pushlive stats` shows use.",
             )
-            body = _job_body(self._as_replica(spec), job, argv)
+            body = containers.with_memory(_job_body(self._as_replica(spec), job, argv), spec)
             body = containers.with_secrets(body, spec.reveal(), spec.filled)
             network = containers.network_name(self._settings, spec.ref)
 

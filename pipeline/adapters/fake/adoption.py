@@ -7,7 +7,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from pipeline.adapters.fake.engine_state import EngineState, SlotContent, environment_key
-from pipeline.domain.adoption import FoundEnvironment, FoundSlot, made_of, remembered
+from pipeline.domain.adoption import (
+    FoundEnvironment,
+    FoundSlot,
+    made_of,
+    remembered,
+    runs_by_schedule_alone,
+)
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 
 
@@ -20,7 +26,10 @@ class FakeAdoption(EngineState):
         with self.call("survey"):
             found = []
             for key in sorted({environment_key(ref) for ref in self.contents}):
-                slots = [self._found(ref) for ref in self.contents if environment_key(ref) == key]
+                own = [ref for ref in self.contents if environment_key(ref) == key]
+                if not (slots := [self._found(ref) for ref in own if self._tells(ref)]):
+                    found.append(FoundEnvironment(*key, own[0].index, own[0].engine, False, None))
+                    continue
                 first, serving = slots[0].ref, self.active.get(key)
                 routed = key in self.active and key in self.hosts  # without a web process there are no routes
                 found.append(FoundEnvironment(*key, first.index, first.engine, routed, serving, tuple(slots)))
@@ -43,7 +52,16 @@ class FakeAdoption(EngineState):
             made=None if self.forgetful else made_of(remembered(spec)),
         )
 
+    def _tells(self, ref: SlotRef) -> bool:
+        """With schedules alone, its newest job tells."""
+        if not runs_by_schedule_alone(self.contents[ref].spec.config):
+            return True
+        jobs = sorted(self.scheduled.get(environment_key(ref), {}).values(), key=lambda one: one.started)
+        return bool(jobs) and jobs[-1].release == self.contents[ref].spec.release
+
     def _works_beside(self, ref: SlotRef) -> bool:
+        if runs_by_schedule_alone(self.contents[ref].spec.config):
+            return True
         return any(one.works for one in self.beside.get(ref, {}).values())
 
     def spec_hash(self, spec: SlotSpec, replica: int) -> str:  # noqa: ARG002

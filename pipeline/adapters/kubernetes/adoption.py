@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 
 from pipeline.adapters.kubernetes.api.objects import KubeObject
@@ -10,6 +11,7 @@ from pipeline.adapters.kubernetes.engine_base import EngineBase
 from pipeline.adapters.kubernetes.manifests import selected_slot
 from pipeline.adapters.kubernetes.names import (
     COMMIT,
+    CRON,
     ENVIRONMENT,
     INDEX,
     INSTANCE,
@@ -23,7 +25,7 @@ from pipeline.adapters.kubernetes.names import (
 )
 from pipeline.adapters.kubernetes.pods.state import app_spec
 from pipeline.adapters.kubernetes.workload.process_objects import workloads_of
-from pipeline.domain.adoption import FoundEnvironment, FoundSlot, made_of
+from pipeline.domain.adoption import FoundEnvironment, FoundSlot, made_of, runs_by_schedule_alone
 from pipeline.domain.engine_types import SlotSpec
 
 
@@ -55,8 +57,21 @@ class KubeAdoption(EngineBase):
                 beside = workloads_of(self._api, self._instance, ref)
                 if mine := [each for each in beside if each["spec"].get("replicas")]:
                     slots.append(self._slot(one, mine))
+                elif self._served_last(one):
+                    slots.append(replace(self._slot(one, []), well=True))
             if slots:
                 yield FoundEnvironment(*key, slots[0].ref.index, self._key, False, None, tuple(slots))
+
+    def _served_last(self, found: KubeObject) -> bool:
+        """Whether its environment has schedules alone, and the newest run by one was of its release."""
+        meta = found["metadata"]
+        made = made_of((meta.get("annotations") or {}).get(MADE))
+        if made is None or not runs_by_schedule_alone(made.config):
+            return False
+        own = {name: meta["labels"][name] for name in (INSTANCE, PIPELINE, ENVIRONMENT)}
+        jobs = [one for one in self._api.find("Pod", own) if CRON in one["metadata"]["labels"]]
+        newest = max(jobs, key=lambda one: str(one["metadata"]["creationTimestamp"]), default=None)
+        return newest is not None and newest["metadata"]["labels"].get(RELEASE) == meta["labels"].get(RELEASE)
 
     def _slot(self, found: KubeObject, runs: list[KubeObject]) -> FoundSlot:
         """``runs``: the Deployments that show whether it works."""

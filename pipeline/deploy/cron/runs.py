@@ -16,6 +16,7 @@ from pipeline.deploy.data.access import InUse, VolumeAccess
 from pipeline.deploy.data.unfinished import refuse
 from pipeline.deploy.services import Services
 from pipeline.deploy.slot.serving import spec_in
+from pipeline.domain.adoption import runs_by_schedule_alone
 from pipeline.domain.cron.due import GRACE, decide
 from pipeline.domain.cron.records import CronEntry, CronOutcome, CronRun, CronState
 from pipeline.domain.engine_types import SlotSpec
@@ -223,9 +224,15 @@ class CronRuns:
     # ── small helpers ────────────────────────────────────────────────────────
 
     def _forget_old(self) -> None:
-        """Containers of runs that ended a while ago."""
+        """Containers of runs that ended a while ago. Where nothing else runs, the last one stays: it tells which
+        release serves, if the store is lost."""
         at_work = {_job(name, one.running) for name, one in self._environment.cron.items() if one.running}
+        spec = self._serving()
+        alone = spec is not None and runs_by_schedule_alone(spec.config)
+        newest = max(self._jobs.values(), key=lambda one: one.started, default=None)
         for job, one in self._jobs.items():
+            if alone and one is newest:
+                continue
             if one.exit_code is not None and job not in at_work and self._clock.now() - one.ended > KEPT:
                 self._engine.scheduled.forget_job(self._ref, job)
 
