@@ -43,6 +43,9 @@ def test_what_needs_a_person_is_listed_below_with_its_command() -> None:
     assert "! live is held: reverted from r18 (ana)  → `pushlive resume hello --env live`" in text
     assert "live: r18 in quarantine: slow  → `pushlive unquarantine hello r18 --env live`" in text
     assert "hello#42 (r17, 3f2a9c1) waits before live  → `pushlive promote 'hello#42'`" in text
+    cut = {"text": "shop/live/data does not have all data of x yet", "command": "pushlive volume mv x y"}
+    shown = "\n".join(pipeline_lines(_entry(unfinished=[cut]), NOW, plain, 0))
+    assert "✗ live: shop/live/data does not have all data of x yet  → `pushlive volume mv x y`" in shown
     force = "pushlive promote 'hello#42' --force --reason TEXT"
     again = "pushlive revert hello --env qa --to r17"
     back = {"text": "r17 was taken back in qa by ann: slow", "again": again, "force": force}
