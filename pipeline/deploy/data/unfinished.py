@@ -162,8 +162,8 @@ def _read(text: str) -> Copies:
         raise DamagedRecord(
             f"The record of copies of volumes that have not ended (fact:{FACT}) is not as Pushlive writes it, so it is "
             "not known which volumes have all their files.",
-            advice="Restore the store from a backup. Or look at the volumes (`pushlive volume list`), and remove the "
-            "record once each has its files: `redis-cli del`.",
+            advice="Restore a backup of the store. Or look at the volumes (`pushlive volume list`), and remove the key "
+            "once each has its files: docs/operations.md, 'A record is damaged'.",
         ) from None
 
 
