@@ -120,8 +120,12 @@ def _beside(environment: dict[str, Any], now: float, paint: Paint) -> list[str]:
         state = "at work" if one.get("running") else next(iter(last), "has not run yet")
         known.append(f"{one['process']} {state}")
     known += [str(one["text"]) for one in environment.get("volumes") or ()]
-    if (answers := environment.get("answers")) and answers["verdict"] != "worse":
-        known.append(str(answers["text"]))
+    answers = environment.get("answers") or {}
+    known += [
+        str(one["text"])
+        for one in (answers, answers.get("latency") or {})
+        if one.get("verdict", "worse") != "worse"
+    ]
     if (figures := environment.get("figures") or {}).get("text") and not figures["problem"]:
         known.append(str(figures["text"]))
     for one in environment.get("backups") or ():
@@ -260,14 +264,17 @@ def _health(name: str, environment: dict[str, Any], paint: Paint) -> list[str]:
 
 
 def _worse(name: str, environment: dict[str, Any], paint: Paint) -> list[str]:
-    """That the release that serves answers with more errors than the one before it."""
+    """That the release that serves answers with more errors, or more slowly, than the one before it."""
     answers, where = environment.get("answers") or {}, environment["name"]
-    if answers.get("verdict") != "worse":
-        return []
+    see = paint(f"`pushlive logs {name} --app --env {where}`", "bold")
     would = (answers.get("trial") or {}).get("would")
-    text = answers["text"] + (f". {would}" if would else "")
-    line = paint(f"  ! {where}: r{answers['release']}: {text}", "yellow")
-    return [line + "  → " + paint(f"`pushlive logs {name} --app --env {where}`", "bold")]
+    more = f". {would}" if would else ""
+    found = ((answers, more), (answers.get("latency") or {}, ""))
+    return [
+        paint(f"  ! {where}: r{answers['release']}: {one['text']}{also}", "yellow") + "  → " + see
+        for one, also in found
+        if one.get("verdict") == "worse"
+    ]
 
 
 def run_state(run: dict[str, Any]) -> tuple[str, str]:

@@ -9,6 +9,8 @@ from typing import Any
 from pipeline.domain.environment import Bake, BakeOutcome, Environment
 from pipeline.domain.judging import judgement
 from pipeline.domain.judging.counts import fact_name, read
+from pipeline.domain.judging.latency import counts as timings
+from pipeline.domain.judging.latency import judgement as latency
 from pipeline.domain.slots import slot_ref
 from pipeline.domain.watching import usage
 from pipeline.errors import PushliveError
@@ -88,6 +90,12 @@ def answers_part(baked: Baked) -> dict[str, Any] | None:
     }
 
 
+def latency_part(baked: Baked) -> dict[str, Any] | None:
+    """How long its answers took until then, in seconds, compared with the release before. None if it is not known."""
+    found = timings.read(baked.subject.services.store.facts.get(timings.fact_name(baked.environment.id)))
+    return latency.plain(found, baked.bake.release, baked.bake.run)
+
+
 def usage_part(baked: Baked) -> list[dict[str, Any]]:
     """What each container used when the record was written: cores, and bytes. Empty if it serves no more, or the engine
     cannot tell."""
@@ -159,6 +167,7 @@ PARTS: dict[str, Callable[[Baked], Any]] = {
     "bake": bake_part,
     "release": release_part,
     "answers": answers_part,
+    "latency": latency_part,
     "usage": usage_part,
     "series": series_part,
     "health": health_part,

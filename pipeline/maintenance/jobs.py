@@ -36,6 +36,7 @@ from pipeline.maintenance.watching.acting import Acting
 from pipeline.maintenance.watching.answers import CountAnswers
 from pipeline.maintenance.watching.baking import Baking
 from pipeline.maintenance.watching.damaged_records import RepairRecords
+from pipeline.maintenance.watching.latencies import TimeAnswers
 from pipeline.maintenance.watching.revive import Revive
 from pipeline.maintenance.watching.taking_back import TakeBack
 from pipeline.maintenance.watching.usage import SampleUsage
@@ -102,6 +103,7 @@ class Jobs:
         self.accessories = KeepAccessories(services, adapters, self.damage)
         self.health = WatchHealth(services, adapters, self.damage)
         self.answers = CountAnswers(services, adapters, self.damage)
+        self.latencies = TimeAnswers(services, adapters, self.damage)
         self.processes = WatchProcesses(services, adapters, self.damage)
         self.baking = Baking(services, adapters, self.damage, take_back)
         self.acting = Acting(services, adapters, self.damage, take_back)
@@ -144,5 +146,6 @@ class Jobs:
                 ),
             ),
             Period(15.0, (self.answers, self.acting, self.logs)),
+            Period(60.0, (self.latencies,)),
             Period(300.0, (self.image_gc, self.build_cache, self.volume_sizes)),
         )

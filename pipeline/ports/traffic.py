@@ -6,6 +6,7 @@ from typing import Protocol
 
 from pipeline.domain.engine_types import Answered, ReplicaHealth, Route, Share, SlotRef, SlotSpec
 from pipeline.domain.environment import Slot
+from pipeline.domain.judging.latency.times import Timed
 from pipeline.ports.clock import Watch
 
 
@@ -66,6 +67,10 @@ class Traffic(Protocol):
     def answered(self, ref: SlotRef) -> Answered | None:
         """What the slot has answered since its proxy started: counters that begin at zero again with the next one. None
         if the engine does not count. Read-only."""
+
+    def timed(self, ref: SlotRef) -> Timed | None:
+        """How long people waited for the slot's answers since its proxy started. None if the engine, or the proxy of an
+        earlier version, does not measure it. Read-only."""
 
     def open_sessions(self, ref: SlotRef) -> int:
         """How many requests or connections the slot still serves."""

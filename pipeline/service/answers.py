@@ -7,8 +7,10 @@ from typing import Any
 from pipeline.config.models import Config
 from pipeline.domain.environment import Environment, Trial
 from pipeline.domain.judging import judgement
-from pipeline.domain.judging.counts import fact_name, read
+from pipeline.domain.judging.counts import Counted, fact_name, read
 from pipeline.domain.judging.figures import HEALTH_ALONE, PROMETHEUS, problem_name, source
+from pipeline.domain.judging.latency import counts as timings
+from pipeline.domain.judging.latency import judgement as latency
 from pipeline.domain.run import Run
 from pipeline.domain.watching import trials
 from pipeline.lib import codec
@@ -16,9 +18,10 @@ from pipeline.store import Store
 
 
 def shown(store: Store, environment: Environment | None) -> dict[str, Any] | None:
-    """``{"release", "since", "requests", "errors", "verdict", "before", "needed", "text", "trial"}``, None if nothing
-    is known of what serves. ``before``: the release that it is compared with, its requests and errors; None if there is
-    none; ``trial``: see ``_trial``, None until it is worse. Times are seconds since the epoch."""
+    """``{"release", "since", "requests", "errors", "verdict", "before", "needed", "text", "trial", "latency"}``, None
+    if nothing is known of what serves. ``before``: the release that it is compared with, its requests and errors; None
+    if there is none; ``trial``: see ``_trial``, None until it is worse; ``latency``: see ``latency.judgement.plain``.
+    Times are seconds since the epoch."""
     if environment is None or environment.active is None:
         return None
     found, slot = read(store.facts.get(fact_name(environment.id))), environment.slots[environment.active]
@@ -34,6 +37,7 @@ def shown(store: Store, environment: Environment | None) -> dict[str, Any] | Non
         "needed": one.needed,
         "text": judgement.text(found),
         "trial": _trial(environment, trial) if (trial := trials.of(environment)) and trial.outcome else None,
+        "latency": _latency(store, environment.id, found),
     }
 
 
@@ -77,3 +81,8 @@ def _trial(environment: Environment, trial: Trial) -> dict[str, Any]:
         "revert": f"{environment.pipeline}#{trial.revert}" if trial.revert else "",
         "text": trials.text(trial, environment.pipeline),
     }
+
+
+def _latency(store: Store, environment: str, answers: Counted) -> dict[str, Any] | None:
+    found = timings.read(store.facts.get(timings.fact_name(environment)))
+    return latency.plain(found, answers.release, answers.run)

@@ -302,6 +302,17 @@ def test_what_is_answered_is_counted_or_said_not_to_be(prepared: Kit) -> None:
     assert seen is None or seen.errors == 0
 
 
+def test_times_are_measured_or_said_not_to_be(prepared: Kit) -> None:
+    """Those of people's requests, and not of checks."""
+    spec = prepared.spec()
+    prepared.deploy(spec)
+    for _ in range(3):
+        prepared.probe.get(prepared.engine.public(spec), "/", 5)
+    seen = prepared.engine.timed(spec.ref)
+    assert (seen is None) == prepared.key.startswith("kubernetes")
+    assert seen is None or (seen.since > 0 and not seen.times)
+
+
 def test_checks_come_with_the_host_name_of_the_environment(prepared: Kit) -> None:
     engine, probe, name = prepared.engine, prepared.probe, prepared.ref().own_host
     page = "/cgi-bin/page"

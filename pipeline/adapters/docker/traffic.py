@@ -6,6 +6,7 @@ from pipeline.adapters.docker.base import EngineBase, name_of_environment
 from pipeline.adapters.haproxy.config import backend, server_name
 from pipeline.adapters.haproxy.rules.sharing import Shared
 from pipeline.domain.engine_types import Answered, ReplicaHealth, Route, Share, SlotRef, SlotSpec
+from pipeline.domain.judging.latency.times import Timed
 from pipeline.errors import RequestError
 from pipeline.ports.clock import Watch
 
@@ -91,6 +92,9 @@ class DockerTraffic(EngineBase):
 
     def answered(self, ref: SlotRef) -> Answered | None:
         return self._proxy.answered(ref.index, ref.slot)
+
+    def timed(self, ref: SlotRef) -> Timed | None:
+        return self._proxy.timed(ref.index, ref.slot)
 
     def open_sessions(self, ref: SlotRef) -> int:
         return self._proxy.sessions(ref.index, ref.slot)

@@ -24,6 +24,7 @@ from pipeline.domain.engine_types import (
     Written,
 )
 from pipeline.domain.environment import Slot
+from pipeline.domain.judging.latency.times import Timed
 from pipeline.domain.volumes import VolumeRef
 from pipeline.errors import DoesNotFit, EngineFailed
 from pipeline.lib.secret import Secret
@@ -81,6 +82,7 @@ class EngineState(Script):
         self.shares: dict[EnvironmentKey, Share] = {}
         self.contents: dict[SlotRef, SlotContent] = {}
         self.counted: dict[SlotRef, Answered] = {}  # what people's requests got
+        self.times: dict[SlotRef, Timed | None] = {}  # how long they took
         self.revivals: list[str] = []  # replicas that were started again
         self.beside: dict[SlotRef, dict[str, ProcessReplica]] = {}  # processes by name
         self.scheduled: dict[EnvironmentKey, dict[Job, JobState]] = {}

@@ -7,6 +7,7 @@ from pipeline.adapters.fake.script import require
 from pipeline.adapters.haproxy.config import backend
 from pipeline.domain.engine_types import Answered, ReplicaHealth, Route, Share, SlotRef, SlotSpec
 from pipeline.domain.environment import Slot
+from pipeline.domain.judging.latency.times import Timed
 from pipeline.ports.clock import Watch
 
 DRAIN_STEP = 0.05  # seconds between two looks
@@ -97,6 +98,10 @@ class FakeTraffic(EngineState):
     def answered(self, ref: SlotRef) -> Answered | None:
         with self.call("answered", ref):
             return self.counted.get(ref, Answered(0, 0))
+
+    def timed(self, ref: SlotRef) -> Timed | None:
+        with self.call("timed", ref):
+            return self.times.get(ref, Timed(1))
 
     def open_sessions(self, ref: SlotRef) -> int:
         with self.call("open_sessions", ref):

@@ -19,6 +19,7 @@ from pipeline.adapters.haproxy import last_resort, sizes, timeouts, waiting
 from pipeline.adapters.haproxy.forwarded import forwarded
 from pipeline.adapters.haproxy.health import CHECKS, map_value
 from pipeline.adapters.haproxy.last_resort import LAST, SPARE
+from pipeline.adapters.haproxy.measuring import latencies
 from pipeline.adapters.haproxy.rules import sharing
 from pipeline.adapters.haproxy.rules.sharing import Shared
 from pipeline.adapters.haproxy.texts import TEXTS
@@ -213,6 +214,7 @@ def _frontends(settings: Settings, token: str) -> str:
             share=sharing.RULES,
             wait=waiting.RULES,
             slot=_SLOT,
+            times=latencies.RULES,
             **TEXTS,
         ).strip(),
         forwarded=told,
@@ -240,6 +242,7 @@ def _backend(index: int, slot: Slot, servers: tuple[Server, ...]) -> str:
         lines.append(f"    server-template s {spare} {SPARE[0]}:{SPARE[1]} disabled")
     off = "" if servers else " disabled"
     lines.append(f"    server {LAST} unix@{FOLDER}/last.sock {last_resort.OPTIONS} backup no-check{off}")
+    lines.append(latencies.BACKEND)
     return "\n".join(lines)
 
 
@@ -303,6 +306,7 @@ _INSIDE = """
     {share}
     {wait}
     {slot}
+    {times}
     http-response del-header X-Pushlive- -m beg
     http-response unset-var(txn.probe) if {{ var(txn.own) -m bool }}
     http-response set-header X-Pushlive-Server %b/%[var(txn.server)] if {{ var(txn.probe) -m bool }}

@@ -10,7 +10,9 @@ from pathlib import Path
 from pipeline.adapters.haproxy.config import FOLDER, Server
 from pipeline.adapters.haproxy.health import map_value_of
 from pipeline.adapters.haproxy.last_resort import LAST
+from pipeline.adapters.haproxy.measuring import latencies
 from pipeline.domain.engine_types import Answered
+from pipeline.domain.judging.latency.times import Timed
 from pipeline.errors import EngineAway
 from pipeline.lib.sockets import DeadlineSocket, receive_all, within
 
@@ -102,6 +104,10 @@ class Control:
         row = next((row for row in rows if (row["pxname"], row["svname"]) == (backend, "BACKEND")), {})
         requests = sum(int(row.get(f"hrsp_{kind}") or 0) for kind in _KINDS)
         return Answered(requests, int(row.get("hrsp_5xx") or 0) + int(row.get("srv_abrt") or 0))
+
+    def timed(self, backend: str) -> Timed | None:
+        """How long the backend's answers took; None if an earlier version started the proxy."""
+        return latencies.timed(self.ask(latencies.asked(backend)), backend)
 
     def server_stats(self, backend: str) -> dict[int, dict[str, str]]:
         """What HAProxy counts of a backend's servers, by number."""

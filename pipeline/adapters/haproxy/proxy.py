@@ -34,6 +34,7 @@ from pipeline.adapters.haproxy.timeouts import TIMEOUT
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Answered
 from pipeline.domain.environment import SLOTS, Slot
+from pipeline.domain.judging.latency.times import Timed
 from pipeline.errors import EngineAway, EngineFailed, PushliveError, TryAgain
 from pipeline.lib.retry import poll
 from pipeline.lib.sockets import DeadlineSocket
@@ -308,6 +309,10 @@ class Proxy:
     def answered(self, index: int, slot: Slot) -> Answered:
         """What the slot has answered since HAProxy started."""
         return self._control.answered(backend(index, slot))
+
+    def timed(self, index: int, slot: Slot) -> Timed | None:
+        """How long the slot's answers took since HAProxy started; None if an earlier version started it."""
+        return self._control.timed(backend(index, slot))
 
     def shutdown_sessions(self, index: int, slot: Slot) -> None:
         """Closes what the slot still serves.

@@ -23,6 +23,7 @@ from pipeline.adapters.kubernetes.pods.state import is_ready, ready_since, waiti
 from pipeline.adapters.kubernetes.probe import proxy_path, replica_set_of, serving_replica_sets
 from pipeline.domain.engine_types import Answered, ReplicaHealth, Route, Share, SlotRef, SlotSpec
 from pipeline.domain.environment import SLOTS
+from pipeline.domain.judging.latency.times import Timed
 from pipeline.errors import EngineFailed, RequestError, TryAgain
 from pipeline.lib.units import bracketed
 from pipeline.ports.clock import Watch
@@ -158,6 +159,9 @@ class KubeTraffic(EngineBase):
         return 0
 
     def answered(self, ref: SlotRef) -> Answered | None:  # noqa: ARG002 - a Service counts nothing
+        return None
+
+    def timed(self, ref: SlotRef) -> Timed | None:  # noqa: ARG002 - nor does it measure
         return None
 
     def renew_checks(self, spec: SlotSpec) -> None:

@@ -56,8 +56,8 @@ def judge(new: Sequence[Minute], before: Sequence[Minute], *, beside: bool = Fal
     if base.requests < FIRST_LOOK:
         return Judgement(Verdict.NOTHING_BEFORE)
     requests = errors = spread = 0
-    looks = _looks()
-    look, level = next(looks)
+    schedule = looks()
+    look, level = next(schedule)
     for position, minute in enumerate(new, 1):
         requests, errors, spread = (
             requests + minute.requests,
@@ -65,7 +65,7 @@ def judge(new: Sequence[Minute], before: Sequence[Minute], *, beside: bool = Fal
             spread + bool(minute.errors),
         )
         while requests >= look:
-            at, (look, following) = level, next(looks)
+            at, (look, following) = level, next(schedule)
             beside_it = before[:position] if beside else before
             if requests < look and spread >= SPREAD and _is_worse(new[:position], beside_it, at):
                 return Judgement(Verdict.WORSE, level=at)
@@ -75,11 +75,11 @@ def judge(new: Sequence[Minute], before: Sequence[Minute], *, beside: bool = Fal
     return Judgement(Verdict.NO_WORSE if enough else Verdict.TOO_FEW, wanted)
 
 
-def _looks() -> Iterator[tuple[int, float]]:
-    """Requests after which there is a look, and its level."""
+def looks(level: float = LEVEL) -> Iterator[tuple[int, float]]:
+    """Requests after which there is a look, and its level; the sum of these is ``level``."""
     at, number = float(FIRST_LOOK), 1
     while True:
-        yield round(at), LEVEL * 6 / (math.pi * number) ** 2
+        yield round(at), level * 6 / (math.pi * number) ** 2
         at, number = at * GROWTH, number + 1
 
 
@@ -148,7 +148,7 @@ def needed(requests: int, errors: int, often: float = 1.0) -> int:
     share = errors / requests
     bad = min(max(2 * share, FLOOR), 1.0)
     power = NormalDist().inv_cdf(POWER)
-    for at, level in _looks():
+    for at, level in looks():
         if at > 10**8:
             return 0
         quantile = NormalDist().inv_cdf(1 - level) + power

@@ -239,6 +239,19 @@ def test_replicas_that_did_not_answer_and_were_started_again_are_counted() -> No
     assert "· live: did not answer and was started again 2 times" in shown
 
 
+def test_how_it_answers_is_beside_it_and_what_is_worse_below_it() -> None:
+    latency = {"verdict": "no worse", "text": "p50 12 ms and p95 80 ms of 900 answers, no worse than r1"}
+    answers = {"release": 2, "verdict": "no worse", "text": "errors 0 % of 900 requests", "latency": latency}
+    lines = pipeline_lines(_entry(answers=answers), NOW, plain, 0)
+    assert any("errors 0 % of 900 requests · p50 12 ms and p95" in line for line in lines)
+    slower = {**answers, "latency": {"verdict": "worse", "text": "p50 40 ms"}}
+    lines = pipeline_lines(_entry(answers=slower), NOW, plain, 0)
+    assert "  ! live: r2: p50 40 ms  → `pushlive logs hello --app --env live`" in lines
+    assert any(line.endswith("errors 0 % of 900 requests") for line in lines)
+    nothing = {**answers, "latency": None}
+    assert not any("p50" in line for line in pipeline_lines(_entry(answers=nothing), NOW, plain, 0))
+
+
 def test_replicas_that_an_autoscaler_sets_are_shown() -> None:
     health = {"state": "up", "text": "", "serving": 3, "replicas": 3, "restarts": 0}
     shown = "\n".join(pipeline_lines(_entry(health=health, autoscaled=True), NOW, plain, 0))

@@ -273,6 +273,7 @@ def use_every_method(api: FakeApi) -> None:
     engine.pause(green.ref, 5)
     engine.waited(green.ref)
     engine.answered(green.ref)
+    engine.timed(green.ref)
     assert engine.shared(green.ref) is None
     engine.unshare(green.ref)
     with pytest.raises(EngineFailed):

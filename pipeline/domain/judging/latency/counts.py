@@ -1,0 +1,105 @@
+"""How long an environment's answers took, by minute and release. Pure. See ``judging.counts``, which has the errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from pipeline.domain.judging.counts import JUDGED, KEPT, MINUTE
+from pipeline.domain.judging.latency.times import Timed, Times, merged, quantile, since, total
+from pipeline.domain.judging.verdict import Verdict
+from pipeline.lib import codec
+
+WARM = 2 * MINUTE  # seconds after a switch that are left out: its caches are empty
+
+
+@dataclass(frozen=True)
+class Minute:
+    """``at``: its begin, seconds since the epoch; ``times``: answers by the number of their bucket."""
+
+    at: float
+    release: int
+    run: int
+    times: dict[int, int]
+
+
+@dataclass(frozen=True)
+class Latency:
+    """``requests``: that were timed; ``p50``, ``p95``: within how many seconds half of them, and 95 % of them, were
+    answered."""
+
+    requests: int = 0
+    p50: float = 0.0
+    p95: float = 0.0
+
+
+@dataclass(frozen=True)
+class Judged:
+    """See ``judging.counts.Judged``. ``slower``: the quantiles that are worse: "p50", "p95"."""
+
+    verdict: Verdict
+    before: int
+    new: Latency
+    base: Latency
+    needed: int = 0
+    slower: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Timings:
+    """What was seen in one environment. ``release``, ``run``: of the slot that was looked at last, since ``since``;
+    ``seen``: what the proxy had counted then; ``minutes``: those with answers, oldest first."""
+
+    release: int = 0
+    run: int = 0
+    since: float = 0.0
+    seen: Timed = field(default_factory=Timed)
+    minutes: tuple[Minute, ...] = ()
+    judged: Judged | None = None
+
+
+def timed(before: Timings, release: int, run: int, seen: Timed, now: float) -> Timings:
+    """After one more look at the slot that serves. What it had answered at the first look is another release's, which
+    was in the slot earlier."""
+    if (before.release, before.run) != (release, run):
+        return Timings(release, run, now, seen, before.minutes)
+    new = since(before.seen, seen)
+    if not new or now - before.since < WARM:
+        return replace(before, seen=seen)
+    one, earlier = Minute(now - now % MINUTE, release, run, new), before.minutes
+    if earlier and (earlier[-1].at, earlier[-1].release, earlier[-1].run) == (one.at, release, run):
+        one = replace(one, times=merged((earlier[-1].times, new)))
+        earlier = earlier[:-1]
+    return replace(before, seen=seen, minutes=(*earlier, one)[-KEPT:])
+
+
+def compared(found: Timings) -> tuple[tuple[Minute, ...], tuple[Minute, ...]]:
+    """The minutes of what serves, and those of the release that served before it: its last hour."""
+    mine = tuple(one for one in found.minutes if (one.release, one.run) == (found.release, found.run))
+    earlier = [one for one in found.minutes if (one.release, one.run) != (found.release, found.run)]
+    if not earlier:
+        return mine, ()
+    last = earlier[-1]
+    first = last.at - JUDGED * MINUTE
+    return mine, tuple(one for one in earlier if one.release == last.release and one.at > first)
+
+
+def all_of(minutes: Sequence[Minute]) -> dict[int, int]:
+    return merged(one.times for one in minutes)
+
+
+def latency(times: Times) -> Latency:
+    return Latency(total(times), round(quantile(times, 0.5), 6), round(quantile(times, 0.95), 6))
+
+
+def fact_name(environment: str) -> str:
+    """Where the store has it. ``environment``: its id."""
+    return f"latency:{environment}"
+
+
+def read(text: str) -> Timings:
+    """What ``codec.dump`` wrote; nothing for any other text: these are figures, and are counted again."""
+    try:
+        return codec.load(Timings, text)
+    except ValueError:
+        return Timings()

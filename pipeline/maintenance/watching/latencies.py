@@ -1,0 +1,32 @@
+"""Keeps how long the release that serves takes to answer, and compares it with the release before it. It only records:
+what to do is for a person to decide."""
+
+from __future__ import annotations
+
+from pipeline.domain.environment import Environment
+from pipeline.domain.judging.latency import judgement
+from pipeline.domain.judging.latency.counts import fact_name, read, timed
+from pipeline.domain.judging.verdict import Verdict
+from pipeline.domain.slots import slot_ref
+from pipeline.lib import codec
+from pipeline.maintenance.health import Watches
+
+
+class TimeAnswers(Watches):
+    """Of the slot that takes the traffic."""
+
+    def _one(self, environment: Environment) -> list[str]:
+        if environment.active is None:
+            return []
+        slot, traffic = environment.active, self._adapters.engines.of(environment.engine).traffic
+        seen, now = traffic.timed(slot_ref(environment, slot)), self._adapters.clock.now()
+        if seen is None:  # the engine does not measure
+            return []
+        facts, name, record = self._store.facts, fact_name(environment.id), environment.slots[slot]
+        before = read(facts.get(name))
+        found = judgement.judged(timed(before, record.release, record.run, seen, now), now)
+        if found != before:
+            facts.set(name, codec.dump(found))
+        worse = found.judged is not None and found.judged.verdict is Verdict.WORSE
+        known = before.judged is not None and before.judged.verdict is Verdict.WORSE
+        return [f"{environment.id}: r{found.release}: {judgement.text(found)}"] if worse and not known else []
