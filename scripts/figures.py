@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import proxy_cost
 from story import Demo, OnACluster, where
 
 from pipeline.lib.processes import exit_with  # story.py has put the checkout on the path
@@ -197,6 +198,11 @@ def webhooks_at_once(pairs: int) -> dict[str, object]:
     return figure("webhooks-at-once", few, many)
 
 
+def measuring_times(pairs: int) -> dict[str, object]:
+    """Requests through the proxy while it measures how long answers take, and without: the ratio is its cost."""
+    return figure("measuring-times", *proxy_cost.measured(pairs))
+
+
 def compared(name: str, bench: Bench, pairs: int) -> dict[str, object]:
     ours, other = [], []
     try:
@@ -233,8 +239,12 @@ FIGURES: dict[str, Callable[[int], dict[str, object]]] = {
     "push-to-live": push_to_live,
     "push-to-live-on-kubernetes": push_to_live_on_kubernetes,
     "webhooks-at-once": webhooks_at_once,
+    "measuring-times": measuring_times,
 }
-SIDES = {"webhooks-at-once": (f"{DELIVERIES} webhooks over {FEW} connections", f"over {MANY}")}
+SIDES = {
+    "webhooks-at-once": (f"{DELIVERIES} webhooks over {FEW} connections", f"over {MANY}"),
+    "measuring-times": ("HAProxy's processor time for 40000 requests", "without measuring"),
+}
 
 
 @contextlib.contextmanager

@@ -1,4 +1,5 @@
-"""False alarms and misses of the rule in ``pipeline/domain/judging/rule.py``, over simulated traffic.
+"""False alarms and misses of the rule in ``pipeline/domain/judging/rule.py``, over simulated traffic. Those of
+latency are in ``judge_latency``.
 
 Each trial is an hour of the release before and an hour of the new one. A false alarm is *worse* where both have the
 same share of errors. A miss is *no worse* where the new one has twice the share, at least 0.5 %.
@@ -12,6 +13,9 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+
+from judge_latency import rates
+from judge_traffic import poisson
 
 from pipeline.domain.judging.counts import JUDGED, MINUTE, Minute
 from pipeline.domain.judging.rule import FLOOR, judge
@@ -32,15 +36,6 @@ class Traffic:
     bursts: float = 0.0
     crowds: float = 0.0
     grows: bool = False  # the new release's share, from that of before to three times as much
-
-
-def poisson(chance: random.Random, mean: float) -> int:
-    if mean > 30:
-        return max(0, round(chance.gauss(mean, math.sqrt(mean))))
-    limit, product, count = math.exp(-mean), chance.random(), 0
-    while product > limit:
-        product, count = product * chance.random(), count + 1
-    return count
 
 
 def hour(chance: random.Random, traffic: Traffic, release: int, share: Curve) -> Iterator[Minute]:
@@ -92,23 +87,32 @@ TRAFFIC = [
 ]
 
 
+def errors(trials: int, chance: random.Random) -> None:
+    print(ROW.format("traffic", "trials", "false alarms", "found", "too little", "missed"))
+    for traffic in TRAFFIC:
+        same = verdicts(chance, traffic, trials, lambda _, share=traffic.share: share)  # type: ignore[misc]
+        bad = verdicts(chance, traffic, trials, worse(traffic))
+        shares = [same[Verdict.WORSE], bad[Verdict.WORSE], bad[Verdict.TOO_FEW], bad[Verdict.NO_WORSE]]
+        print(
+            ROW.format(traffic.name, trials, *(f"{one / trials:.1%}" for one in shares)),
+            flush=True,
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--trials", type=int, default=400, help="hours of each kind (default: 400)")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", choices=("errors", "latency"), help="one of the two rules")
     options = parser.parse_args()
     chance = random.Random(options.seed)
-    print(ROW.format("traffic", "trials", "false alarms", "found", "too little", "missed"))
-    for traffic in TRAFFIC:
-        same = verdicts(chance, traffic, options.trials, lambda _, share=traffic.share: share)  # type: ignore[misc]
-        bad = verdicts(chance, traffic, options.trials, worse(traffic))
-        shares = [same[Verdict.WORSE], bad[Verdict.WORSE], bad[Verdict.TOO_FEW], bad[Verdict.NO_WORSE]]
-        print(
-            ROW.format(traffic.name, options.trials, *(f"{one / options.trials:.1%}" for one in shares)),
-            flush=True,
-        )
+    if options.only != "latency":
+        errors(options.trials, chance)
+    if options.only != "errors":
+        for line in rates(options.trials, chance):
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

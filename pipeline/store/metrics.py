@@ -15,6 +15,8 @@ import redis
 
 from pipeline.domain.engine_types import Answered
 from pipeline.domain.environment import Environment
+from pipeline.domain.judging.latency import times
+from pipeline.domain.judging.latency.times import Times
 from pipeline.domain.measuring.measurements import (
     BUCKETS,
     Histogram,
@@ -35,7 +37,16 @@ from pipeline.store.records import Records
 LEASE_KINDS = ("run", "env", "keeper", "notify")
 SCRAPE_SECONDS = 2.0  # after that the scrape is given up: Prometheus waits 10 s by default
 _SUM, _ABOVE = "sum", "inf"
-_WATCHED = {"bakes": 2, "worse": 2, "requests": 1, "errors": 1, "verdict": 1}  # labels of each family
+# Labels of each family.
+_WATCHED = {
+    "bakes": 2,
+    "worse": 2,
+    "requests": 1,
+    "errors": 1,
+    "verdict": 1,
+    "times": 1,
+    "latency": 1,
+}
 _LENGTH = {"runs": 2, "deploy": 0, "stage": 2, "step": 3}  # labels of each family
 
 # KEYS: a hash. ARGV: command, field and value, repeated. A damaged counter must not fail the transaction that counts.
@@ -103,6 +114,14 @@ class Metrics:
         known = (("requests", str(whole.requests)), ("errors", str(whole.errors)), ("verdict", verdict))
         for family, value in known:
             changes += ["hset", _field(family, environment), value]
+        with translate():
+            self._client.eval(_COUNT, 1, self._key(pipeline), *changes)
+
+    def timed(self, pipeline: str, environment: str, whole: Times, verdict: str) -> None:
+        """Sets how long answers took there until now, and the verdict on that of what serves, "" if there is none.
+        Idempotent."""
+        changes = ["hset", _field("times", environment), times.text(whole)]
+        changes += ["hset", _field("latency", environment), verdict]
         with translate():
             self._client.eval(_COUNT, 1, self._key(pipeline), *changes)
 
@@ -285,6 +304,10 @@ def _watched(one: PipelineMeasurements, parts: list[str], value: Any) -> bool:
     family, environment = parts[0], parts[1]
     if family == "verdict":
         one.verdicts[environment] = str(value)
+    elif family == "latency":
+        one.latency_verdicts[environment] = str(value)
+    elif family == "times":
+        one.times[environment] = times.read(str(value))
     elif family in ("requests", "errors"):
         (one.requests if family == "requests" else one.errors)[environment] = int(value)
     else:

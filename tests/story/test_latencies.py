@@ -77,3 +77,21 @@ def test_nothing_is_lost_while_an_engine_is_away(world):
     assert latency(world)["requests"] == before
     serve(world, FAST, looks=1)
     assert latency(world)["requests"] == before + 5 * 3400
+
+
+def test_all_that_was_timed_is_in_the_metrics(world):
+    serve(world, FAST, looks=3)
+    world.push("two")
+    serve(world, SLOW, looks=3)
+    found = world.store.metrics.read().pipelines["hello"]
+    assert sum(found.times["live"].values()) == 2 * 2 * 3400
+    assert found.latency_verdicts["live"] == "nothing to compare with"
+
+
+def test_what_is_not_to_be_judged_is_measured_all_the_same(make_world):
+    world = make_world("pipelines: {hello: {environments: {live: {judge: off}}}}")
+    world.push("one")
+    world.push("two")
+    serve(world, FAST, looks=5)
+    assert latency(world) is None
+    assert world.store.metrics.read().pipelines["hello"].times["live"]

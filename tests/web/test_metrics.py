@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.test import TestResponse
 
 from pipeline.config.settings import Secret
+from pipeline.domain.judging.latency.times import bucket_of
 from pipeline.domain.measuring.measurements import BUCKETS, Histogram, Measurements, PipelineMeasurements
 from tests.support.fake_service import FakeService
 from webhooks.context import MAX_SCRAPES
@@ -36,6 +37,8 @@ def measured() -> Measurements:
         requests={"live": 900},
         errors={"live": 9},
         verdicts={"dev": "", "live": "no worse"},
+        times={"live": {bucket_of(0.012): 5, bucket_of(0.1): 2}},
+        latency_verdicts={"live": "worse"},
     )
     leases = {"run": 1, "env": 1, "keeper": 1, "notify": 0}
     return Measurements(
@@ -107,6 +110,11 @@ def test_the_values_are_what_was_measured(scraped):
         "pushlive_environment_verdict{environment=live,pipeline=hello,verdict=worse}": 0,
         "pushlive_environment_verdict{environment=live,pipeline=hello,verdict=no worse}": 1,
         "pushlive_environment_verdict{environment=dev,pipeline=hello,verdict=worse}": None,
+        "pushlive_environment_latency_verdict{environment=live,pipeline=hello,verdict=worse}": 1,
+        "pushlive_environment_answer_seconds_bucket{environment=live,le=0.01,pipeline=hello}": 0,
+        "pushlive_environment_answer_seconds_bucket{environment=live,le=0.022,pipeline=hello}": 5,
+        "pushlive_environment_answer_seconds_bucket{environment=live,le=0.22,pipeline=hello}": 7,
+        "pushlive_environment_answer_seconds_count{environment=live,pipeline=hello}": 7,
         "pushlive_pipelines_damaged{}": 1,
         "pushlive_step_duration_seconds_bucket{le=0.1," + step + "}": 0,
         "pushlive_step_duration_seconds_bucket{le=0.25," + step + "}": 2,

@@ -12,10 +12,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from pipeline.domain.judging.latency import times
 from pipeline.domain.judging.verdict import Verdict
 from pipeline.domain.measuring.measurements import BUCKETS, Histogram, Measurements
 from pipeline.domain.run import State
 
+# Seconds. They are begins of buckets of ``judging.latency``.
+ANSWERS = (0.001, 0.0022, 0.0047, 0.01, 0.022, 0.047, 0.1, 0.22, 0.47, 1.0, 2.2, 4.7, 10.0)
 OPEN_STATES = [state.value for state in State if state is not State.ENDED]
 _BOUNDS = [*map(str, BUCKETS), "+Inf"]
 
@@ -234,18 +237,35 @@ def _judged(found: Measurements) -> Iterator[Metric]:
         labels,
         (([name, key], count) for name, one in pipelines for key, count in one.errors.items()),
     )
-    yield _gauge(
+    yield _verdicts(
         "pushlive_environment_verdict",
         "1 for the verdict on what serves, 0 for the others; none if nothing was counted yet.",
-        [*labels, "verdict"],
-        (
-            ([name, key, each], int(each == verdict))
-            for name, one in pipelines
-            for key, verdict in one.verdicts.items()
-            for each in Verdict
-            if verdict
-        ),
+        (([name, key], verdict) for name, one in pipelines for key, verdict in one.verdicts.items()),
     )
+    yield _verdicts(
+        "pushlive_environment_latency_verdict",
+        "The same for the time that its answers take.",
+        (([name, key], verdict) for name, one in pipelines for key, verdict in one.latency_verdicts.items()),
+    )
+    answers = HistogramMetricFamily(
+        "pushlive_environment_answer_seconds",
+        "Time until answers begin, as the proxy measures it, without checks, errors, streams and uploads.",
+        labels=labels,
+    )
+    for name, one in pipelines:
+        for key, whole in one.times.items():
+            counts, seconds = times.cumulative(whole, ANSWERS)
+            bounds = [*map(str, ANSWERS), "+Inf"]
+            each = list(zip(bounds, [*counts, times.total(whole)], strict=True))
+            answers.add_metric([name, key], each, sum_value=seconds)
+    yield answers
+
+
+def _verdicts(name: str, text: str, rows: Iterable[tuple[list[str], str]]) -> Metric:
+    found = (
+        ([*labels, each], int(each == verdict)) for labels, verdict in rows for each in Verdict if verdict
+    )
+    return _gauge(name, text, ["pipeline", "environment", "verdict"], found)
 
 
 def _processes(found: Measurements) -> Iterator[Metric]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pipeline.domain import budget
+from pipeline.domain.judging.latency.times import Times
 from pipeline.domain.run import Outcome, Run
 
 # Upper bounds in seconds: a switch takes a tenth of a second, a slow build half an hour.
@@ -85,6 +86,10 @@ class PipelineMeasurements:
     )  # releases, by environment and what followed
     requests: dict[str, int] = field(default_factory=dict)  # that were answered, by environment
     errors: dict[str, int] = field(default_factory=dict)  # of these answers
+    times: dict[str, Times] = field(default_factory=dict)  # that answers took, by environment
+    latency_verdicts: dict[str, str] = field(
+        default_factory=dict
+    )  # on what serves there; "" if there is none
     verdicts: dict[str, str] = field(
         default_factory=dict
     )  # on what serves, "" if there is none, by environment

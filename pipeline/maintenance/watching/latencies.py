@@ -3,11 +3,13 @@ what to do is for a person to decide."""
 
 from __future__ import annotations
 
+from pipeline.config.workload.judge import OFF
 from pipeline.domain.environment import Environment
 from pipeline.domain.judging.latency import judgement
 from pipeline.domain.judging.latency.counts import fact_name, read, timed
 from pipeline.domain.judging.verdict import Verdict
 from pipeline.domain.slots import slot_ref
+from pipeline.domain.watching import trials
 from pipeline.lib import codec
 from pipeline.maintenance.health import Watches
 
@@ -24,9 +26,13 @@ class TimeAnswers(Watches):
             return []
         facts, name, record = self._store.facts, fact_name(environment.id), environment.slots[slot]
         before = read(facts.get(name))
-        found = judgement.judged(timed(before, record.release, record.run, seen, now), now)
+        found, trial = timed(before, record.release, record.run, seen, now), trials.of(environment)
+        if trial is None or trial.judge != OFF:
+            found = judgement.judged(found, now)
         if found != before:
             facts.set(name, codec.dump(found))
+            verdict = found.judged.verdict if found.judged else ""
+            self._store.metrics.timed(environment.pipeline, environment.name, found.whole, verdict)
         worse = found.judged is not None and found.judged.verdict is Verdict.WORSE
         known = before.judged is not None and before.judged.verdict is Verdict.WORSE
         return [f"{environment.id}: r{found.release}: {judgement.text(found)}"] if worse and not known else []

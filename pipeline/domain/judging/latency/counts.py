@@ -48,7 +48,8 @@ class Judged:
 @dataclass(frozen=True)
 class Timings:
     """What was seen in one environment. ``release``, ``run``: of the slot that was looked at last, since ``since``;
-    ``seen``: what the proxy had counted then; ``minutes``: those with answers, oldest first."""
+    ``seen``: what the proxy had counted then; ``minutes``: those with answers, oldest first; ``whole``: all that was
+    ever timed, whichever release it was."""
 
     release: int = 0
     run: int = 0
@@ -56,13 +57,14 @@ class Timings:
     seen: Timed = field(default_factory=Timed)
     minutes: tuple[Minute, ...] = ()
     judged: Judged | None = None
+    whole: dict[int, int] = field(default_factory=dict)
 
 
 def timed(before: Timings, release: int, run: int, seen: Timed, now: float) -> Timings:
     """After one more look at the slot that serves. What it had answered at the first look is another release's, which
     was in the slot earlier."""
     if (before.release, before.run) != (release, run):
-        return Timings(release, run, now, seen, before.minutes)
+        return Timings(release, run, now, seen, before.minutes, whole=before.whole)
     new = since(before.seen, seen)
     if not new or now - before.since < WARM:
         return replace(before, seen=seen)
@@ -70,7 +72,7 @@ def timed(before: Timings, release: int, run: int, seen: Timed, now: float) -> T
     if earlier and (earlier[-1].at, earlier[-1].release, earlier[-1].run) == (one.at, release, run):
         one = replace(one, times=merged((earlier[-1].times, new)))
         earlier = earlier[:-1]
-    return replace(before, seen=seen, minutes=(*earlier, one)[-KEPT:])
+    return replace(before, seen=seen, minutes=(*earlier, one)[-KEPT:], whole=merged((before.whole, new)))
 
 
 def compared(found: Timings) -> tuple[tuple[Minute, ...], tuple[Minute, ...]]:

@@ -6,9 +6,10 @@ most 15 % wide, so a quantile that is read from it is at most 7 % wrong. A bucke
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 EDGES = (10, 11, 12, 13, 15, 16, 18, 20, 22, 24, 27, 30, 33, 36, 39, 43, 47, 51, 56, 62, 68, 75, 82, 91)
@@ -90,3 +91,21 @@ def since(before: Timed, now: Timed) -> dict[int, int]:
         for one, (count, known) in grown.items()
         if count != known
     }
+
+
+def text(found: Times) -> str:
+    """As it is kept beside other counters."""
+    return " ".join(f"{number}:{count}" for number, count in sorted(found.items()))
+
+
+def read(found: str) -> dict[int, int]:
+    """What ``text`` wrote. Raises ValueError for anything else."""
+    pairs = (one.split(":", 1) for one in found.split())
+    return {int(number): int(count) for number, count in pairs}
+
+
+def cumulative(found: Times, bounds: Sequence[float]) -> tuple[list[int], float]:
+    """How many took less than each of the ``bounds``, which have to be begins of buckets, and about how many seconds
+    all of them took together."""
+    counts = [total(found) - reaching(found, first_from(bound)) for bound in bounds]
+    return counts, sum(count * math.sqrt(begin(one) * begin(one + 1)) for one, count in found.items())

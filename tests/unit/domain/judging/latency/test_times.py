@@ -11,11 +11,14 @@ from pipeline.domain.judging.latency.times import (
     begin,
     bucket,
     bucket_of,
+    cumulative,
     first_from,
     merged,
     quantile,
     reaching,
+    read,
     since,
+    text,
     total,
 )
 
@@ -67,3 +70,22 @@ def test_another_proxy_counts_from_zero_even_if_it_has_counted_more() -> None:
 def test_a_bucket_that_was_forgotten_counts_from_zero_and_the_others_do_not() -> None:
     assert since(Timed(7, {1: 5, 2: 3}), Timed(7, {1: 6})) == {1: 1}
     assert since(Timed(7, {1: 5, 2: 3}), Timed(7, {1: 5, 2: 1})) == {2: 1}
+
+
+def test_what_is_kept_beside_other_counters_is_read_again() -> None:
+    found = {3: 7, 120: 1}
+    assert read(text(found)) == found
+    assert read(text({})) == {}
+
+
+@pytest.mark.parametrize("wrong", ["x", "3:", "3:4:5", ":"])
+def test_what_is_not_ours_is_refused(wrong: str) -> None:
+    with pytest.raises(ValueError, match=r"invalid literal|unpack"):
+        read(wrong)
+
+
+def test_for_a_histogram_they_are_counted_up_to_each_bound() -> None:
+    found = {bucket_of(0.0101): 5, bucket_of(0.1): 2, bucket_of(30.0): 1}
+    counts, seconds = cumulative(found, (0.01, 0.022, 0.22, 10.0))
+    assert counts == [0, 5, 7, 7]
+    assert seconds == pytest.approx(5 * 0.0105 + 2 * 0.105 + 31.5, rel=0.05)
