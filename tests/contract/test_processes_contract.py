@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -72,6 +73,11 @@ def test_what_exits_is_said_with_its_last_lines_and_a_ready_command_is_waited_fo
     assert [one.state for one in kit.engine.processes(spec.ref)] == ["running"]
     [source] = [one for one in kit.engine.sources(spec.ref) if one.process]
     assert (source.label, source.process) == ("worker.1", "worker")
+    with suppress(RequestError):  # a cluster without the metrics API says so
+        measured = kit.engine.measured(spec.ref)
+        assert list(measured) == sorted(measured, key=lambda one: one.name)
+        assert all(one.memory > 0 and (one.cores is None) != (one.spent is None) for one in measured)
+        assert kit.engine.measured(replace(spec.ref, slot="green")) == ()
     dies = {**WORKER, "command": ("sh", "-c", "echo no queue; exit 3"), "settle": 30.0}
     broken = kit.spec(replicas=1, processes={"worker": dies})
     kit.engine.start_processes(broken, kit.watch())

@@ -8,6 +8,7 @@ import io
 import json
 from pathlib import Path
 
+from pipeline.evidence.acts import KeptAct
 from pipeline.evidence.bundle import Contents, write
 from pipeline.evidence.records import Kept
 from pipeline.evidence.signing import SigningKey
@@ -51,13 +52,88 @@ def record(number: int = 42, image: str = IMAGE) -> dict:
     }  # fmt: skip
 
 
+NEW = {
+    "series": {
+        "since": "2026-03-01T12:01:00.000Z",
+        "every": 10.0,
+        "at": [0.0, 10.0],
+        "containers": [
+            {"name": "hello-live-blue-r17-1", "limit": 1 << 27, "cpu": [None, 0.1], "memory": [1, 2]}
+        ],
+    },
+    "verdict": {
+        "outcome": "worse",
+        "reason": "errors 10 % of 10 requests, worse than r16 (0 %)",
+        "since": "2026-03-01T12:01:00.000Z",
+        "ended": "2026-03-01T12:05:00.000Z",
+        "requests": 10,
+        "errors": 1,
+        "before": {"release": 16, "requests": 300, "errors": 0},
+        "needed": 0,
+        "minutes": [["2026-03-01T12:01:00.000Z", 10, 1]],
+        "minutes_before": [],
+    },
+    "act": {
+        "number": 57,
+        "hash": "0badcafe" + "0" * 56,
+        "previous": "1" * 64,
+        "time": "2026-03-01T12:02:00.000Z",
+        "who": "ann",
+        "role": "developer",
+        "way": "cli",
+        "act": "hold",
+        "pipeline": "hello",
+        "environment": "live",
+        "run": "",
+        "release": "",
+        "why": "lunch",
+        "detail": "",
+        "before": "not held",
+        "after": "held by ann: lunch",
+    },
+}
+"""Parts of records of other kinds than runs."""
+
+
+def others(number: int = 42, image: str = IMAGE) -> dict[str, dict]:
+    """Records of the other kinds, by the names of their files."""
+    one = record(number, image)
+    release = one["release"] | {"number": 17, "commit": "c" * 40, "secrets": {}}
+    frame = {key: one[key] for key in ("form", "installation", "version")}
+    frame |= {
+        "pipeline": "hello",
+        "written": "2026-03-01T12:06:00.000Z",
+        "not_masked": [],
+        "environment": "live",
+    }
+    of_run = frame | {"id": one["id"], "release": release}
+    bake = {
+        "outcome": "baked", "reason": "", "since": "", "ended": "", "for": 120.0, "watched": 120.0,
+        "on_failure": "hold", "before": {}, "revert": "",
+    }  # fmt: skip
+    watched = {"answers": None, "usage": [], "series": NEW["series"], "health": None, "acts": []}
+    return {
+        "bake-live-42": of_run | {"kind": "bake", "bake": bake} | watched,
+        "verdict-live-42": of_run | {"kind": "verdict", "verdict": NEW["verdict"]},
+        "act-57-0badcafe": frame | {"kind": "act", "id": "entry 57", "act": NEW["act"]},
+    }
+
+
 def exported(folder: Path, key: SigningKey = OURS, **what: object) -> bytes:
-    """An archive of one record."""
+    """An archive with a record of each kind."""
     kept = Kept(folder / "kept", "run", 42, 17, 1_790_000_000_000)
-    kept.folder.mkdir(parents=True, exist_ok=True)
-    (kept.folder / "record.json").write_text(json.dumps(record(**what)))
+    records = {"run-42": record(**what), **others(**what)}
+    for name, one in records.items():
+        place = folder / "kept" if name == "run-42" else folder / "kept" / name
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "record.json").write_text(json.dumps(one))
     (kept.folder / "log.txt.gz").write_bytes(gzip.compress(b"lines"))
+    more = tuple(
+        Kept(kept.folder / f"{kind}-42", kind, 42, 17, kept.at) for kind in ("bake-live", "verdict-live")
+    )
+    act = KeptAct(kept.folder / "act-57-0badcafe" / "record.json", 57, 0, kept.at, "0badcafe")
+    acts = [{key: value for key, value in NEW["act"].items() if key not in ("pipeline", "previous")}]
     out = io.BytesIO()
-    contents = Contents("hello", "hello r17", "", "pushlive", (kept,), (), record(**what))
+    contents = Contents("hello", "hello r17", "", "pushlive", (kept, *more), acts, record(**what), (act,))
     write(contents, key, out, lambda _: None)
     return out.getvalue()

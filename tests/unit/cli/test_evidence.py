@@ -48,9 +48,9 @@ def test_a_release_becomes_a_folder_that_verifies_with_the_key_alone(tmp_path, m
 
     assert run("verify", "out", "--key", "key.pem") == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[0] == "✓ hello r17: signed by this key, 8 files unchanged."
+    assert said[0] == "✓ hello r17: signed by this key, 11 files unchanged."
     assert run("verify", "out") == 0
-    assert capsys.readouterr().out.startswith("hello r17: consistent, origin unknown (8 files).")
+    assert capsys.readouterr().out.startswith("hello r17: consistent, origin unknown (11 files).")
 
     (tmp_path / "out" / "logs" / "run-42.txt").write_text("Lines")
     assert run("verify", "out", "--key", "key.pem", "--json") == 1

@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import NotFound
-from pipeline.evidence import layout, signing, verify
+from pipeline.evidence import layout, page, signing, verify
 from pipeline.evidence.signing import SigningKey, encoded, public_key
 from tests.support.bundles import OTHERS, OURS, exported
+from tests.support.json_schema import problems as not_as
 
 
 @pytest.fixture
@@ -51,6 +52,49 @@ def test_each_changed_byte_of_each_file_is_found(bundle):
             assert problems(bundle), path.name
         path.write_bytes(content)
     assert problems(bundle) == []
+
+
+RECORDS = ("run-42", "bake-live-42", "verdict-live-42", "act-57-0badcafe")
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_each_kind_of_record_is_as_the_published_schema_says(bundle, name):
+    schema = json.loads((bundle / "schema.json").read_text())["$defs"]
+    found = json.loads((bundle / "records" / f"{name}.json").read_text())
+    if name != "run-42":  # it has no more than the page needs; the stories look at whole ones
+        assert not_as(found, schema[found["kind"]]) == []
+    about = json.loads((bundle / "bundle.json").read_text())
+    assert not_as(about, schema["bundle"]) == []
+    assert f"records/{name}.json" in (bundle / "index.html").read_text()
+
+
+@pytest.mark.parametrize("name", RECORDS)
+@pytest.mark.parametrize("key", [OURS, None])
+def test_a_record_of_any_kind_is_not_taken_away_or_changed_or_put_beside_others(bundle, name, key):
+    path = bundle / "records" / f"{name}.json"
+    content = path.read_bytes()
+    path.unlink()
+    assert problems(bundle, key) == [f"records/{name}.json is missing"]
+    redone(bundle)
+    assert problems(bundle, key) == [f"{layout.STATEMENT} was made for another list of files than SHA256SUMS"]
+    path.write_bytes(content.replace(b"ann", b"ben").replace(b"hello", b"other"))
+    redone(bundle)
+    assert problems(bundle, key) == [f"{layout.STATEMENT} was made for another list of files than SHA256SUMS"]
+    path.write_bytes(content)
+    path.with_name(f"{name}0.json").write_bytes(content)
+    redone(bundle)
+    assert problems(bundle, key) == [f"{layout.STATEMENT} was made for another list of files than SHA256SUMS"]
+
+
+def test_a_bundle_of_an_earlier_version_is_still_good_and_its_record_is_read():
+    archive = Path(__file__).with_name("fixtures") / "before-acts.tar.gz"
+    found = verify.verify(archive, OURS.public)
+    assert (found.problems, found.signed, found.name, found.files) == ([], True, "hello r17", 8)
+    with tarfile.open(archive) as opened:
+        texts = {one.name: opened.extractfile(one).read() for one in opened}
+    record, about = json.loads(texts["records/run-42.json"]), json.loads(texts["bundle.json"])
+    assert "approvals" not in record
+    assert "hello#42" in page.html(about, [record])
 
 
 def redone(bundle: Path) -> None:
