@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.command import JSON, argument, command
 from pipeline.cli.context import DONE, USAGE, Context
-from pipeline.cli.terminal import Paint, cleaned
+from pipeline.cli.terminal import Paint, cleaned, origin_text
 from pipeline.errors import ConfigError, PushliveError, RequestError
 from pipeline.lib.text import one_line
 
@@ -249,11 +249,6 @@ def plan_lines(answer: dict[str, Any], paint: Paint) -> list[str]:
     if not answer.get("problems") and not any(any(changed.values()) for changed in pipelines.values()):
         lines.append("Nothing would change.")
     return lines
-
-
-def origin_text(origin: dict[str, Any]) -> str:
-    """The commit that a configuration came from."""
-    return f"{origin['commit'][:7]} “{origin['subject']}” by {origin['author']} ({origin['place']})"
 
 
 def read_config(path: str) -> str:

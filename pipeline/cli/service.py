@@ -8,7 +8,7 @@ from pipeline.cli.context import DONE, FAILED, Context
 
 @command(
     "start the service: web, workers and store",
-    argument("--config", default="", metavar="FILE", help="default: pipelines.yaml"),
+    argument("--config", default="", metavar="FILE", help="or git:NAME/PATH; default: pipelines.yaml"),
 )
 def up(context: Context) -> int:
     from pipeline.runtime.service import Service, load_settings

@@ -6,10 +6,9 @@ import time
 from typing import Any
 
 from pipeline.cli.command import JSON, RUN, command
-from pipeline.cli.configuration import origin_text
 from pipeline.cli.context import DONE, Context
 from pipeline.cli.status import run_state
-from pipeline.cli.terminal import Cell, Paint, cleaned, table, waterfall
+from pipeline.cli.terminal import Cell, Paint, cleaned, origin_text, table, waterfall
 from pipeline.lib.units import show_duration
 from pipeline.runlog.failure_card import failure_card
 

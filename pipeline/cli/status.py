@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from pipeline.cli.command import JSON, PIPELINE, argument, command, whole_number
 from pipeline.cli.context import DONE, Context, pipeline_name
-from pipeline.cli.terminal import Cell, Paint, age, cleaned, table
+from pipeline.cli.terminal import Cell, Paint, age, cleaned, origin_text, table
 from pipeline.errors import NotFound
 from pipeline.lib.text import printable_lines
 from pipeline.lib.units import show_duration, show_size
@@ -37,6 +37,8 @@ def status(context: Context) -> int:
     for number, entry in enumerate(entries):
         terminal.data(*([""] if number else []))
         terminal.data(*pipeline_lines(entry, context.client.now(), terminal.paint, terminal.width))
+    if origin := cleaned(answer.get("origin")):
+        terminal.data("", terminal.paint(f"Configuration: {origin_text(origin)}", "dim"))
     return DONE
 
 

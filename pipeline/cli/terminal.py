@@ -30,6 +30,11 @@ def cleaned(value: Any) -> Any:
     return value
 
 
+def origin_text(origin: dict[str, Any]) -> str:
+    """The commit that a configuration came from."""
+    return f"{origin['commit'][:7]} “{origin['subject']}” by {origin['author']} ({origin['place']})"
+
+
 def plain(text: str, style: str = "") -> str:
     """A Paint without colours."""
     del style

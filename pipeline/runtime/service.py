@@ -34,7 +34,10 @@ STOP = WEB_GRACE + WORKER_GRACE + 20.0  # seconds until the whole service has st
 def load_settings(config: str = "") -> Settings:
     """The settings; ``config``: another pipelines.yaml. Child processes get the same paths by the environment."""
     settings = settings_module.load()
-    place = place_of(config) if config else settings.config
+    try:
+        place = place_of(config) if config else settings.config
+    except ValueError as error:
+        raise ConfigError(f"--config: {error}.") from error
     os.environ["PUSHLIVE_CONFIG"] = str(place.absolute() if isinstance(place, Path) else place)
     os.environ["PUSHLIVE_DATA"] = str(settings.data.absolute())
     return settings_module.load()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import tarfile
 from collections.abc import Iterator
 
 import pytest
 
 import docker
 from tests.support.developer import Repository, web
+from tests.support.paths import ROOT
 from tests.support.remote_repository import RemoteRepository
-from tests.support.service import Service, descendants, running
+from tests.support.service import PUSHLIVE, Service, descendants, running
 from tests.support.waiting import until
 
 CONFIG = """
@@ -61,10 +64,28 @@ def test_2_a_wrong_configuration_is_refused_in_the_push_and_nothing_is_taken(
     ops.git("update-ref", "-d", "HEAD")
 
 
+def test_2_the_guides_commands_make_the_first_configuration(service: Service) -> None:
+    page = (ROOT / "docs" / "guides" / "configuration-in-git.md").read_text()
+    commands = page.partition("## On the built-in server\n")[2].split("```\n")[1]
+    commands = commands.replace("127.0.0.1:7070", service.listen)
+    script = f'set -e\npushlive() {{ {" ".join(PUSHLIVE)} "$@"; }}\n{commands}'
+    who = {f"GIT_{one}_{key}": "ann@x" for one in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
+    environ = {**service.environ, **who, "TOKEN": service.token}
+    said = subprocess.run(
+        ["bash", "-c", script], cwd=service.folder, env=environ, text=True, capture_output=True, timeout=60
+    )
+    assert said.returncode == 0, said.stderr
+    assert "is in force." in said.stderr
+    assert service.ask("GET", "/api/status")["origin"]["subject"] == "The first configuration"
+    checked = service.pushlive("check", cwd=service.folder / "ops", code=None)
+    assert "pipelines.yaml has no problems" in checked.text
+    assert "against" in service.pushlive("plan", cwd=service.folder / "ops").out
+
+
 def test_3_a_right_one_is_in_force_at_once_and_the_pusher_is_told_what_changes(
     service: Service, ops: Repository
 ) -> None:
-    said = service.push({FILE: CONFIG}, "The first", "ops")
+    said = service.push({FILE: CONFIG}, "The first", "ops", "-f")
     assert f"The configuration of {ops.head[:7]} is in force." in said
     assert "shop/live: added: deployed with the first push to main of shop" in said
     answer = service.ask("GET", "/api/status")
@@ -142,6 +163,9 @@ def test_8_a_kill_between_the_ref_and_its_use_loses_nothing(service: Service, op
     assert service.ask("GET", "/api/status")["origin"]["commit"] == commit
     notes = service.data / "git" / "ops.git" / "pushes"
     until(lambda: not list(notes.glob("[!.]*")), 30)
+    service.pushlive("backup", str(service.folder / "backup.tgz"))
+    with tarfile.open(service.folder / "backup.tgz") as archive:
+        assert "git/ops.bundle" in archive.getnames()
 
 
 def test_9_a_repository_elsewhere_is_taken_after_its_webhook(

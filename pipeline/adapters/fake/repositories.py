@@ -36,7 +36,10 @@ class FakeRepositories:
 
     def pushed(self, repository: str, quarantine: str, commit: str, path: str, limit: int) -> PushedFile:
         del quarantine  # its objects are there at once
-        _, files = self._source.repositories[repository].commits[commit]
+        found = self._source.repositories.get(repository)
+        if found is None or commit not in found.commits:
+            raise RequestError(f"{repository} has no commit {commit[:7]}.")
+        _, files = found.commits[commit]
         content = files.get(path)
         if content is None:
             return PushedFile()
@@ -45,8 +48,8 @@ class FakeRepositories:
     def commit(
         self, repository: str, branch: str, before: str, path: str, content: bytes, author: str, message: str
     ) -> str:
-        found = self._source.repositories[repository]
-        if found.heads.get(branch) != before:
+        found = self._source.repositories.get(repository)
+        if found is None or found.heads.get(branch) != before:
             raise RequestError(f"{repository} has got another push since.")
         _, files = found.commits[before]
         return self._source.push(repository, {**files, path: content}, message, branch, author=author)

@@ -98,15 +98,14 @@ class HostedRepositories:
             ref.encode(), person, person, len(text), text, whole(before).encode(),
         )  # fmt: skip
         given += b"M 100644 inline %s\ndata %d\n%s\n" % (_quoted(path), len(content), content)
+        if heads(where).get(branch) != before:
+            raise _overtaken(repository)
         try:
             run_git(where, "fast-import", "--quiet", "--date-format=raw", doing=doing, given=given)
         except GitRefused as error:
             if heads(where).get(branch) == before:
                 raise
-            raise RequestError(
-                f"{repository} has got another push since.",
-                advice="Look at the change once more, and repeat it.",
-            ) from error
+            raise _overtaken(repository) from error
         return heads(where)[branch]
 
     def keeps_notes(self, repository: str) -> bool:
@@ -129,6 +128,12 @@ class HostedRepositories:
 
     def _path(self, repository: str) -> Path:
         return self._folder / f"{repository}.git"
+
+
+def _overtaken(repository: str) -> RequestError:
+    return RequestError(
+        f"{repository} has got another push since.", advice="Look at the change once more, and repeat it."
+    )
 
 
 def _quoted(path: str) -> bytes:

@@ -105,9 +105,10 @@ def _configured(services: Services) -> set[str]:
 
 def _configuration(services: Services) -> Check:
     def look() -> str:
-        _, config = services.configurations.current()
-        count = len(config.pipelines)
-        return f"{count} {'pipeline' if count == 1 else 'pipelines'} from {services.settings.config}"
+        digest, config = services.configurations.current()
+        count, origin = len(config.pipelines), services.configurations.origin(digest)
+        commit = f", {origin}" if origin else ""
+        return f"{count} {'pipeline' if count == 1 else 'pipelines'} from {services.settings.config}{commit}"
 
     found = tried("configuration", look)
     problem = services.configurations.problem()
