@@ -16,6 +16,7 @@ from pipeline.lib.text import one_line
 if TYPE_CHECKING:
     from pipeline.config.lint import Warned
     from pipeline.config.models import Config
+    from pipeline.config.place.repository import Place
 
 _FILE = argument("file", nargs="?", default="", help="default: pipelines.yaml")
 
@@ -85,7 +86,7 @@ def _problems(name: str, text: str) -> list[dict[str, Any]]:
 
     found = [{"line": p.line, "path": p.path, "message": p.message} for p in loading.problems(text, name)]
     found = found or _own_sources(text)
-    if found or not Path(name).is_file():
+    if found or not _beside_application(name):
         return found
     config, folder = loading.load(text, name), Path(name).resolve().parent
     pipeline, path = repository_hints.missing_dockerfile(config, folder)
@@ -94,15 +95,27 @@ def _problems(name: str, text: str) -> list[dict[str, Any]]:
     return []
 
 
-def _own_sources(text: str) -> list[dict[str, Any]]:
-    """Pipelines that would be deployed from the configuration's own repository."""
-    from pipeline.config import loading, settings
-    from pipeline.config.place.repository import deployed_from
+def _place() -> Place:
+    """Where the service has its configuration, as far as this machine knows."""
+    from pipeline.config import settings
 
     try:
-        place = settings.load().config
+        return settings.load().config
     except PushliveError:
-        return []
+        return Path("pipelines.yaml")
+
+
+def _beside_application(name: str) -> bool:
+    """Whether the file may be in an application's folder; one of a repository of its own is not."""
+    return Path(name).is_file() and isinstance(_place(), Path)
+
+
+def _own_sources(text: str) -> list[dict[str, Any]]:
+    """Pipelines that would be deployed from the configuration's own repository."""
+    from pipeline.config import loading
+    from pipeline.config.place.repository import deployed_from
+
+    place = _place()
     message = f"{place} has the configuration, so no application is deployed from its repository"
     return [
         {
@@ -122,7 +135,7 @@ def _examine(name: str, text: str) -> Examined:
     config, file = loading.load(text, name), Path(name)
     unfit, not_asked = _beyond_machines(config)
     warned = [*lint.found(config), *unfit]
-    if file.is_file():
+    if _beside_application(name):
         warned += repository_hints.warnings(config, file.resolve().parent)
     left, accepted = lint.judged(config, warned)
     return Examined([], [*map(str, left), *_machine_warnings()], [*map(str, accepted)], not_asked)

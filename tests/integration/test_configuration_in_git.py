@@ -67,7 +67,7 @@ def test_2_a_wrong_configuration_is_refused_in_the_push_and_nothing_is_taken(
 def test_2_the_guides_commands_make_the_first_configuration(service: Service) -> None:
     page = (ROOT / "docs" / "guides" / "configuration-in-git.md").read_text()
     commands = page.partition("## On the built-in server\n")[2].split("```\n")[1]
-    commands = commands.replace("127.0.0.1:7070", service.listen)
+    commands = commands.replace("127.0.0.1:7070", service.listen).replace("--name shop", "--name notes")
     script = f'set -e\npushlive() {{ {" ".join(PUSHLIVE)} "$@"; }}\n{commands}'
     who = {f"GIT_{one}_{key}": "ann@x" for one in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
     environ = {**service.environ, **who, "TOKEN": service.token}
