@@ -13,6 +13,7 @@ import pytest
 import docker
 from pipeline.adapters.docker.engine import DockerEngine
 from pipeline.adapters.haproxy.proxy import Proxy
+from pipeline.adapters.haproxy.rules.sharing import COOKIE
 from pipeline.adapters.http.probe import HttpProbe
 from pipeline.config.settings import Settings
 from pipeline.ports.clock import SystemClock
@@ -121,6 +122,33 @@ def test_what_a_visitor_claims_about_itself_does_not_arrive(behind: Behind) -> N
         "x-real-ip": [ANYONE],
         "x-other": ["as it was"],
     }
+
+
+def test_the_cookie_of_a_shift_is_for_https_only_if_the_visitor_came_so(behind: Behind) -> None:
+    bench, settings = behind
+    green = bench.spec("green", 2, command=COMMAND)
+    bench.stand(green)
+    bench.engine.share(green, 50.0)
+    try:
+        for sender, secure in ((TRUSTED, True), (ANYONE, False)):
+            with closing(
+                http.client.HTTPConnection(
+                    "127.0.0.1", settings.port_range[0], timeout=10, source_address=(sender, 0)
+                )
+            ) as connection:
+                connection.request("GET", "/", headers={"X-Forwarded-Proto": "https"})
+                said = connection.getresponse().headers["Set-Cookie"]
+            assert said.startswith(f"{COOKIE}=")
+            assert said.endswith("; Path=/; HttpOnly; SameSite=Lax" + ("; Secure" if secure else ""))
+    finally:
+        bench.engine.unshare(green.ref)
+        bench.engine.stop(green.ref)
+
+
+def test_no_line_with_the_cookie_of_a_shift_reaches_the_application(behind: Behind) -> None:
+    found = arrives(behind, ANYONE, ("Cookie", f"{COOKIE}=x"), ("Cookie", f"a=1; {COOKIE}=y; b=2"))
+    assert "".join(found["cookie"]) == "a=1; b=2"
+    assert "cookie" not in arrives(behind, ANYONE, ("Cookie", f"{COOKIE}=x"))
 
 
 def test_what_a_trusted_proxy_says_about_its_visitor_arrives(behind: Behind) -> None:

@@ -139,15 +139,6 @@ def test_the_cookie_is_safe_and_no_application_sees_it(bench: Bench, settings: S
     one.close()
 
 
-def test_over_https_the_cookie_is_sent_over_https_only(bench: Bench, settings: Settings) -> None:
-    engine, (_, green) = bench.engine, two(bench)
-    engine.share(green, 50.0)
-    one = Visitor(settings.port_range[bench.index])
-    one.ask(**{"X-Forwarded-Proto": "https"})
-    assert ("Secure" in one.set[0]) == bool(settings.proxy_trusted)
-    one.close()
-
-
 def test_steps_and_the_way_back_lose_no_request_on_any_connection(bench: Bench, settings: Settings) -> None:
     engine, (blue, green) = bench.engine, two(bench)
     load = Load(settings.port_range[bench.index], release_of)

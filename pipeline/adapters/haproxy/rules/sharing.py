@@ -29,7 +29,7 @@ RULES = f"""
     http-request set-var(txn.given) req.cook({COOKIE})
     http-request replace-header Cookie ^{COOKIE}=[^;]*(;[[:space:]]*(.*))?$ \\2 if {{ var(txn.given) -m found }}
     http-request replace-header Cookie ^(.*);[[:space:]]*{COOKIE}=[^;]*(.*)$ \\1\\2 if {{ var(txn.given) -m found }}
-    http-request del-header Cookie if {{ var(txn.given) -m found }} {{ req.hdr(Cookie) -m len 0 }}
+    http-request del-header Cookie if {{ var(txn.given) -m found }} !{{ req.fhdr(Cookie) -m len 1: }}
     http-request set-var(txn.shift) var(txn.env),map(/proxy/{MAP}) unless {{ var(txn.probe) -m bool }}
     http-request set-var(txn.stay) var(txn.shift),field(2,.) if {{ var(txn.shift) -m found }}
     http-request set-var(txn.move) var(txn.shift),field(3,.) if {{ var(txn.shift) -m found }}
