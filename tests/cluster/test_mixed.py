@@ -4,6 +4,7 @@ commands, and nothing left behind. The tests of this module depend on each other
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.adapters.kubernetes.probe import proxy_path
 from tests.support.clusterbench import end_namespace, kubectl, local_volume, make_namespace
 from tests.support.developer import web
+from tests.support.json_schema import problems
 from tests.support.service import PUSHLIVE, Service, running
 from tests.support.waiting import until
 
@@ -34,9 +36,11 @@ pipelines:
       release: [sh, -c, 'echo "migrating $PUSHLIVE_ENVIRONMENT"']
     smoke: [{get: /, contains: version}, {tcp: 8080}]
     environments:
-      dev: {env: {GREETING: dev}}
+      dev: {env: {GREETING: dev}, bake: 12s}
       qa: {engine: {namespace: <qa>}, env: {GREETING: qa}, volumes: {data: /www/kept}}
-      live: {engine: {namespace: <live>}, env: {GREETING: live}, host: www.example.com, replicas: 2, keep_warm: 8s}
+      live:
+        {engine: {namespace: <live>}, env: {GREETING: live}, host: www.example.com, replicas: 2, keep_warm: 8s,
+         bake: 12s}
 """
 # /given shows the variables that it was given.
 APP = 'echo "$GREETING $PASSWORD" >/www/given; exec httpd -f -p 0.0.0.0:8080 -h /www'
@@ -126,6 +130,55 @@ def test_one_push_goes_through_docker_and_two_namespaces(mixed: Mixed) -> None:
     found = service.environments()
     assert found["live"]["url"] == "http://www.example.com"
     assert found["qa"]["address"].startswith("Service hello-qa in the namespace ")
+
+
+def test_a_release_on_a_cluster_has_the_same_evidence_as_one_on_docker(mixed: Mixed, tmp_path: Path) -> None:
+    service = mixed.service
+    for environment in ("dev", "live"):
+        service.pushlive("hold", "hello", "--env", environment, "--reason", "a look")
+        service.pushlive("resume", "hello", "--env", environment)
+
+    def recorded() -> set[str]:
+        listed = json.loads(service.pushlive("evidence", "list", "hello", "--json").out)["records"]
+        return {one["environment"] for one in listed if one["kind"] == "bake"}
+
+    until(lambda: recorded() == {"dev", "live"}, 120)
+    service.pushlive("evidence", "hello", "r1", "-o", str(tmp_path / "r1"))
+    (tmp_path / "key.pem").write_text(service.pushlive("evidence", "key").out)
+    said = service.pushlive(
+        "evidence", "verify", str(tmp_path / "r1"), "--key", str(tmp_path / "key.pem")
+    ).text
+    assert "signed by this key" in said
+
+    records = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "r1" / "records").iterdir()}
+    schema = json.loads((tmp_path / "r1" / "schema.json").read_text())["$defs"]
+    for name, one in records.items():
+        assert problems(one, schema[one["kind"]]) == [], name
+    run, (docker_bake, cluster_bake) = (
+        records["run-1"],
+        (records[f"bake-{name}-1"] for name in ("dev", "live")),
+    )
+    assert {step["step"] for step in run["steps"] if step["stage"] == "live"} >= {"start", "smoke", "switch"}
+    assert {check["asked"] for check in run["checks"]["live"]} == {
+        check["asked"] for check in run["checks"]["dev"]
+    }
+    assert run["environments"]["live"]["configuration"]["service"]["replicas"] == 2
+    assert set(docker_bake) == set(cluster_bake)
+    assert (docker_bake["bake"]["outcome"], cluster_bake["bake"]["outcome"]) == ("baked", "baked")
+    assert docker_bake["series"]["containers"][0]["memory"][0] > 0
+    series = cluster_bake["series"]  # null on a cluster without the metrics API
+    assert series is None or all(
+        figure > 0 for one in series["containers"] for figure in one["memory"] if figure
+    )
+    acts = [one["act"] for name, one in sorted(records.items()) if name.startswith("act-")]
+    assert sorted(
+        (one["environment"], one["act"], one["before"]) for one in acts if one["act"] in ("hold", "resume")
+    ) == [
+        ("dev", "hold", "not held"),
+        ("dev", "resume", f"held by {acts[0]['who']}: a look"),
+        ("live", "hold", "not held"),
+        ("live", "resume", f"held by {acts[0]['who']}: a look"),
+    ]
 
 
 def test_status_and_logs_work_for_pods_as_for_containers(mixed: Mixed) -> None:
