@@ -323,7 +323,8 @@ class Commands(SettingCommands, VolumeCommands, FreezeCommands):
 
         def act(tx: Transaction) -> Run:
             run = transactions.abandon(tx, number, by=who, now=now)
-            tx.record(self._entry(by, "abandon", run, environment=run.stage, why=""))
+            change: dict[str, Any] = {"before": "its release command runs", "after": "it is not waited for"}
+            tx.record(self._entry(by, "abandon", run, environment=run.stage, why="", **change))
             return run
 
         return self._acted(pipeline, act, notify=False)

@@ -116,7 +116,14 @@ class Backups(Audited):
             ref,
             data,
             size,
-            lambda: self._entry(by, "accessory restore", environment=ref.environment, detail=what),
+            lambda: self._entry(
+                by,
+                "accessory restore",
+                environment=ref.environment,
+                detail=what,
+                before="its data",
+                after=file or "those that were sent",
+            ),
         )
         self._move_entries()
         return done
@@ -128,7 +135,7 @@ class Backups(Audited):
         self.insist_on_store()
         ref = self._ref(owner, environment, name)
         with self._work().at_hand(ref, kept) as (path, file), closing(_read(path)) as tar:
-            self._note("restore", ref, by, file)
+            self._note("restore", ref, by, file, before="its files", after=file)
             return self._operations.volumes().restore(ref, tar, stop=stop)
 
     def _path(self, ref: VolumeRef, file: str) -> Path:
@@ -166,11 +173,11 @@ class Backups(Audited):
                 f"pipelines.yaml has no {named(ref)[:120]}.", advice="`pushlive backups` lists them."
             )
 
-    def _note(self, act: str, ref: VolumeRef, by: Who, more: str = "") -> None:
+    def _note(self, act: str, ref: VolumeRef, by: Who, more: str = "", **change: str) -> None:
         of_pipeline = {"pipeline": ref.owner} if ref.kind == "pipeline" else {}
         detail = f"{ref} {more}".strip()
         kind = "volume" if ref.kind == "pipeline" else "accessory"
-        self.record(by, f"{kind} {act}", environment=ref.environment, detail=detail, **of_pipeline)
+        self.record(by, f"{kind} {act}", environment=ref.environment, detail=detail, **of_pipeline, **change)
 
     def _work(self) -> BackupWork:
         return BackupWork(self._services, self._make_adapters())

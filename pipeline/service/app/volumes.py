@@ -107,7 +107,7 @@ class VolumeCommands(Audited):
         """A copy that has not made its volume yet."""
         for one in unfinished(self._store):
             if (one.ref.owner, one.ref.environment, one.ref.name) == (owner, environment, name):
-                self._record_volume("volume rm", one.ref, by)
+                self._record_volume("volume rm", one.ref, by, before=f"{one.act} to it", after="given up")
                 self._operations.volumes().give_up(one.ref)
                 return (f"`{one.act}` to {one.ref} is given up; there was no such volume yet",)
         return ()
