@@ -110,7 +110,10 @@ def whole_input(
 
 def _insist(session: Session, argv: tuple[str, ...], errors: bytes, *, marked: bool) -> None:
     code, said = session.exit_code(), errors.decode(errors="replace").splitlines()
-    last = one_line(said[-1])[:300] if said else "it said nothing"
+    words = [line for line in said if any(map(str.isalnum, line))]
+    # After its error a database quotes the line that it means, and points at it.
+    errors_in = [line for line in words if "error" in line.casefold() or "fatal" in line.casefold()]
+    last = one_line((errors_in or words)[-1])[:300] if words else "it said nothing"
     if code:
         raise EngineFailed(f"{argv[0][:100]} exited with {code}: {last}.", evidence=tuple(said[-20:]))
     if not marked:

@@ -49,6 +49,10 @@ class NotAllowed(PushliveError):
     """No token, a wrong one, or one whose role is not enough."""
 
 
+class GoesOn(KeyboardInterrupt):
+    """What the service does goes on without the person who follows it."""
+
+
 class Detached(KeyboardInterrupt):
     """Ctrl-C while following the run of that name: the run continues."""
 

@@ -205,6 +205,10 @@ def _interrupted(terminal: Terminal, interrupt: KeyboardInterrupt) -> int:
         terminal.complain(
             f"Detached; {interrupt} continues. Follow it again with `pushlive follow '{interrupt}'`."
         )
+    elif isinstance(interrupt, context_module.GoesOn):
+        terminal.complain(
+            "Interrupted; the service goes on with it. The same command again says how it stands."
+        )
     else:
         terminal.complain("Interrupted.")
     return context_module.INTERRUPTED

@@ -11,6 +11,7 @@ from pipeline.config.diff import accessory_differences
 from pipeline.config.models import Config, Rendered
 from pipeline.config.workload.accessory import Accessory
 from pipeline.config.workload.references import HOST, PORT, Reference, fill, referring
+from pipeline.deploy.data import accessory_acts as acts
 from pipeline.deploy.data.accessory_users import FILE, used_by, users
 from pipeline.deploy.data.unfinished import refusal, refuse, to_be_copied
 from pipeline.deploy.heartbeat import HeldLease, holding
@@ -66,7 +67,7 @@ class AccessoryCare:
             names = [host for host, use in config.uses.items() if use.accessory == used_as]
             name = self._name_now(used_as, ref.environment)
             self._refuse_left_data(name, ref, config)
-            with self.lease(f"{name}/{ref.environment}", watch) as lease:
+            with self.lease(f"{name}/{ref.environment}", watch, "accessory") as lease:
                 refuse(self._store, [AccessoryRef(name, ref.environment).volume], AccessoryFailed)
                 record = self._attached(name, ref, names, self._store.accessories.get(name, ref.environment))
                 if record.stopped:
@@ -150,19 +151,21 @@ class AccessoryCare:
     # ── records ──────────────────────────────────────────────────────────────
 
     @contextmanager
-    def lease(self, accessory: str, watch: Watch) -> Iterator[HeldLease]:
-        """The accessory's lease. Raises TryAgain if another process keeps it, or takes it over, and what the watch
-        raises."""
+    def lease(self, accessory: str, watch: Watch, holder: str = acts.HOLDER) -> Iterator[HeldLease]:
+        """The accessory's lease, by default for an act of a person, which may stop it. Raises Busy if another process
+        keeps it, TryAgain if one takes it over, and what the watch raises."""
 
         def take() -> Lease | None:
             watch.check()
-            return self._store.leases.take(f"accessory:{accessory}", "accessory")
+            return self._store.leases.take(f"accessory:{accessory}", holder)
 
         lease = poll(take, 0.05, self._clock, timeout=LEASE_TIMEOUT)
         if lease is None:
             raise Busy(f"another process is at work on the accessory {accessory}.", advice=LATER)
         with holding(self._store, lease) as held:
             yield held
+            if holder == acts.HOLDER:
+                acts.acted(self._store, accessory, self._clock.now())
 
     def _attached(
         self, name: str, ref: SlotRef, names: Iterable[str], record: AccessoryRecord | None

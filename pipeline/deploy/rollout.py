@@ -177,7 +177,7 @@ class Rollout:
         if not away:
             return error
         return AccessoryFailed(
-            f"{error.message} {'; '.join(away)}.",
+            f"{error.message.rstrip('.')}; {'; '.join(away)}.",
             advice="`pushlive accessory status` shows them, `pushlive accessory logs NAME ENV` what one says.",
             again=True,
             facts=error.evidence[: error.facts],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from pipeline.deploy.data import accessory_acts as acts
 from pipeline.deploy.services import Services
 from pipeline.deploy.slot.in_turn import exchanging, instead
 from pipeline.domain import outages
@@ -74,6 +75,15 @@ class Watches(Job):
         """A run, a restart or a restore is at work in an environment whose release is watched after its switch."""
         return environment.bake is not None and not self._store.leases.free(f"env:{environment.id}")
 
+    def _spared(self, environment: Environment, now: float) -> float:
+        """Until when its release has time to find an accessory again that a person has restarted, upgraded or moved;
+        0.0 if no one did."""
+        if environment.bake is None:
+            return 0.0
+        used = self._store.accessories.of(environment.pipeline)
+        ids = [one.id for one in used if one.environment == environment.name]
+        return max((until for one in ids if (until := acts.spared(self._store, one, now)) > now), default=0.0)
+
     def _one(self, environment: Environment) -> list[str]:
         """Looks at one and records it; returns what the log gets. Raises what the engine and the store raise."""
         raise NotImplementedError
@@ -86,7 +96,8 @@ class WatchHealth(Watches):
         seen = dict(self._look(environment))
         busy = self._is_busy(environment)
         now = self._adapters.clock.now()
-        if self._observed(environment, seen, now, busy) == environment:
+        spared = self._spared(environment, now)
+        if self._observed(environment, seen, now, busy, spared) == environment:
             return []
         said: list[str] = []
 
@@ -97,7 +108,7 @@ class WatchHealth(Watches):
                 slot: one for slot, one in seen.items() if found.slots.get(slot) == environment.slots[slot]
             }
             now = self._adapters.clock.now()
-            changed = self._observed(found, same, now, busy)
+            changed = self._observed(found, same, now, busy, spared)
             if changed != found:
                 tx.put_environment(changed)
                 said.extend(_told(tx, found, changed, now))
@@ -107,10 +118,17 @@ class WatchHealth(Watches):
         return said
 
     def _observed(
-        self, environment: Environment, seen: dict[Slot, tuple[Seen, ...]], now: float, busy: bool
+        self,
+        environment: Environment,
+        seen: dict[Slot, tuple[Seen, ...]],
+        now: float,
+        busy: bool,
+        spared: float,
     ) -> Environment:
         changed = outages.observed(environment, seen, now)
-        return bake.looked(changed, now, busy=busy) if environment.active in seen else changed
+        if environment.active not in seen:
+            return changed
+        return bake.looked(changed, now, busy=busy, spared=spared)
 
     def _look(self, environment: Environment) -> Iterator[tuple[Slot, tuple[Seen, ...]]]:
         if exchanging(self._store, environment):

@@ -25,9 +25,10 @@ class Accessories(AccessoryUpgrades):
 
     def overview(self) -> list[dict[str, Any]]:
         """Every accessory of every environment that is configured or there: ``{"name", "environment", "state", "why",
-        "image", "volume", "used_by", "changes", "left", "unfinished"}``. ``state``: ready · not ready · stopped ·
-        missing · unknown; ``why``: not ready; ``changes``: what `apply` would change, in words; ``left``: why it is no
-        longer needed, "" if it is; ``unfinished``: that it does not have all its data yet, "" if it has."""
+        "image", "volume", "used_by", "changes", "command", "left", "unfinished"}``. ``state``: ready · not ready ·
+        stopped · missing · unknown; ``why``: not ready, or stopped; ``changes``: what ``command`` would change, in
+        words; ``left``: why it is no longer needed, "" if it is; ``unfinished``: that it does not have all its data
+        yet, "" if it has."""
         config, found = self._config(), {one.id: one for one in self._store.accessories.all()}
         damaged = self._store.accessories.damaged()
         names = {*(f"{name}/{environment}" for name, environment in pairs(config)), *found, *damaged}
@@ -56,9 +57,17 @@ class Accessories(AccessoryUpgrades):
             "volume": shown.volume,
             "used_by": sorted(record.attached.keys() & users.keys()) if record else [],
             "changes": changes,
+            "command": self._changed_by(record, now),
             "left": _left(users) if record else "",
             "unfinished": text_of(self._store, AccessoryRef(name, environment).volume),
         }
+
+    def _changed_by(self, record: AccessoryRecord | None, now: Accessory | None) -> str:
+        """The command that makes it as pipelines.yaml says; another image gets a copy of the data first."""
+        if record is None or now is None or now == record.config:
+            return ""
+        act = "apply" if now.image == record.config.image else "upgrade"
+        return f"pushlive accessory {act} {record.name} {record.environment}"
 
     def _state(self, record: AccessoryRecord | None) -> tuple[str, str]:
         if record is None:

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from pipeline.adapters.fake import FakePost
+from pipeline.deploy.data import accessory_acts as acts
 from pipeline.domain.accessories import AccessoryRef
 from pipeline.domain.engine_types import SlotRef
 from pipeline.domain.environment import BakeOutcome
@@ -288,6 +289,28 @@ def test_while_an_accessory_is_away_nothing_is_taken_back(make_world):
     crash_loop(world)
     assert reverts(world) == []
     assert "It is not taken back: the accessory db/live is away: " in last(world).reason
+
+
+def test_what_a_person_does_to_an_accessory_is_not_held_against_a_release(make_world):
+    more = "accessories: {db: {image: postgres:15, volume: /data, port: 5432, health: {tcp: 5432}}}"
+    world = make_world(config(more=more).replace("hello: {", "hello: {uses: {db: db}, "))
+    assert world.push("one").outcome == Outcome.LIVE
+    bake(world)
+    world.push("two")
+    look(world)
+    for _ in range(2):
+        world.accessories.restart("db", "ada", environment="live")
+        crash_loop(world)
+    held = world.store.leases.take("accessory:db/live", acts.HOLDER)  # as long as an upgrade takes
+    look(world, times=40)
+    crash_loop(world)
+    world.store.leases.drop(held)
+    acts.acted(world.store, "db/live", world.clock.now())
+    assert (reverts(world), world.environment("live").hold) == ([], None)
+    assert world.environment("live").bake
+    look(world, times=13)
+    crash_loop(world)
+    assert len(reverts(world)) == 1
 
 
 @pytest.mark.parametrize(("act", "events"), [("hold", ["held", "bake"]), ("tell", ["bake"])])

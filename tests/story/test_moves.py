@@ -137,6 +137,7 @@ def test_an_accessory_keeps_its_data_and_its_password_under_its_new_name(world: 
     assert (
         move_db(world)[-1] == "shop-db/live is store-db/live now, with its data and its secrets, and ready."
     )
+    assert move_db(world) == ["shop-db/live is store-db/live already, with its data and its secrets."]
     assert OLD not in world.engine.running
     assert OLD.volume not in world.engine.stored
     assert world.engine.stored[NEW.volume] == TAR

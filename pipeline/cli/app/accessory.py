@@ -66,7 +66,8 @@ def _status(context: Context) -> int:
             used = "once no release in a slot there uses it: " if one["used_by"] else ""
             context.terminal.data(f"  → {used}{remove}")
         elif one["changes"]:
-            context.terminal.data(f"  → `pushlive accessory apply {one['name']} {one['environment']}`")
+            by = one.get("command") or f"pushlive accessory apply {one['name']} {one['environment']}"
+            context.terminal.data(f"  → `{by}`")
     return DONE
 
 

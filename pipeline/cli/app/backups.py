@@ -71,8 +71,8 @@ def backups(context: Context) -> int:
         for copy in one.get("copies", ()):
             if copy["file"] not in here:
                 context.terminal.data(f"  {copy['file']}  {show_size(copy['size'])}  in {one['to']}")
-        if trouble := one.get("copies_problem"):
-            context.terminal.say(paint(trouble, "red"))
+    for trouble in dict.fromkeys(filter(None, (one.get("copies_problem") for one in found))):
+        context.terminal.say(paint(trouble, "red"))
     return DONE
 
 

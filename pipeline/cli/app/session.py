@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from pipeline.cli.context import DONE, Context, Unreachable
+from pipeline.cli.context import DONE, Context, GoesOn, Unreachable
 from pipeline.errors import PushliveError, RequestError
 from pipeline.lib.text import one_line, printable
 
@@ -55,9 +55,12 @@ def messages(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
 
 def tell(context: Context, path: str, body: Mapping[str, Any]) -> int:
     """Says what the service does at that path of the API, as it comes. Returns DONE."""
-    for message in messages(context.client.lines(path, "POST", body)):
-        if "line" in message:
-            context.terminal.say(one_line(str(message["line"])))
+    try:
+        for message in messages(context.client.lines(path, "POST", body)):
+            if "line" in message:
+                context.terminal.say(one_line(str(message["line"])))
+    except KeyboardInterrupt:
+        raise GoesOn from None
     return DONE
 
 

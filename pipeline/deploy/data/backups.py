@@ -150,7 +150,14 @@ class BackupWork(BackupPlaces):
     def _send(self, ref: VolumeRef, made: KeptBackup, said: Backup, held: HeldLease) -> None:
         held.insist()
         watch, copies = Deadline(self._clock, TRANSFER, f"Sending {made.file}"), self._adapters.copies
-        copies.send(said.to, ref, self.kept.path(ref, made.file), watch)
+        try:
+            copies.send(said.to, ref, self.kept.path(ref, made.file), watch)
+        except EngineFailed as error:
+            if made.file in error.message:
+                raise
+            text = f"{made.file} was not copied to {said.to}: {error.message}"
+            advice = f"{error.advice} The backup itself is kept here.".strip()
+            raise EngineFailed(text, advice=advice, evidence=error.evidence) from error
         held.insist()
         with suppress(EngineFailed):  # it has arrived, and the next one tries again
             keep = said.keep

@@ -77,9 +77,10 @@ def dropped(environment: Environment, run: Run) -> Environment:
     )
 
 
-def looked(environment: Environment, now: float, *, busy: bool = False) -> Environment:
+def looked(environment: Environment, now: float, *, busy: bool = False, spared: float = 0.0) -> Environment:
     """Someone has just looked at what serves. ``busy``: a run, a restart or a restore is at work there, and what it
-    stops is no fault of the release."""
+    stops is no fault of the release. ``spared``: until then nothing is held against it, since a person has taken what
+    it needs out of service."""
     bake = environment.bake
     if bake is None or not bake.looked or not _serves(environment, bake):
         return environment
@@ -89,8 +90,8 @@ def looked(environment: Environment, now: float, *, busy: bool = False) -> Envir
         since = now + GRACE
     elif busy or not bake.from_:
         since = max(now, since)
-    watched = bake.watched + (0.0 if gap or busy else passed)
-    return _with(environment, replace(bake, looked=now, from_=since, watched=watched))
+    watched = bake.watched + (0.0 if gap or busy or spared > now else passed)
+    return _with(environment, replace(bake, looked=now, from_=max(since, spared), watched=watched))
 
 
 def missed(environment: Environment, now: float) -> Environment:

@@ -26,8 +26,8 @@ class WatchProcesses(Watches):
         if slot is None or slot.state != SlotState.SERVING or not self._started(environment, slot):
             return []
         seen, now = self._look(environment, slot), self._adapters.clock.now()
-        busy = self._is_busy(environment)
-        if _observed(environment, seen, now, busy) == environment:
+        busy, spared = self._is_busy(environment), self._spared(environment, now)
+        if _observed(environment, seen, now, busy, spared) == environment:
             return []
         said: list[str] = []
 
@@ -36,7 +36,7 @@ class WatchProcesses(Watches):
             found = tx.environment(environment.name)
             if (found.active, found.slots.get(found.active or "")) != (environment.active, slot):
                 return
-            changed = _observed(found, seen, now, busy)
+            changed = _observed(found, seen, now, busy, spared)
             if changed != found:
                 tx.put_environment(changed)
                 said.extend(_told(tx, found, changed, now))
@@ -64,10 +64,10 @@ class WatchProcesses(Watches):
 
 
 def _observed(
-    environment: Environment, seen: dict[str, tuple[Seen, ...]], now: float, busy: bool
+    environment: Environment, seen: dict[str, tuple[Seen, ...]], now: float, busy: bool, spared: float
 ) -> Environment:
     changed = outages.processes_observed(environment, seen, now)
-    return bake.looked(changed, now, busy=busy) if seen else changed
+    return bake.looked(changed, now, busy=busy, spared=spared) if seen else changed
 
 
 def _seen(process: str, wanted: int, found: list[ProcessReplica]) -> Iterator[Seen]:

@@ -33,6 +33,8 @@ class AccessoryMoves(AccessoryActs):
         """Gives it the name ``to``, by default in the same environment: what is done, as it comes; () while it goes on,
         also without the caller. Raises NotFound, and RequestError unless it can be moved."""
         self.insist_on_store()
+        if done := self._moved(name, environment, AccessoryRef(to, to_environment or environment)):
+            return told("accessory-mv", lambda tell: tell(done))
         old = self._known_record(name, environment)
         new = AccessoryRef(to, to_environment or environment, old.engine)
         self._refuse_move(old, new)
@@ -45,6 +47,14 @@ class AccessoryMoves(AccessoryActs):
             after=new.id,
         )
         return told("accessory-mv", partial(self._move, old.ref, new, by))
+
+    def _moved(self, name: str, environment: str, to: AccessoryRef) -> str:
+        """What is said if that move is done already, "" if it is not."""
+        there = self._store.accessories.get(to.name, to.environment)
+        before = f"{name}/{environment}"
+        if self._store.accessories.get(name, environment) or there is None or before not in there.formerly:
+            return ""
+        return f"{before} is {there.id} already, with its data and its secrets."
 
     def _refuse_move(self, old: AccessoryRecord, new: AccessoryRef) -> None:
         refuse_half_upgraded(old)

@@ -50,8 +50,10 @@ class Backups(Audited):
         why they could not be listed, "" if they were."""
         work, now = self._work(), self._clock.now()
         rows = sorted((ref, said) for ref, said in work.configured().items() if of in ("", ref.owner))
+        away: dict[str, str] = {}  # what does not answer is asked once: each answer takes seconds
         return [
-            self._row(ref, said, work.state(ref), work.kept.of(ref), now) | (_copies(work, ref) if of else {})
+            self._row(ref, said, work.state(ref), work.kept.of(ref), now)
+            | (_copies(work, ref, str(said.to), away) if of else {})
             for ref, said in rows
         ]
 
@@ -187,11 +189,13 @@ def _plain(one: KeptBackup) -> dict[str, Any]:
     return {"file": one.file, "at": one.at, "size": one.size}
 
 
-def _copies(work: BackupWork, ref: VolumeRef) -> dict[str, Any]:
-    try:
-        return {"copies": [_plain(one) for one in work.copies(ref)], "copies_problem": ""}
-    except EngineFailed as error:
-        return {"copies": [], "copies_problem": str(error)}
+def _copies(work: BackupWork, ref: VolumeRef, to: str, away: dict[str, str]) -> dict[str, Any]:
+    if to not in away:
+        try:
+            return {"copies": [_plain(one) for one in work.copies(ref)], "copies_problem": ""}
+        except EngineFailed as error:
+            away[to] = str(error)
+    return {"copies": [], "copies_problem": away[to]}
 
 
 def _read(path: Path) -> Generator[bytes]:
