@@ -66,8 +66,9 @@ class Accessories(AccessoryUpgrades):
         """The command that makes it as pipelines.yaml says; another image gets a copy of the data first."""
         if record is None or now is None or now == record.config:
             return ""
-        act = "apply" if now.image == record.config.image else "upgrade"
-        return f"pushlive accessory {act} {record.name} {record.environment}"
+        if now.image != record.config.image:
+            return f"pushlive accessory upgrade {record.name} {record.environment}"
+        return f"pushlive accessory apply {record.name} {record.environment}"
 
     def _state(self, record: AccessoryRecord | None) -> tuple[str, str]:
         if record is None:

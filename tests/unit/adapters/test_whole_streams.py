@@ -20,6 +20,7 @@ class Cut:
     def __init__(self, at: int | None, piece: int = 7) -> None:
         self.at, self.piece, self.ended = at, piece, 0
         self.argv: tuple[str, ...] = ()
+        self.code, self.errors = 0, b"a notice"
 
     def begin(self, wanted: Wanted) -> Cut:
         self.argv = wanted.argv
@@ -28,7 +29,7 @@ class Cut:
     def output(self) -> Iterator[tuple[int, bytes]]:
         whole = (DATA + self.argv[4].encode())[: self.at]
         for start in range(0, len(whole), self.piece):
-            yield STDERR, b"a notice"
+            yield STDERR, self.errors
             yield STDOUT, whole[start : start + self.piece]
 
     def write(self, data: bytes) -> None:
@@ -41,13 +42,24 @@ class Cut:
         pass
 
     def exit_code(self) -> int:
-        return 0
+        return self.code
 
     def close(self) -> None:
         pass
 
     def end(self) -> None:
         self.ended += 1
+
+
+def test_the_error_is_said_and_not_the_line_that_it_points_at() -> None:
+    one = Cut(None, 100_000)
+    one.code = 3
+    one.errors = b'SET\nERROR:  syntax error at or near "root"\nLINE 1: root:x:0:0\n        ^\n'
+    with pytest.raises(EngineFailed, match='psql exited with 3: ERROR:  syntax error at or near "root"\\.'):
+        whole_input(one.begin, one.end, ("psql",), [b"x"], 1, watch())
+    one.errors = b"no such table\n  ^\n"
+    with pytest.raises(EngineFailed, match="psql exited with 3: no such table"):
+        whole_input(one.begin, one.end, ("psql",), [b"x"], 1, watch())
 
 
 def watch() -> Deadline:
