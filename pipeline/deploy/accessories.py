@@ -66,9 +66,9 @@ class AccessoryCare:
         for used_as in used(config):
             names = [host for host, use in config.uses.items() if use.accessory == used_as]
             name = self._name_now(used_as, ref.environment)
-            self._refuse_left_data(name, ref, config)
             with self.lease(f"{name}/{ref.environment}", watch, "accessory") as lease:
                 refuse(self._store, [AccessoryRef(name, ref.environment).volume], AccessoryFailed)
+                self._refuse_left_data(name, ref, config)
                 record = self._attached(name, ref, names, self._store.accessories.get(name, ref.environment))
                 if record.stopped:
                     raise stopped(self._store, record)
