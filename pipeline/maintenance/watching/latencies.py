@@ -1,5 +1,5 @@
 """Keeps how long the release that serves takes to answer, and compares it with the release before it. It only records:
-what follows from it is decided in ``acting``."""
+what to do is for a person to decide."""
 
 from __future__ import annotations
 
