@@ -32,7 +32,10 @@ def main() -> int:
     os.umask(0o077)  # no other user reads what the service writes
     try:
         settings = settings_module.load()
+        journal = bootstrap.process_of_service(settings, "web")
+        journal.write("process_started", settings.listen)
         Server(settings.listen, partial(make_site, settings)).run()
+        journal.write("process_stopped", settings.listen)
     except PushliveError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the log is easy to miss
         return 2

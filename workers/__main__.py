@@ -23,7 +23,10 @@ def main() -> int:
     if SUPERVISED in sys.argv:
         die_with_parent()
     bootstrap.preload()
-    pool.run(pool.children(loaded, lambda: recovery.loop(loaded), lambda: messages.loop(loaded)))
+    journal = bootstrap.process_of_service(loaded, "workers")
+    journal.write("process_started", "the workers")
+    pool.run(pool.children(loaded, lambda: recovery.loop(loaded), lambda: messages.loop(loaded)), journal)
+    journal.write("process_stopped", "the workers")
     return 0
 
 

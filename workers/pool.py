@@ -13,8 +13,9 @@ from rq.serializers import JSONSerializer
 
 from pipeline.adapters.queue import queue_names
 from pipeline.config.settings import Settings
+from pipeline.lib.journal.writer import NO_JOURNAL, Journal
 from pipeline.lib.retry import Backoff, poll
-from pipeline.runtime.bootstrap import redis_url
+from pipeline.runtime.bootstrap import journal, redis_url
 from pipeline.runtime.supervisor import ForkedChild, Supervisor, stop
 from workers.jobs import STOPPING, OnlyOurJob
 
@@ -49,9 +50,9 @@ def answers(connection: redis.Redis) -> bool:
         return False
 
 
-def run(children: list[ForkedChild]) -> None:
+def run(children: list[ForkedChild], told: Journal = NO_JOURNAL) -> None:
     """Keeps the children running until SIGTERM or SIGINT; then gives the runs GRACE seconds."""
-    supervisor = Supervisor(lambda text: log.warning("%s", text))
+    supervisor = Supervisor(lambda text: log.warning("%s", text), journal=told)
     supervisor.catch_signals(_tell_runs)
     for child in children:
         supervisor.start(child)
@@ -67,12 +68,19 @@ def children(settings: Settings, keep: Callable[[], None], deliver: Callable[[],
     """Keeper, messenger, a worker that is kept free for reverts, and the other workers."""
     urgent, work = queue_names(settings.instance)
 
+    def child(name: str, function: Callable[[], None]) -> ForkedChild:
+        def named() -> None:
+            journal(settings).named(name)
+            function()
+
+        return ForkedChild(name, named)
+
     def worker(name: str, *queues: str) -> ForkedChild:
-        return ForkedChild(name, lambda: rq_worker(settings, name, queues))
+        return child(name, lambda: rq_worker(settings, name, queues))
 
     return [
-        ForkedChild("keeper", keep),
-        ForkedChild("messenger", deliver),
+        child("keeper", keep),
+        child("messenger", deliver),
         worker("reverts", urgent),
         *(worker(f"worker-{number + 1}", urgent, work) for number in range(settings.workers)),
     ]

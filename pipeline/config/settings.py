@@ -146,6 +146,9 @@ class Settings(BaseSettings):
     evidence_keep: Age = 0.0
     """how long the record of an ended run is kept, e.g. 2y; 0: for ever. Those of releases that serve
     are kept in any case"""
+    journal: str = "file"
+    """where each change of state is written as a line of JSON: `file` (<data>/journal, kept by PUSHLIVE_LOGS_KEEP and
+    PUSHLIVE_LOGS_SIZE), `stdout`, or `off`. What is for people stays on standard error"""
     body_limit: Bytes = 25 << 20
     """size limit of the body of a webhook request"""
     push_limit: Bytes = 2 << 30

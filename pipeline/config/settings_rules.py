@@ -20,6 +20,8 @@ def problems_of(settings: Settings) -> Iterator[str]:
     yield from _port_problems(settings)
     yield from _subnet_problems(settings)
     yield from _s3_problems(settings)
+    if settings.journal not in ("file", "stdout", "off"):
+        yield f"PUSHLIVE_JOURNAL={settings.journal[:40]!r}: write file, stdout or off"
 
 
 def _s3_problems(settings: Settings) -> Iterator[str]:

@@ -129,6 +129,10 @@ class RunContext:
             self.update(busy_until=until, command=name if command else "")
         watch = StepDeadline(self.clock, timeout, f"{stage}/{name}", advice, look)
         step = Step(stage, name, watch, self.clock)
+        self.store.journal.write(
+            "step_begun", pipeline=self.run.pipeline, environment="" if stage == "build" else stage, run=self.run.id,
+            kind=str(self.run.kind), stage=stage, step=name,
+        )  # fmt: skip
         try:
             step.watch.check()
             yield step

@@ -21,6 +21,14 @@ def configure(level: int) -> None:
     threading.excepthook = _thread_ended
 
 
+def also(handler: logging.Handler) -> None:
+    """Every logger of this process writes there as well, in place of one of the same kind."""
+    root = logging.getLogger()
+    for one in [one for one in root.handlers if type(one) is type(handler)]:
+        root.removeHandler(one)
+    root.addHandler(handler)
+
+
 class OneLine(logging.Formatter):
     """A message is one line, with everything else in it escaped; the lines of a traceback are indented."""
 

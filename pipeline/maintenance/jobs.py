@@ -25,6 +25,7 @@ from pipeline.maintenance.images.build_cache import BuildCache
 from pipeline.maintenance.images.image_gc import ImageGc
 from pipeline.maintenance.images.missing_images import MissingImages
 from pipeline.maintenance.job import Job
+from pipeline.maintenance.journal.keep import KeepJournal
 from pipeline.maintenance.logs import KeepLogs
 from pipeline.maintenance.promotion.opening import Opening
 from pipeline.maintenance.proxy import Proxy
@@ -115,6 +116,7 @@ class Jobs:
         self.volume_sizes = VolumeSizes(store, adapters.engines, clock.now)
         self.missing_images = MissingImages(store, builder, clock, settings.instance, self.damage)
         self.logs = KeepLogs(store, settings, clock, self.damage)
+        self.journal = KeepJournal(settings, clock)
         self.left_sessions = LeftSessions(store, adapters.engines, self.damage.add)
         self.build_cache = BuildCache(builder, settings.build_cache, services.store, adapters.clock)
         self.image_gc = ImageGc(store, builder, settings.instance, settings.keep_releases, self.damage)
@@ -145,7 +147,7 @@ class Jobs:
                     self.demands,
                 ),
             ),
-            Period(15.0, (self.answers, self.acting, self.logs)),
+            Period(15.0, (self.answers, self.acting, self.logs, self.journal)),
             Period(60.0, (self.latencies,)),
             Period(300.0, (self.image_gc, self.build_cache, self.volume_sizes)),
         )

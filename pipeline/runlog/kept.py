@@ -41,10 +41,11 @@ def _found(data: Path) -> Iterator[Kept]:
             yield Kept(path, path.parent.name, int(number), stat.st_mtime, stat.st_size)
 
 
-def compress(path: Path) -> None:
+def compress(path: Path, target: Path | None = None) -> None:
     """Puts a compressed copy in place of a log, with the same time. Raises OSError; the log is there then. One that was
-    interrupted leaves the log beside its copy, and may be repeated."""
-    target = path.with_name(path.name.removesuffix(LOG) + COMPRESSED)
+    interrupted leaves the log beside its copy, and may be repeated. ``target``: the copy's name, if not that of a
+    run's log."""
+    target = target or path.with_name(path.name.removesuffix(LOG) + COMPRESSED)
     part = target.with_name(target.name + PART)
     stat = path.stat()
     try:

@@ -20,7 +20,7 @@ HEAD = "audit.head"
 MANIFEST_LIMIT = 64 << 20  # bytes
 FILES_AT_MOST = 1_000_000
 # Created again at each start, can be fetched again, or has a format of its own in the backup.
-LEFT_OUT = ("store", "git", "mirrors", "backups", "proxy", "hooks", "up.lock", "up.pid", RESTORING)
+LEFT_OUT = ("store", "git", "mirrors", "backups", "proxy", "hooks", "journal", "up.lock", "up.pid", RESTORING)
 ROUTES = "proxy/state.json"  # of that folder, what the proxy serves: it starts with these routes
 PIECE = 1 << 20
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,11 @@ from pipeline.errors import (
     TimedOut,
     TryAgain,
 )
+from pipeline.lib import logs
+from pipeline.lib.journal import files as journal_files
+from pipeline.lib.journal.files import JournalFile
+from pipeline.lib.journal.stream import JournalStream
+from pipeline.lib.journal.writer import Journal, JournalHandler
 from pipeline.maintenance.doctor import demands
 from pipeline.maintenance.fix import fix
 from pipeline.maintenance.gc import gc
@@ -92,7 +98,27 @@ def redis_url(settings: Settings) -> str:
 
 @cache
 def store(settings: Settings) -> Store:
-    return Store(redis_url(settings), settings.instance)
+    return Store(redis_url(settings), settings.instance, journal=journal(settings))
+
+
+@cache
+def journal(settings: Settings) -> Journal:
+    """It writes once ``process_of_service`` was called: a command of the command line has none."""
+    if settings.journal == "off":
+        return Journal()
+    target = (
+        JournalStream() if settings.journal == "stdout" else JournalFile(journal_files.current(settings.data))
+    )
+    return Journal(target, instance=settings.instance, version=version("pushlive"))
+
+
+def process_of_service(settings: Settings, name: str) -> Journal:
+    """Says at a process's start that it is one of the service, by that name. What it logs for people is in its journal
+    as well."""
+    found = journal(settings)
+    found.named(name)
+    logs.also(JournalHandler(found))
+    return found
 
 
 @cache

@@ -50,7 +50,8 @@ class Service:
         self._settings = settings
         self._say = say
         self._store = None if settings.redis_url else EmbeddedStore(settings.data)
-        self._supervisor = Supervisor(lambda text: say(f"! {text}"))
+        self._journal = bootstrap.process_of_service(settings, "up")
+        self._supervisor = Supervisor(lambda text: say(f"! {text}"), journal=self._journal)
         self._web = SpawnedChild("web", _module("webhooks"))
         self._workers = SpawnedChild("workers", _module(workers))
         self._reported = ""
@@ -60,6 +61,7 @@ class Service:
         """Until SIGINT or SIGTERM. Raises RequestError (it runs already) and what keeps it from starting."""
         held = lock.take(self._settings.data)
         self._supervisor.catch_signals()
+        self._journal.write("service_started")
         try:
             self._start()
             self._supervisor.run(self._tend_store)
@@ -166,15 +168,18 @@ class Service:
             self._reported = str(error)
 
     def _restarted_store(self) -> None:
+        self._journal.write("process_ended", "it was restarted", level="error", name="store")
         self._say("! the embedded Valkey had ended; it was restarted.")
         if self._beside is None:
             self._recognise()
 
     def _end(self) -> None:
+        self._journal.write("service_stopping")
         stop([self._web], WEB_GRACE)  # first, so that it accepts no more pushes
         stop([self._workers], WORKER_GRACE)
         if self._store:
             self._store.stop()
+        self._journal.write("service_stopped")
 
 
 def _reached(listen: str) -> str:

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from types import FrameType
 
+from pipeline.lib.journal.writer import NO_JOURNAL, Journal
 from pipeline.lib.processes import die_with_parent
 from pipeline.lib.retry import Backoff, poll
 
@@ -114,7 +115,13 @@ class _Watch:
 class Supervisor:
     """Starts children, restarts those that end, and stops them. ``report``: told when a child has ended."""
 
-    def __init__(self, report: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        report: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+        journal: Journal = NO_JOURNAL,
+    ) -> None:
+        self._journal = journal
         self.stopping = False  # set by SIGTERM and SIGINT
         self._report = report
         self._clock = clock
@@ -134,6 +141,7 @@ class Supervisor:
         watch = self._watched.setdefault(child, _Watch())
         watch.started, watch.restart = self._clock(), None
         child.start()
+        self._journal.write("process_started", f"pid {child.pid}", name=child.name)
 
     def run(self, each_round: Callable[[], None] = lambda: None) -> None:
         """Returns once ``stopping`` is set; the children still run then."""
@@ -150,6 +158,7 @@ class Supervisor:
                 continue
             if watch.restart is None:
                 watch.restart = self._clock() + self._pause(watch)
+                self._journal.write("process_ended", _ending(code), level="error", name=child.name)
                 self._report(f"the {child.name} process (pid {child.pid}) {_ending(code)}; restarting it")
             if self._clock() >= watch.restart:
                 self.start(child)

@@ -11,6 +11,7 @@ import redis
 
 from pipeline.domain import audit_chain
 from pipeline.domain.audit_chain import BEGINNING, Entry, Mark
+from pipeline.lib.journal.writer import NO_JOURNAL, Journal
 from pipeline.store.connection import Client, translate
 
 MOVE_BATCH = 500  # entries in one transaction
@@ -23,8 +24,8 @@ _RECORD = (
 
 
 class AuditLog:
-    def __init__(self, client: Client, prefix: str) -> None:
-        self._client = client
+    def __init__(self, client: Client, prefix: str, journal: Journal = NO_JOURNAL) -> None:
+        self._client, self._journal = client, journal
         self._pending, self._chain = f"{prefix}audit-pending", f"{prefix}audit"
         self._record = client.register_script(_RECORD)
 
@@ -60,7 +61,18 @@ class AuditLog:
                 return (
                     True  # another process moved them, or ours were moved and the answer was lost: look again
                 )
+        for raw in waiting:
+            self._tell(str(raw))
         return True
+
+    def _tell(self, raw: str) -> None:
+        """An act in the journal: whatever wrote its entry, it comes through here once."""
+        if found := audit_chain.read(raw):
+            names = ("pipeline", "environment", "run", "release", "act", "role", "way", "address", "detail")
+            more: dict[str, Any] = {name: found.get(name, "") for name in names}
+            level = "warning" if "refused" in str(found.get("act", "")) else "info"
+            message, who = str(found.get("why", "")), found.get("who", "")
+            self._journal.write("act", message, level=level, actor=who, acted=found.get("time", ""), **more)
 
     def last(self) -> Mark:
         """The mark of the newest entry."""

@@ -23,6 +23,7 @@ from pipeline.domain.release import Release
 from pipeline.domain.run import Run
 from pipeline.domain.secret_versions import SecretRecord
 from pipeline.errors import NotFound, TryAgain
+from pipeline.lib.journal.writer import NO_JOURNAL, Journal
 from pipeline.lib.retry import Backoff, Retry
 from pipeline.store import demands
 from pipeline.store.accessories import Accessories
@@ -61,9 +62,13 @@ def taking(turn: threading.RLock) -> Iterator[None]:
 
 
 class Store:
-    """``url``: a Redis URL. ``prefix``: keeps installations that share a server apart. ``timeout``: seconds."""
+    """``url``: a Redis URL. ``prefix``: keeps installations that share a server apart. ``timeout``: seconds.
+    ``journal``: is told of each change once it is written; a process that dies in between says nothing of it."""
 
-    def __init__(self, url: str, prefix: str = "pushlive", *, timeout: float = 3.0) -> None:
+    def __init__(
+        self, url: str, prefix: str = "pushlive", *, timeout: float = 3.0, journal: Journal = NO_JOURNAL
+    ) -> None:
+        self.journal = journal
         self.client: Client = connect(url, timeout=timeout)
         self._turns: dict[str, threading.RLock] = {}  # by pipeline
         prefix = f"{prefix}:"
@@ -72,7 +77,7 @@ class Store:
         self.origin = Origin(self.client, self._records)
         self.leases = Leases(self.client, prefix)
         self.events = Events(self.client, prefix)
-        self.audit = AuditLog(self.client, prefix)
+        self.audit = AuditLog(self.client, prefix, journal)
         self.tokens = Tokens(self.client, prefix, self.audit)
         self.outbox = Outbox(self.client, prefix)
         self.facts = Facts(self.client, self._records, self.audit)
@@ -128,14 +133,19 @@ class Store:
                     )  # fmt: skip
                     result = act(transaction)
                     transaction.apply(mark)
-                    return result
+                    return self._told(transaction, result)
                 except redis.WatchError:
                     # Another process wrote first; or ours was written, and only the answer was lost.
                     if self.client.get(version) == mark:
-                        return result
+                        return self._told(transaction, result)
             if (pause := retry.pause()) is None:
                 raise TryAgain(f"{pipeline}: too many changes at once.", advice="Try again in a moment.")
             time.sleep(pause)
+
+    def _told(self, transaction: Transaction, result: T) -> T:
+        for change in transaction.changed:
+            self.journal.write(change.event, change.message, level=change.level, **change.fields)
+        return result
 
     def ensure_environment(self, pipeline: str, name: str, limit: int, engine: str = DOCKER) -> Environment:
         """The environment's record. A new one is on that engine and gets the lowest free index below ``limit``.

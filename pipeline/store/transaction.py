@@ -11,6 +11,8 @@ from typing import Any
 from pipeline.domain.audit_chain import Entry
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
+from pipeline.domain.journal import changes
+from pipeline.domain.journal.changes import Change
 from pipeline.domain.release import Release
 from pipeline.domain.run import Run
 from pipeline.domain.secret_versions import SecretRecord
@@ -46,6 +48,10 @@ class Transaction:
         self._records, self._events, self._outbox, self._audit = records, events, outbox, audit
         self._metrics, self._known = metrics, known
         self._counted: set[int] = set()
+        self._runs: dict[int, Run] = {}  # as they were read, or written since
+        self._environments: dict[str, Environment] = {}
+        self._changes: list[Change] = []
+        self._new_run = 0
         self._writes: list[Callable[[Any], Any]] = []
 
     # ── reading ──────────────────────────────────────────────────────────────
@@ -54,7 +60,7 @@ class Transaction:
         """Raises NotFound."""
         ((key, field),) = self._records.fields(self.pipeline, number, "")
         text = self._known.get((key, field)) or self._pipe.hget(key, field)
-        return self._records.read_run(text, self.pipeline, number)
+        return self._seen(self._records.read_run(text, self.pipeline, number))
 
     def recent(self, count: int, *, readable: bool = False) -> Iterator[Run]:
         """The runs with the highest numbers, newest first. Runs that were lost with an earlier store are left out, and
@@ -63,7 +69,7 @@ class Transaction:
         numbers = range(last, max(0, last - count), -1)
         for number, text in self._records.run_texts(self._pipe, self.pipeline, numbers):
             try:
-                yield self._records.read_run(text, self.pipeline, number)
+                yield self._seen(self._records.read_run(text, self.pipeline, number))
             except NotFound:
                 continue
             except DamagedRecord:
@@ -72,13 +78,13 @@ class Transaction:
 
     def open(self) -> tuple[Run, ...]:
         """Runs that have not ended, oldest first."""
-        return self._records.open_runs(self._pipe, self.pipeline)
+        return tuple(map(self._seen, self._records.open_runs(self._pipe, self.pipeline)))
 
     def environment(self, name: str) -> Environment:
         """Raises NotFound."""
         *_, (key, field) = self._records.fields(self.pipeline, 0, name)
         text = self._known.get((key, field)) or self._pipe.hget(key, field)
-        return self._records.read_environment(text, self.pipeline, name)
+        return self._seen_there(self._records.read_environment(text, self.pipeline, name))
 
     def existing(self, names: Iterable[str]) -> tuple[Environment, ...]:
         """The records of those environments, without those that have none."""
@@ -89,7 +95,7 @@ class Transaction:
         return tuple(found)
 
     def environments(self) -> tuple[Environment, ...]:
-        return tuple(self._records.environments(self._pipe, self.pipeline).values())
+        return tuple(map(self._seen_there, self._records.environments(self._pipe, self.pipeline).values()))
 
     def release(self, number: int) -> Release:
         """Raises NotFound."""
@@ -121,13 +127,16 @@ class Transaction:
 
     def next_run(self) -> int:
         """A new number. Call it at most once in a transaction, and put that run."""
-        return self._next("runs")
+        self._new_run = self._next("runs")
+        return self._new_run
 
     def next_release(self) -> int:
         """A new number. Call it at most once in a transaction, and put that release."""
         return self._next("releases")
 
     def put_run(self, run: Run) -> None:
+        self._changes += changes.of_run(self._before(run), run)
+        self._runs[run.number] = run
         runs, open_runs = self._key("runs"), self._key("open")
         self._write(lambda p: p.hset(runs, str(run.number), codec.dump(run)))
         if run.ended:
@@ -146,6 +155,11 @@ class Transaction:
         self._write(lambda p: p.sadd(key, what))
 
     def put_environment(self, environment: Environment) -> None:
+        if environment.name not in self._environments:
+            with suppress(NotFound, DamagedRecord):
+                self.environment(environment.name)
+        self._changes += changes.of_environment(self._environments.get(environment.name), environment)
+        self._environments[environment.name] = environment
         key = self._key("environments")
         self._write(lambda p: p.hset(key, environment.name, codec.dump(environment)))
 
@@ -223,7 +237,25 @@ class Transaction:
         self._pipe.set(self._key("version"), mark)
         self._pipe.execute()
 
+    @property
+    def changed(self) -> tuple[Change, ...]:
+        """What the writes change, for the journal."""
+        return tuple(self._changes)
+
     # ─────────────────────────────────────────────────────────────────────────
+
+    def _before(self, run: Run) -> Run | None:
+        """The record that this one replaces; None for a new run."""
+        if run.number not in self._runs and run.number != self._new_run:
+            with suppress(NotFound, DamagedRecord):
+                self.run(run.number)
+        return self._runs.get(run.number)
+
+    def _seen(self, run: Run) -> Run:
+        return self._runs.setdefault(run.number, run)
+
+    def _seen_there(self, environment: Environment) -> Environment:
+        return self._environments.setdefault(environment.name, environment)
 
     def _key(self, name: str, *more: str) -> str:
         return self._records.key(name, self.pipeline, *more)

@@ -58,6 +58,7 @@ def test_every_page_of_the_guides_that_has_keys_shows_them() -> None:
     assert {page.stem for page in (ROOT / "docs" / "guides").glob("*.md")} - found <= {
         "tools",
         "timings",
+        "logs",
         "evidence",
         "setting",
         "configuration-in-git",

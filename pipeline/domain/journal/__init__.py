@@ -1,0 +1,1 @@
+"""Which lines of the journal a change of a record makes."""
