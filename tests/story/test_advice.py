@@ -62,6 +62,7 @@ NOT_TYPED = {
     "pushlive evidence verify … --key FILE": "needs an export: tests/story/test_evidence.py",
     "pushlive evidence verify FOLDER --key FILE": "needs an export: tests/story/test_evidence.py",
     "pushlive set shop live replicas=3": "asks a person: tests/unit/cli/test_setting.py, tests/story/test_setting.py",
+    "pushlive set PIPELINE KEY=VALUE": "asks a person: as above",
     "pushlive release abandon '…'": "only while a release command hangs: below",
 }
 
@@ -80,7 +81,7 @@ NAMES = {
 OPTIONS = {
     "--env": "live", "--to": "r1", "--release": "r2", "--config": "pipelines.yaml", "--from": "files.tar",
     "--kept": "latest", "--process": "worker", "--reason": "TEXT", "--role": "maintainer",
-    "--commit": "COMMIT", "--head": "HEAD", "--over": "shop#4",
+    "--commit": "COMMIT", "--head": "HEAD", "--over": "shop#4", "--held-by": "mia",
 }  # fmt: skip
 _HOLES = re.compile(r"…|\{|^[A-Z]+$|^rN$|^r17$|^\./FILE$|^hello$|^qa$")  # and what stands for one
 OF_RUNS = ("cancel", "follow", "promote", "release", "retry", "show", "logs")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, request
+from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
 from webhooks.api.parameters import fields, number_between
@@ -28,7 +28,7 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
     @api.post("/api/accessories/<name>/<environment>/<any(start, stop, restart, apply):act>")
     def accessory(name: str, environment: str, act: str) -> ResponseReturnValue:
         by = bearer(web, "maintainer")
-        given = fields({"as_it_is": bool} if act == "start" else {}) if request.data else {}
+        given = fields({"as_it_is": bool}) if act == "start" else {}
         return messages(getattr(web.service.accessories, act)(name, by, environment=environment, **given))
 
     @api.post("/api/accessories/<name>/<environment>/move")
