@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -22,6 +24,7 @@ from pipeline.errors import EngineFailed
 from pipeline.lib.secret import Secret
 from pipeline.ports.clock import Deadline, SystemClock
 from tests.conftest import Bench
+from tests.support.paths import ROOT
 from tests.support.remote_engine import RemoteEngine, remote_engine
 from tests.support.waiting import until
 
@@ -155,6 +158,40 @@ def test_an_engine_that_restarts_brings_it_back_at_its_address(
     [old], [new] = (one["NetworkSettings"]["Networks"].values() for one in (before, after))
     assert (old["IPAddress"], "db" in new["Aliases"]) == (new["IPAddress"], True)
     assert not engine.keep_accessory(spec, Deadline(SystemClock(), 60))
+
+
+def test_a_database_whose_engine_is_killed_has_what_it_had_committed(
+    docker_client: docker.DockerClient, elsewhere: RemoteEngine
+) -> None:
+    subprocess.run([ROOT / "scripts" / "images", "databases"], check=True, capture_output=True)
+    elsewhere.client.images.load(b"".join(docker_client.images.get("postgres:15").save(named=True)))
+    config = Accessory(
+        image="postgres:15",
+        volume="/var/lib/postgresql/data",
+        health=AccessoryHealth(run=("pg_isready", "-h", "127.0.0.1", "-U", "postgres")),
+    )
+    name, index = elsewhere.name()
+    ref = AccessoryRef(f"{name}-db", "live", elsewhere.key)
+    password = {"POSTGRES_PASSWORD": Secret(secrets.token_hex(8))}
+    attached = (Attachment(name, index, ("db",), 29),)
+    spec = AccessorySpec(ref, config, attached, {"POSTGRES_PASSWORD": 1}, lambda: password)
+    container, api = accessory_name(elsewhere.settings, ref), elsewhere.engine._api
+
+    def sql(text: str) -> str:
+        code, output = api.execute(container, ["psql", "-U", "postgres", "-qtAc", text])
+        assert code == 0, output
+        return output.strip()
+
+    def back() -> bool:
+        elsewhere.engine.keep_accessory(spec, Deadline(SystemClock(), 60))
+        return not elsewhere.engine.accessory_unready(spec)
+
+    until(back, 60)
+    sql("create table visits (n int); insert into visits select generate_series(1, 1000)")
+    elsewhere.daemon.restart(signal.SIGKILL)
+    until(back, 120)
+    assert sql("select count(*) from visits") == "1000"
+    sql("insert into visits values (1001)")
 
 
 @pytest.mark.parametrize("image", ["127.0.0.1:1/nobody/db:1", "nothing.invalid/db:1"])
