@@ -13,7 +13,7 @@ from tests.faults.registry import FAULTS
 from tests.faults.session import Session, bounded, on_and_on, say
 from tests.faults.table import table
 
-GROUPS = ("kills", "engines", "stores", "daemons", "crowd")
+GROUPS = ("kills", "engines", "stores", "daemons", "crowd", "watched")
 
 
 def arguments() -> argparse.Namespace:

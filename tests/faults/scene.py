@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from tests.faults.own_engine import OwnEngine
 from tests.faults.traps import FOLDER, clear
 from tests.support.developer import web
 from tests.support.load import Load
+from tests.support.paths import ROOT
 from tests.support.remote_repository import RemoteRepository
 from tests.support.service import Service, get, running
 
@@ -31,20 +33,35 @@ SERVICE = "{memory: 16MiB, stop: 1s, ready: 20s, release: [sh, -c, 'echo migrati
 UP = ("-m", "tests.faults.up")
 WORKERS = 4
 PAUSE = 0.1  # seconds between two requests of one client
+KEEPER, CLOCK = (
+    "keeper.pid",
+    "clock",
+)  # files beside the traps: the keeper's process; how far the clock is off
+BAKE = "2m"  # more than any fault takes to be seen
+# Serves until a file appears; then it exits a second after each start, or fills its memory.
+FRAGILE = (
+    "httpd -p 0.0.0.0:8080 -h /www; while [ ! -e /crash ]; do sleep 0.1; done; sleep 1; "
+    "[ -e /fill ] && exec tail /dev/zero; exit 3"
+)
+HEALTH = """#!/bin/sh
+[ -e /sick ] && echo 'Status: 500 Internal Server Error' || echo 'Status: 200 OK'
+printf 'Content-Type: text/plain\\n\\n'
+"""
 
 
 def away_names(number: int) -> tuple[str, ...]:
     return tuple(f"away{n + 1}" for n in range(number))
 
 
-def config(away: int, names: tuple[str, ...]) -> str:
-    lines = ["pipelines:"]
+def config(away: int, names: tuple[str, ...], service: str = SERVICE, bake: str = "0") -> str:
+    """``service``: of the applications of these names; ``bake``: of every one's live."""
+    own, lines = service, ["pipelines:"]
     for name in (*names, *away_names(away)):
         source = f'source: {{url: "file://FOLDER/{name}.git"}}, ' if name not in names else ""
         smoke = "smoke: [{get: /, contains: version}]"
-        service = SERVICE if name in names else "{memory: 16MiB, stop: 1s}"
+        service = own if name in names else "{memory: 16MiB, stop: 1s}"
         lines.append(
-            f"  {name}: {{{source}service: {service}, {smoke}, environments: {{live: {{bake: 0}}}}}}"
+            f"  {name}: {{{source}service: {service}, {smoke}, environments: {{live: {{bake: {bake}}}}}}}"
         )
     return "\n".join(lines) + "\n"
 
@@ -53,6 +70,13 @@ def application(version: str) -> dict[str, str | None]:
     """The application's files; building it takes half a second and prints something in between."""
     files = web(version)
     files["Dockerfile"] = str(files["Dockerfile"]).replace("CMD", "RUN echo building; sleep 0.5\nCMD")
+    return files
+
+
+def fragile(version: str) -> dict[str, str | None]:
+    """An application that fails in the way that files in its container say."""
+    files = web(version, command=FRAGILE, **{"www/cgi-bin/health": HEALTH})
+    files["Dockerfile"] = str(files["Dockerfile"]).replace("CMD", "RUN chmod +x /www/cgi-bin/health\nCMD")
     return files
 
 
@@ -66,6 +90,7 @@ class Scene:
         self.service, self.away_names = service, away_names(away)
         self.traps = Path(service.environ[FOLDER])
         self.traps.mkdir()
+        self.application = application
         self.dockerd: OwnEngine | None = None
         self._away: dict[str, RemoteRepository] = {}
         self.store = Store(embedded_store.url(service.data), service.instance, timeout=5.0)
@@ -75,7 +100,7 @@ class Scene:
         pushing = []
         for name in names:
             clone = self.service.repository(name)
-            clone.commit(application("version 0"), "The first")
+            clone.commit(self.application("version 0"), "The first")
             pushing.append(clone.started("push", "pushlive", "main"))
         for one in pushing:
             out, _ = one.communicate(timeout=120)
@@ -178,6 +203,23 @@ def scene(
     with running(client, config(away, names), (sys.executable, *UP), **environ) as service:
         one = Scene(service, away, names)
         one.begin(names)
+        yield one
+
+
+@contextmanager
+def watched_scene(client: docker.DockerClient) -> Iterator[Scene]:
+    """Applications that can be made to fail, watched after each switch; the service's wall clock can be set."""
+    text = config(0, FEW, SERVICE.replace("{", "{health: /cgi-bin/health, ", 1), BAKE)
+    traps = f"FOLDER/traps-{secrets.token_hex(2)}"
+    environ = {
+        FOLDER: traps,
+        "PUSHLIVE_TEST_CLOCK": f"{traps}/{CLOCK}",
+        "PYTHONPATH": f"{ROOT / 'tests' / 'faults' / 'clock'}{os.pathsep}{ROOT}",
+    }
+    with running(client, text, (sys.executable, *UP), **environ) as service:
+        one = Scene(service, 0, FEW)
+        one.application = fragile
+        one.begin(FEW)
         yield one
 
 

@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 
 from pipeline.adapters.docker_api.client import client
 from tests.faults.registry import Fault, Tally
-from tests.faults.scene import FEW, Scene, own_scene, scene
+from tests.faults.scene import FEW, Scene, own_scene, scene, watched_scene
 from tests.faults.trial import Result, attempt
 
 Opened = Callable[[], AbstractContextManager[Scene]]
@@ -24,12 +24,13 @@ Opened = Callable[[], AbstractContextManager[Scene]]
 SCENES: dict[tuple[str, ...], Opened] = {
     ("main", "alone"): lambda: scene(client()),
     ("own",): own_scene,
+    ("watched",): lambda: watched_scene(client()),
     ("large",): lambda: scene(client(), 20, FEW, PUSHLIVE_WORKERS="8"),
 }
-WEIGHTS: dict[tuple[str, ...], int] = {("main", "alone"): 12, ("own",): 3, ("large",): 1}
+WEIGHTS: dict[tuple[str, ...], int] = {("main", "alone"): 12, ("own",): 3, ("watched",): 3, ("large",): 1}
 # The bounded form: the services of one lane come one after the other, the lanes go side by side. A kind in two lanes is
 # divided between two services. What needs the processors most ("main", "large") is in one lane.
-LANES: tuple[tuple[str, ...], ...] = (("main", "large"), ("alone",), ("own", "alone"))
+LANES: tuple[tuple[str, ...], ...] = (("main", "large"), ("alone",), ("own", "watched", "alone"))
 AT_ONCE = 6  # tries beside each other on one service, where one does not disturb the other
 
 

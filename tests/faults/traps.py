@@ -22,6 +22,7 @@ from pipeline.ports.adapters import Adapters
 from pipeline.ports.engine import Engine, Engines, engine_of
 
 FOLDER = "PUSHLIVE_TEST_TRAPS"  # the environment's variable that names the folder
+KEEPER = "keeper.pid"  # a file in it: the keeper's process
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from tests.faults import checker
 from tests.faults.history import history
 from tests.faults.judge import Accepted, Ended, judge, twice_live
 from tests.faults.registry import Fault
-from tests.faults.scene import Scene, application
+from tests.faults.scene import Scene
 from tests.faults.traps import Sprung, Trap, sprung
 from tests.support.developer import Files
 from tests.support.load import Load
@@ -57,7 +57,7 @@ class Trial:
         """A new version, pushed in the background; expected to be live at the end. ``files``: other ones."""
         version = f"version {next(_versions)} {secrets.token_hex(4)}"  # never seen by the build cache
         clone = self.scene.service.repository(self.name)
-        commit = clone.commit(files or application(version), version)
+        commit = clone.commit(files or self.scene.application(version), version)
         one = Pushing(commit, version, clone.started("push", "pushlive", "main"))
         self.pushing.append(one)
         self.expected = version

@@ -11,9 +11,10 @@ import workers.__main__
 from pipeline.deploy import branch_head
 from pipeline.deploy.runner import Runner
 from pipeline.runtime import bootstrap
-from tests.faults.traps import FOLDER, Traps, trapped
+from tests.faults.traps import FOLDER, KEEPER, Traps, trapped
+from workers import recovery
 
-_runner, _adapters = bootstrap.runner, bootstrap.adapters
+_runner, _adapters, _loop = bootstrap.runner, bootstrap.adapters, recovery.loop
 
 
 class _Caught:
@@ -30,8 +31,15 @@ class _Caught:
         return runner.work(pipeline, **more)
 
 
+def _kept(settings: Any) -> None:
+    """The keeper, which says what its process is."""
+    (Path(os.environ[FOLDER]) / KEEPER).write_text(str(os.getpid()))
+    _loop(settings)
+
+
 if __name__ == "__main__":
     # Of a crowd's deliveries many name commits that a forced push has taken away: nobody waits for those for minutes.
     branch_head.APPEARS = 10.0
     bootstrap.runner = _Caught  # type: ignore[assignment, misc]
+    recovery.loop = _kept
     sys.exit(workers.__main__.main())
