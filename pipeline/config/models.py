@@ -120,8 +120,8 @@ class Notify(Model):
     with only some of its replicas or processes, and works again; `cron`: a run by a schedule failed or was missed;
     `backup`: a backup failed, or the last good one is old; `bake`: a release failed while it was watched after its
     switch, and was not taken back; `baked`: one did not fail; `worse`: one answers with more errors than the release
-    before it; `restarted`: a web container did not answer and was started again, by `liveness`; `slowing`: runs
-    grow so that a budget will be exceeded within weeks."""
+    before it, or more slowly; `restarted`: a web container did not answer and was started again, by `liveness`;
+    `slowing`: runs grow so that a budget will be exceeded within weeks."""
 
 
 Receivers = Annotated[tuple[Notify, ...], Field(max_length=20)]
@@ -277,7 +277,8 @@ class Environment(Service):
     shift: Shift = Shift()
     bake: Bake = Bake()
     judge: Judge = OBSERVE
-    """What follows from the verdict that a release answers [worse](judging.md) than the one before it. `observe`: the
+    """What follows from the verdict that a release answers [worse](judging.md) than the one before it, with more
+    errors or more slowly. `observe`: the
     message. `act`: also what `bake.on_failure` says, within an hour of the switch. `off`: releases are not
     compared."""
     metrics: Metrics | None = None

@@ -14,6 +14,8 @@ from pipeline.domain.run import Outcome
 from pipeline.domain.watching import trials
 from tests.story.test_answers import serve
 from tests.story.test_baking import CHAT, crash_loop, last, look, messages, reverts, slot
+from tests.story.test_latencies import FAST, SLOW
+from tests.story.test_latencies import serve as in_time
 from webhooks.api.exposition import exposition
 
 EVENTS = "[held, reverted, bake, worse]"
@@ -231,6 +233,29 @@ def test_two_keepers_take_it_back_once(begun):
     world.jobs.acting.run()
     other.acting.run()
     assert len(reverts(world)) == 1
+
+
+def test_a_release_that_answers_more_slowly_is_taken_back_as_well(make_world):
+    world = make_world(config())
+    world.push("one")
+    in_time(world, FAST)
+    world.push("two")
+    in_time(world, SLOW)
+    world.jobs.acting.run()
+    world.work()
+    assert world.serving() == {"live": 1}
+    reason = the_trial_of_r2(world).reason
+    assert reason.startswith("r2: p50 ")
+    assert reason.endswith(", worse than r1 (21 ms and 79 ms)")
+    assert [one.reason for one in world.environment("live").quarantine] == [reason]
+
+
+def test_with_off_times_are_not_compared_either(make_world):
+    world = make_world(config("off"))
+    world.push("one")
+    in_time(world, FAST)
+    world.push("two")
+    assert in_time(world, SLOW) == []
 
 
 # ── observe, off ─────────────────────────────────────────────────────────────

@@ -1,12 +1,13 @@
 """Acts on the verdict that a release answers worse than the one before it. What was counted and the verdict are those
-of ``answers``; what follows from it is decided by ``pipeline.domain.watching.trials``."""
+of ``answers`` and ``latencies``; what follows from it is decided by ``pipeline.domain.watching.trials``."""
 
 from __future__ import annotations
 
 from pipeline.config.workload.judge import OBSERVE
 from pipeline.domain.environment import Environment, WorseOutcome
-from pipeline.domain.judging import judgement
-from pipeline.domain.judging.counts import fact_name, read
+from pipeline.domain.judging import counts, judgement
+from pipeline.domain.judging.latency import counts as times
+from pipeline.domain.judging.latency import judgement as latency
 from pipeline.domain.watching import trials
 from pipeline.domain.watching.trials import Finding
 from pipeline.maintenance.watching.taking_back import TakesBack
@@ -32,8 +33,10 @@ class Acting(TakesBack):
         trial = trials.of(environment)
         if trial is None or trial.outcome:
             return None
-        errors = judgement.worse(read(self._store.facts.get(fact_name(environment.id))))
-        return trials.found(environment, filter(None, (errors,)), self._clock.now())
+        facts = self._store.facts
+        errors = judgement.worse(counts.read(facts.get(counts.fact_name(environment.id))))
+        slow = latency.worse(times.read(facts.get(times.fact_name(environment.id))))
+        return trials.found(environment, filter(None, (errors, slow)), self._clock.now())
 
     def _end(self, environment: Environment, found: Finding) -> list[str]:
         if found.act == OBSERVE:

@@ -1,5 +1,5 @@
 """Keeps how long the release that serves takes to answer, and compares it with the release before it. It only records:
-what to do is for a person to decide."""
+what follows from it is decided in ``acting``."""
 
 from __future__ import annotations
 

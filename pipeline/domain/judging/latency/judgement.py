@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.domain.judging.counts import JUDGED, MINUTE
 from pipeline.domain.judging.latency import rule
 from pipeline.domain.judging.latency.counts import Judged, Latency, Timings, all_of, compared, latency
-from pipeline.domain.judging.verdict import Verdict
+from pipeline.domain.judging.verdict import Verdict, Worse
 from pipeline.lib import codec
 
 
@@ -30,6 +30,13 @@ def judged(found: Timings, now: float) -> Timings:
         result.slower,
     )
     return replace(found, judged=one)
+
+
+def worse(found: Timings) -> Worse | None:
+    """For what follows from it. None unless it is worse."""
+    if found.judged is None or found.judged.verdict is not Verdict.WORSE:
+        return None
+    return Worse(found.release, found.run, found.since, text(found))
 
 
 def plain(found: Timings, release: int, run: int) -> dict[str, Any] | None:
