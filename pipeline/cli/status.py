@@ -271,11 +271,13 @@ def _worse(name: str, environment: dict[str, Any], paint: Paint) -> list[str]:
     see = paint(f"`pushlive logs {name} --app --env {where}`", "bold")
     would = (answers.get("trial") or {}).get("would")
     more = f". {would}" if would else ""
-    found = ((answers, more), (answers.get("latency") or {}, ""))
+    found = [one for one in (answers, answers.get("latency") or {}) if one.get("verdict") == "worse"]
     return [
-        paint(f"  ! {where}: r{answers['release']}: {one['text']}{also}", "yellow") + "  → " + see
-        for one, also in found
-        if one.get("verdict") == "worse"
+        paint(
+            f"  ! {where}: r{answers['release']}: {one['text']}{more if one is found[-1] else ''}", "yellow"
+        )
+        + f"  → {see}"
+        for one in found
     ]
 
 

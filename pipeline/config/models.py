@@ -278,9 +278,8 @@ class Environment(Service):
     bake: Bake = Bake()
     judge: Judge = OBSERVE
     """What follows from the verdict that a release answers [worse](judging.md) than the one before it, with more
-    errors or more slowly. `observe`: the
-    message. `act`: also what `bake.on_failure` says, within an hour of the switch. `off`: releases are not
-    compared."""
+    errors or more slowly. `observe`: the message. `act`: also what `bake.on_failure` says, within an hour of the
+    switch. `off`: releases are not compared."""
     metrics: Metrics | None = None
     smoke: tuple[SmokeCheck, ...] | None = None
     """The smoke checks here, instead of the pipeline's."""

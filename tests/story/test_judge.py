@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from pipeline.domain.accessories import AccessoryRef
+from pipeline.domain.engine_types import Answered
 from pipeline.domain.environment import BakeOutcome, Environment, WorseOutcome
 from pipeline.domain.judging.counts import fact_name, read
 from pipeline.domain.judging.judgement import worse as worse_of
@@ -235,19 +236,91 @@ def test_two_keepers_take_it_back_once(begun):
     assert len(reverts(world)) == 1
 
 
-def test_a_release_that_answers_more_slowly_is_taken_back_as_well(make_world):
-    world = make_world(config())
-    world.push("one")
-    in_time(world, FAST)
-    world.push("two")
-    in_time(world, SLOW)
+# ── the time that answers take ───────────────────────────────────────────────
+
+
+@pytest.fixture
+def slower(make_world):
+    """r1 has served fast for long enough, and r2 serves slowly."""
+
+    def make(text: str):
+        world = make_world(text)
+        world.push("one")
+        in_time(world, FAST)
+        world.push("two")
+        messages(world)
+        in_time(world, SLOW)
+        return world
+
+    return make
+
+
+def test_a_release_that_answers_more_slowly_is_taken_back_as_well(slower):
+    world = slower(config())
     world.jobs.acting.run()
     world.work()
-    assert world.serving() == {"live": 1}
-    reason = the_trial_of_r2(world).reason
-    assert reason.startswith("r2: p50 ")
-    assert reason.endswith(", worse than r1 (21 ms and 79 ms)")
-    assert [one.reason for one in world.environment("live").quarantine] == [reason]
+    [revert] = reverts(world)
+    assert (world.serving(), revert.by) == ({"live": 1}, "judge")
+    found = the_trial_of_r2(world)
+    assert (found.outcome, found.revert) == (WorseOutcome.TAKEN_BACK, revert.number)
+    assert found.reason.startswith("r2: p50 ")
+    assert found.reason.endswith(", worse than r1 (21 ms and 79 ms)")
+    environment = world.environment("live")
+    assert (environment.hold.by, environment.hold.reason) == ("judge", found.reason)
+    assert [one.reason for one in environment.quarantine] == [found.reason]
+    told = messages(world)
+    assert sorted(one["event"] for one in told) == ["held", "reverted", "worse"]
+    [about] = [one for one in told if one["event"] == "worse"]
+    assert about["text"].startswith(f"hello/live: r2 was taken back by {revert.id}: p50 ")
+    in_time(world, FAST)
+    assert world.jobs.acting.run() == []
+    assert len(reverts(world)) == 1
+
+
+@pytest.mark.parametrize(
+    ("act", "events", "outcome"),
+    [("hold", ["held", "worse"], WorseOutcome.HELD), ("tell", ["worse"], WorseOutcome.TOLD)],
+)
+def test_on_failure_says_what_follows_from_slower_answers_as_well(
+    slower, act: str, events: list[str], outcome: WorseOutcome
+):
+    world = slower(config(bake=f"{{for: 0, on_failure: {act}}}"))
+    world.jobs.acting.run()
+    assert (reverts(world), world.serving(), trial(world).outcome) == ([], {"live": 2}, outcome)
+    assert [one["event"] for one in messages(world)] == events
+
+
+def test_slower_answers_are_told_once_with_what_would_have_followed(slower):
+    world = slower(config("observe"))
+    world.jobs.acting.run()
+    world.jobs.acting.run()
+    would = "With `judge: act` it would have been taken back to r1"
+    assert (reverts(world), world.environment("live").hold, world.serving()) == ([], None, {"live": 2})
+    found = shown(world)["answers"]
+    assert (found["verdict"], found["latency"]["verdict"]) == ("no worse", "worse")
+    assert (found["trial"]["state"], found["trial"]["would"]) == ("observed", would)
+    [told] = messages(world)
+    assert told["event"] == "worse"
+    assert would in told["text"]
+    assert world.commands.measurements().pipelines["hello"].worse == {("live", "observed"): 1}
+
+
+@pytest.mark.parametrize(("judge", "outcome"), [("observe", "observed"), ("act", "taken back")])
+def test_one_with_more_errors_that_is_slower_too_is_acted_on_once(slower, judge: str, outcome: str):
+    world = slower(config(judge))
+    ref = slot(world)
+    for _ in range(40):
+        known = world.engine.counted[ref]
+        world.engine.counted[ref] = Answered(known.requests + 3000, known.errors + 900)
+        world.clock.sleep(15)
+        world.jobs.answers.run()
+    world.jobs.acting.run()
+    world.work()
+    found = the_trial_of_r2(world)
+    assert found.outcome == outcome
+    assert found.reason.startswith("r2: errors ")
+    assert "; p50 " in found.reason
+    assert [one["event"] for one in messages(world)].count("worse") == 1
 
 
 def test_with_off_times_are_not_compared_either(make_world):
@@ -256,6 +329,8 @@ def test_with_off_times_are_not_compared_either(make_world):
     in_time(world, FAST)
     world.push("two")
     assert in_time(world, SLOW) == []
+    assert world.jobs.acting.run() == []
+    assert (messages(world), trial(world).outcome, shown(world)["answers"]) == ([], None, None)
 
 
 # ── observe, off ─────────────────────────────────────────────────────────────

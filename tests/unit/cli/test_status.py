@@ -247,6 +247,9 @@ def test_how_it_answers_is_beside_it_and_what_is_worse_below_it() -> None:
     slower = {**answers, "latency": {"verdict": "worse", "text": "p50 40 ms"}}
     lines = pipeline_lines(_entry(answers=slower), NOW, plain, 0)
     assert "  ! live: r2: p50 40 ms  → `pushlive logs hello --app --env live`" in lines
+    would = "With `judge: act` it would have been taken back to r1"
+    told = "\n".join(pipeline_lines(_entry(answers={**slower, "trial": {"would": would}}), NOW, plain, 0))
+    assert f"  ! live: r2: p50 40 ms. {would}  → `pushlive logs" in told
     assert any(line.endswith("errors 0 % of 900 requests") for line in lines)
     nothing = {**answers, "latency": None}
     assert not any("p50" in line for line in pipeline_lines(_entry(answers=nothing), NOW, plain, 0))
