@@ -252,10 +252,12 @@ class Transaction:
         return self._runs.get(run.number)
 
     def _seen(self, run: Run) -> Run:
-        return self._runs.setdefault(run.number, run)
+        self._runs.setdefault(run.number, run)
+        return run
 
     def _seen_there(self, environment: Environment) -> Environment:
-        return self._environments.setdefault(environment.name, environment)
+        self._environments.setdefault(environment.name, environment)
+        return environment
 
     def _key(self, name: str, *more: str) -> str:
         return self._records.key(name, self.pipeline, *more)

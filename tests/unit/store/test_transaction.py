@@ -122,3 +122,14 @@ def test_secrets_are_listed_by_name_and_their_pipelines_too(store: Store) -> Non
     assert store.secrets("hello") == {"TOKEN": SecretRecord("TOKEN", 3)}
     assert store.transact("hello", lambda tx: tx.secrets()) == store.secrets("hello")
     assert store.pipelines_with_secrets() == ("hello",)
+
+
+def test_a_read_after_a_write_is_still_what_the_store_has(store: Store) -> None:
+    put(store, records.run(reason="before"))
+
+    def act(tx: Transaction) -> str:
+        tx.put_run(records.run(reason="after"))
+        return tx.run(1).reason
+
+    assert store.transact("hello", act) == "before"
+    assert store.run("hello", 1).reason == "after"
