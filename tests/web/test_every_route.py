@@ -117,11 +117,17 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
         "GET /evidence/<pipeline>/<number>",
         "GET /runs/<pipeline>/<number>/<act>",
         "GET /environments/<pipeline>/<name>/<act>",
+        "GET /environments/<pipeline>/<name>/<change>",
+        "GET /environments/<pipeline>/<name>/quarantine/<number>",
         "POST /logout",
     ),
     ("page", "developer"): (
         "POST /runs/<pipeline>/<number>/<act>",
         "POST /environments/<pipeline>/<name>/<act>",
+    ),
+    ("page", "maintainer"): (
+        "POST /environments/<pipeline>/<name>/<change>",
+        "POST /environments/<pipeline>/<name>/quarantine/<number>",
     ),
 }
 RULES = {route: rule for rule, listed in OF.items() for route in listed}

@@ -218,6 +218,64 @@ def test_a_freeze_is_shown_with_its_reason_and_offers_no_promotion(inside, servi
     assert f"/runs/hello/{run.number}/promote" not in page
 
 
+FROZEN = {
+    "text": "live is frozen until a thaw: <exams> (by ada)", "command": "pushlive thaw hello live",
+    "by": "ada", "since": 1.0, "until": 0.0, "reason": "<exams>",
+}  # fmt: skip
+
+
+def test_a_maintainer_freezes_an_environment_and_says_why(client, service):
+    inside = log_in(client, "maintainer")
+    path = "/environments/hello/live/freeze"
+    assert path in inside.get("/").text
+    page = inside.get(path).text
+    assert "No push and no deploy enters live" in page
+    assert inside.post(path, data=hidden(page) | {"reason": " exams "}).status_code == 303
+    assert service.acts == [("freeze", "hello", "maintainer", "live", "exams", "", "", "UTC")]
+
+
+def test_a_thaw_is_bound_to_the_freeze_that_was_shown(client, service):
+    inside = log_in(client, "maintainer")
+    service.environments[2] = environment("live", freeze=FROZEN)
+    path = "/environments/hello/live/thaw"
+    assert path in inside.get("/").text
+    page = inside.get(path).text
+    assert "live is frozen until a thaw: &lt;exams&gt; (by ada)" in page
+    service.environments[2] = environment("live", freeze=FROZEN | {"since": 2.0})
+    assert inside.post(path, data=hidden(page) | {"reason": "a fix"}).status_code == 409
+    assert service.acts == []
+    service.environments[2] = environment("live", freeze=FROZEN)
+    assert inside.post(path, data=hidden(page) | {"reason": "a fix"}).status_code == 303
+    assert service.acts == [("thaw", "hello", "maintainer", "live", "a fix")]
+    assert inside.get("/environments/hello/live/freeze").status_code == 409
+
+
+def test_a_maintainer_releases_from_quarantine(client, service):
+    inside = log_in(client, "maintainer")
+    bad = {"release": 17, "reason": "<slow>", "since": 1.0}
+    service.environments[2] = environment("live", quarantine=[bad])
+    path = "/environments/hello/live/quarantine/17"
+    assert path in inside.get("/").text
+    page = inside.get(path).text
+    assert "r17 is in quarantine in hello/live: &lt;slow&gt;" in page
+    assert inside.post(path, data=hidden(page)).status_code == 303
+    assert service.acts == [("unquarantine", "hello", "maintainer", 17, "live")]
+    for other in ("18", "x", "<b>"):
+        assert inside.get(f"/environments/hello/live/quarantine/{other}").status_code == 409
+
+
+@pytest.mark.parametrize("act", ["freeze", "quarantine/17"])
+def test_a_developer_sees_that_it_needs_a_maintainer(inside, service, act):
+    bad = {"release": 17, "reason": "slow", "since": 1.0}
+    service.environments[2] = environment("live", quarantine=[bad])
+    path = f"/environments/hello/live/{act}"
+    assert path not in inside.get("/").text
+    assert "this needs maintainer" in inside.get(path).text
+    answer = inside.post(path, data={"csrf": csrf(inside), "reason": "x", "frozen": "", "release": "17"})
+    assert answer.status_code == 403
+    assert service.acts == []
+
+
 def test_what_is_open_by_a_thaw_is_shown_beside_the_next_freeze(inside, service):
     thaw = {"text": "live is open by a thaw until Mon 08:00 UTC: <fix> (by ada)"}
     following = {"text": "live freezes Fri 16:00 to Mon 08:00 UTC"}

@@ -27,6 +27,32 @@ def add_routes(pages: Blueprint, web: WebContext) -> None:
         who = acting(web)
         return _to(confirm.perform_on_environment(service, pipeline, name, act, who, request.form))
 
+    @pages.get("/environments/<pipeline>/<name>/<any('freeze', 'thaw'):change>")
+    def ask_freeze(pipeline: str, name: str, change: str) -> ResponseReturnValue:
+        who = logged_in(web)
+        asked = confirm.on_freeze(pipeline, confirm.environment_of(service, pipeline, name), change)
+        return page("confirm.html", who, needs="maintainer", asked=asked, back=url_for("pages.status"))
+
+    @pages.post("/environments/<pipeline>/<name>/<any('freeze', 'thaw'):change>")
+    def do_freeze(pipeline: str, name: str, change: str) -> ResponseReturnValue:
+        read_form()
+        who = acting(web, "maintainer")
+        confirm.perform_on_freeze(service, pipeline, name, change, who, request.form)
+        return _to("")
+
+    @pages.get("/environments/<pipeline>/<name>/quarantine/<number>")
+    def ask_quarantine(pipeline: str, name: str, number: str) -> ResponseReturnValue:
+        who = logged_in(web)
+        asked = confirm.on_quarantine(pipeline, confirm.environment_of(service, pipeline, name), number)
+        return page("confirm.html", who, needs="maintainer", asked=asked, back=url_for("pages.status"))
+
+    @pages.post("/environments/<pipeline>/<name>/quarantine/<number>")
+    def do_quarantine(pipeline: str, name: str, number: str) -> ResponseReturnValue:
+        read_form()
+        who = acting(web, "maintainer")
+        confirm.perform_on_quarantine(service, pipeline, name, number, who, request.form)
+        return _to("")
+
     @pages.get("/runs/<pipeline>/<number>/<any('promote', 'cancel', 'retry'):act>")
     def ask_run(pipeline: str, number: str, act: str) -> ResponseReturnValue:
         who = logged_in(web)

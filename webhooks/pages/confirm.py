@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.domain.audit_chain import Actor
 from pipeline.errors import NotFound, RequestError
+from pipeline.lib.text import printable
 from webhooks.ports import ServicePort
 
 
@@ -124,6 +125,68 @@ def _revert(pipeline: str, env: dict[str, Any]) -> Confirm:
     )
 
 
+def on_freeze(pipeline: str, env: dict[str, Any], change: str) -> Confirm:
+    """``change``: freeze or thaw. Raises RequestError if it is not possible now."""
+    name, freeze = env["name"], env.get("freeze")
+    if change == "freeze" and not freeze:
+        return Confirm(
+            f"Freeze {pipeline} in {name}",
+            (
+                *((f"{name} keeps serving r{env['release']}.",) if env["release"] else ()),
+                f"No push and no deploy enters {name} until a maintainer thaws it. Runs wait there, and go on then.",
+                "A revert is still possible.",
+            ),
+            f"Freeze {name}",
+            reason=True,
+            must_say=True,
+            fields=_frozen_by(None),
+        )
+    if change == "thaw" and freeze:
+        waits = env["waits"]
+        goes = f"{waits['id']} (r{waits['release']})" if waits else f"A run that waits for {name}"
+        return Confirm(
+            f"Thaw {pipeline} in {name}",
+            (
+                f"{freeze['text']}.",
+                f"The freeze ends here. {goes} goes on within seconds if it waits for nothing else.",
+                *_returning(waits),
+            ),
+            f"Thaw {name}",
+            danger=True,
+            reason=True,
+            must_say=True,
+            fields=_frozen_by(freeze) | {"run": waits["id"] if waits else ""},
+        )
+    state = "frozen" if freeze else "not frozen"
+    raise RequestError(f"{pipeline}/{name} is {state} now", advice="Reload the status page.")
+
+
+def _frozen_by(freeze: Mapping[str, Any] | None) -> dict[str, str]:
+    """The freeze that was shown."""
+    return {"frozen": f"{freeze['by']} {freeze['since']} {freeze['until']}" if freeze else ""}
+
+
+def on_quarantine(pipeline: str, env: dict[str, Any], number: str) -> Confirm:
+    """``number``: of the release. Raises RequestError if it is not in quarantine there."""
+    name = env["name"]
+    found = next((one for one in env["quarantine"] if str(one["release"]) == number), None)
+    if found is None:
+        raise RequestError(
+            f"r{printable(number)[:20]} is not in quarantine in {pipeline}/{name}",
+            advice="Reload the status page.",
+        )
+    return Confirm(
+        f"Release r{number} from quarantine",
+        (
+            f"r{number} is in quarantine in {pipeline}/{name}: {found['reason'] or 'no reason was given'}.",
+            f"It may enter {name} again with a deploy or a promotion. Nothing is switched now.",
+        ),
+        f"Release r{number}",
+        danger=True,
+        fields={"release": number},
+    )
+
+
 def on_run(run: dict[str, Any], act: str) -> Confirm:
     """``run``: a run's summary. Raises RequestError if ``act`` is not possible now."""
     ident, what = run["id"], f"{run['short']} “{run['message']}”"
@@ -225,6 +288,21 @@ def perform_on_environment(
     else:
         service.resume(pipeline, by, environment=name, held_by=now.fields["held_by"])
     return ""
+
+
+def perform_on_freeze(
+    service: ServicePort, pipeline: str, name: str, change: str, by: Actor, form: Mapping[str, str]
+) -> None:
+    require_unchanged(form, on_freeze(pipeline, environment_of(service, pipeline, name), change))
+    act = service.freeze if change == "freeze" else service.thaw
+    act(by, pipeline=pipeline, environment=name, reason=form.get("reason", "").strip()[:200])
+
+
+def perform_on_quarantine(
+    service: ServicePort, pipeline: str, name: str, number: str, by: Actor, form: Mapping[str, str]
+) -> None:
+    require_unchanged(form, on_quarantine(pipeline, environment_of(service, pipeline, name), number))
+    service.unquarantine(pipeline, by, int(number), environment=name)
 
 
 def perform_on_run(

@@ -13,10 +13,11 @@ from webhooks.security.intake import FORM_LIMIT
 from webhooks.security.limits import BodyRefused, received
 
 
-def page(template: str, who: Actor, **values: Any) -> str:
-    """The template for a person who is logged in; ``acts``: whether to show buttons."""
-    acts = may(who, "developer")
-    return render_template(template, who=who, csrf=session.get("csrf", ""), acts=acts, **values)
+def page(template: str, who: Actor, *, needs: str = "developer", **values: Any) -> str:
+    """The template for a person who is logged in; ``acts``: whether to show buttons, which need that role;
+    ``maintains``: whether to show those that need a maintainer."""
+    more = {"acts": may(who, needs), "maintains": may(who, "maintainer"), "needs": needs}
+    return render_template(template, who=who, csrf=session.get("csrf", ""), **more, **values)
 
 
 def error_page(message: str, advice: str, status: int, retry_after: str = "") -> Response:
