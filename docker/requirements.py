@@ -6,5 +6,11 @@ import tomllib
 with open("pyproject.toml", "rb") as opened:
     project = tomllib.load(opened)
 extras = project["project"]["optional-dependencies"]
-for requirement in (*project["build-system"]["requires"], *project["project"]["dependencies"], *extras["s3"]):
+needed = (
+    *project["build-system"]["requires"],
+    *project["project"]["dependencies"],
+    *extras["s3"],
+    *extras["otel"],
+)
+for requirement in needed:
     sys.stdout.write(requirement + "\n")

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pipeline.config.settings import Settings
 from pipeline.errors import PushliveError
 from pipeline.notify.delivery import Delivery
+from pipeline.notify.traces import TraceDelivery
 from pipeline.runtime import bootstrap
 
 EVERY = 0.5  # seconds
@@ -22,6 +23,8 @@ def loop(settings: Settings) -> None:
     """Runs until SIGTERM."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    traces = threading.Thread(target=_traces, args=(bootstrap.trace_messenger(settings), stop), daemon=True)
+    traces.start()
     rounds = Rounds(bootstrap.messenger(settings))
     logged = ""
     while not stop.wait(EVERY):
@@ -30,6 +33,19 @@ def loop(settings: Settings) -> None:
             log.warning("%s", problem)
         logged = problem
     rounds.stop()
+
+
+def _traces(delivery: TraceDelivery, stop: threading.Event) -> None:
+    """In a thread of its own: what receives traces may hang."""
+    logged = ""
+    while not stop.wait(EVERY):
+        try:
+            problem = delivery.deliver()
+        except PushliveError:
+            continue  # the store's: the other loop reports it
+        if problem and problem != logged:
+            log.warning("%s", problem)
+        logged = problem
 
 
 class Rounds:

@@ -392,7 +392,7 @@ class Rollout:
 
     def _checker(self, watch: Watch) -> Checker:
         emit, redact = self._context.emitter(self._name), self._context.masked
-        return Checker(self._engine, self._clock, emit, watch, redact)
+        return Checker(self._engine, self._clock, emit, watch, redact, self._context.traceparent)
 
     def _keep_checks(self, step: Step, before: tuple[Check, ...], results: tuple[Check, ...]) -> None:
         checks = {self._name: (*before, *results)}

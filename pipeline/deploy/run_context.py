@@ -13,6 +13,7 @@ from pipeline.deploy.heartbeat import LeaseHeartbeat
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
 from pipeline.domain.run import Run, State, StepResult
+from pipeline.domain.tracing import spans
 from pipeline.errors import (
     Abandoned,
     Cancelled,
@@ -73,6 +74,7 @@ class RunContext:
         self._lines, self._output = 0, 0  # that followers were given
         self._masker = Masker(Mask())
         self._told = False  # when a cancellation takes effect
+        self._step = "", ""  # the stage and the name of the last one
         self._acts_in = ""  # the environment where a revert may interrupt it
 
     # ── changing the record ──────────────────────────────────────────────────
@@ -133,6 +135,7 @@ class RunContext:
             "step_begun", pipeline=self.run.pipeline, environment="" if stage == "build" else stage, run=self.run.id,
             kind=str(self.run.kind), stage=stage, step=name,
         )  # fmt: skip
+        self._step = stage, name
         try:
             step.watch.check()
             yield step
@@ -159,6 +162,12 @@ class RunContext:
             return replace(run, steps=(*before, result), busy_until=0.0, command="")
 
         self.change(whole, event)
+
+    @property
+    def traceparent(self) -> str:
+        """For what the present step asks or starts, "" without traces. The run says the same in each worker."""
+        traces = self.store.traces
+        return spans.traceparent(traces.instance, self.run, *self._step) if traces.on else ""
 
     # ── events ───────────────────────────────────────────────────────────────
 

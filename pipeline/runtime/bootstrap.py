@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.adapters.http import otlp
 from pipeline.adapters.queue import RqQueue
 from pipeline.config.engines import (
     DOCKER,
@@ -57,6 +58,7 @@ from pipeline.maintenance.jobs import Jobs
 from pipeline.maintenance.loop import Keeper
 from pipeline.maintenance.requeue import Requeue
 from pipeline.notify.delivery import Delivery
+from pipeline.notify.traces import TraceDelivery
 from pipeline.ports.adapters import Adapters
 from pipeline.ports.clock import SystemClock
 from pipeline.ports.engine import Engine, engine_of
@@ -98,7 +100,7 @@ def redis_url(settings: Settings) -> str:
 
 @cache
 def store(settings: Settings) -> Store:
-    return Store(redis_url(settings), settings.instance, journal=journal(settings))
+    return Store(redis_url(settings), settings.instance, journal=journal(settings), traced=otlp.wanted())
 
 
 @cache
@@ -511,6 +513,11 @@ def messenger(settings: Settings) -> Delivery:
     from pipeline.adapters.http.post import HttpPost
 
     return Delivery(store(settings), HttpPost(), SystemClock(), settings)
+
+
+def trace_messenger(settings: Settings) -> TraceDelivery:
+    sender = otlp.OtlpSender(version("pushlive"), settings.instance)
+    return TraceDelivery(store(settings), sender, SystemClock())
 
 
 @dataclass(frozen=True)

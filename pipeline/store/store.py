@@ -39,6 +39,7 @@ from pipeline.store.outbox import Outbox
 from pipeline.store.records import Records
 from pipeline.store.sessions import Sessions
 from pipeline.store.tokens import Tokens
+from pipeline.store.tracing.due import DueTraces
 from pipeline.store.transaction import Transaction
 
 T = TypeVar("T")
@@ -63,10 +64,17 @@ def taking(turn: threading.RLock) -> Iterator[None]:
 
 class Store:
     """``url``: a Redis URL. ``prefix``: keeps installations that share a server apart. ``timeout``: seconds.
-    ``journal``: is told of each change once it is written; a process that dies in between says nothing of it."""
+    ``journal``: is told of each change once it is written; a process that dies in between says nothing of it.
+    ``traced``: runs that end are noted, so that their traces are sent."""
 
     def __init__(
-        self, url: str, prefix: str = "pushlive", *, timeout: float = 3.0, journal: Journal = NO_JOURNAL
+        self,
+        url: str,
+        prefix: str = "pushlive",
+        *,
+        timeout: float = 3.0,
+        journal: Journal = NO_JOURNAL,
+        traced: bool = False,
     ) -> None:
         self.journal = journal
         self.client: Client = connect(url, timeout=timeout)
@@ -78,6 +86,7 @@ class Store:
         self.leases = Leases(self.client, prefix)
         self.events = Events(self.client, prefix)
         self.audit = AuditLog(self.client, prefix, journal)
+        self.traces = DueTraces(self.client, prefix, on=traced)
         self.tokens = Tokens(self.client, prefix, self.audit)
         self.outbox = Outbox(self.client, prefix)
         self.facts = Facts(self.client, self._records, self.audit)
@@ -128,7 +137,7 @@ class Store:
                     mark_of_store, *texts = insist(pipe, fences, self.origin.mark_key, fields=fields)
                     self.origin.still(mark_of_store)
                     transaction = Transaction(
-                        pipeline, pipe, self._records, self.events, self.outbox, self.audit, self.metrics,
+                        pipeline, pipe, self._records, self.events, self.outbox, self.audit, self.metrics, self.traces,
                         known={one: text for one, text in zip(fields, texts, strict=True) if text},
                     )  # fmt: skip
                     result = act(transaction)

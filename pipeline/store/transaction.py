@@ -23,6 +23,7 @@ from pipeline.store.events import Events
 from pipeline.store.metrics import Metrics
 from pipeline.store.outbox import Outbox
 from pipeline.store.records import Records
+from pipeline.store.tracing.due import DueTraces
 
 DELIVERY_KEPT = 30 * 86400  # seconds: a provider repeats a delivery for days at most
 
@@ -41,12 +42,13 @@ class Transaction:
         outbox: Outbox,
         audit: AuditLog,
         metrics: Metrics,
+        traces: DueTraces,
         known: Mapping[tuple[str, str], str] = MappingProxyType({}),
     ) -> None:
         self.pipeline = pipeline
         self._pipe = pipe
         self._records, self._events, self._outbox, self._audit = records, events, outbox, audit
-        self._metrics, self._known = metrics, known
+        self._metrics, self._traces, self._known = metrics, traces, known
         self._counted: set[int] = set()
         self._runs: dict[int, Run] = {}  # as they were read, or written since
         self._environments: dict[str, Environment] = {}
@@ -146,6 +148,7 @@ class Transaction:
                 self._counted.add(run.number)
                 self._write(lambda p: self._metrics.count_end(p, run))
                 self.evidence("run", run.number)
+                self._write(lambda p: self._traces.queue(p, run.id))
         else:
             self._write(lambda p: p.sadd(open_runs, run.number))
 

@@ -128,9 +128,11 @@ class CommandSteps:
         """The step's detail. Raises AppFailed if the command fails."""
         emit, through = self._context.emitter(self._name), one.release.through_entrypoint(self._name)
         one.begun = True
+        parent = self._context.traceparent
+        env = {"TRACEPARENT": parent} if parent else {}
         try:
             result = self._acting().commands.command(
-                one.spec, one.name, argv, {}, emit, step.watch, entrypoint=through
+                one.spec, one.name, argv, env, emit, step.watch, entrypoint=through
             )
         except TimedOut as error:
             # Left running, it would meet the next release command in the same database.

@@ -35,13 +35,15 @@ class SlotAsker:
     route: Route | None = None
     command_name: str = ""  # unique for each check and run: a command called again finds its container by it
     trouble: TryAgain | None = None  # the engine's own, while it was asked for the way: no answer to a check
+    traceparent: str = ""  # of the step, for who is asked
     _replicas: tuple[Replica, ...] | None = None
 
     def get(self, path: str, headers: Mapping[str, str], within: float) -> Answer:
         """Raises WrongRelease if something other than this release answered; EngineAway if that was because its
         containers were stopped."""
         route = self._route()
-        route = replace(route, headers=with_headers(route.headers, headers))
+        traced = {"traceparent": self.traceparent} if self.traceparent else {}
+        route = replace(route, headers=with_headers({**traced, **route.headers}, headers))
         answer = self._in_time(lambda: self.engine.probe.get(route, path, within), within, f"GET {path}")
         if not route.expect or answer.served_by in route.expect:
             return answer
@@ -78,6 +80,7 @@ class SlotAsker:
         """Removes the command's container before and after. Raises what the step's own watch does."""
         commands, name = self.engine.commands, self.command_name
         env = {"PUSHLIVE_URL": inside_url(self._running(), self._route())} if self.spec.web else {}
+        env |= {"TRACEPARENT": self.traceparent} if self.traceparent else {}
         commands.forget_command(self.spec, name)
         try:
             limit = Within(self.watch, self.clock, within, "The command")

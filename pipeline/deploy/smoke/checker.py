@@ -24,9 +24,19 @@ _PAUSE = 0.1  # seconds between two tries of a failing check
 
 
 class Checker:
-    """Performs the checks of one release in one slot. ``redact`` takes secrets out of a body before it is cut."""
+    """Performs the checks of one release in one slot. ``redact`` takes secrets out of a body before it is cut;
+    ``traceparent`` is sent with each request, unless it is ""."""
 
-    def __init__(self, engine: Engine, clock: Clock, emit: Emit, watch: Watch, redact: Redact = str) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        emit: Emit,
+        watch: Watch,
+        redact: Redact = str,
+        traceparent: str = "",
+    ) -> None:
+        self._traceparent = traceparent
         self._engine, self._clock = engine, clock
         self._emit, self._watch, self._redact = emit, watch, redact
         self._wrong_release: list[Check] = []  # failed ones whose last answer came from another release
@@ -35,7 +45,15 @@ class Checker:
         """Every check in order, the first failure last. The caller looks at ``ok`` of each."""
         results: list[Check] = []
         for number, check in enumerate(checks):
-            asker = SlotAsker(self._engine, self._clock, self._emit, self._watch, self._redact, spec)
+            asker = SlotAsker(
+                self._engine,
+                self._clock,
+                self._emit,
+                self._watch,
+                self._redact,
+                spec,
+                traceparent=self._traceparent,
+            )
             asker.command_name = f"smoke-{number}-{spec.run}"
             results.append(self._one(check, asker))
             if not results[-1].ok:
@@ -45,7 +63,16 @@ class Checker:
     def identity(self, spec: SlotSpec, route: Route, times: int = 1) -> tuple[Check, ...]:
         """Asks the health path over fresh connections; every answer must come from this very release."""
         check = _health_of(spec, route)
-        asker = SlotAsker(self._engine, self._clock, self._emit, self._watch, self._redact, spec, route)
+        asker = SlotAsker(
+            self._engine,
+            self._clock,
+            self._emit,
+            self._watch,
+            self._redact,
+            spec,
+            route,
+            traceparent=self._traceparent,
+        )
         return tuple(self._one(check, asker) for _ in range(times))
 
     def must_pass(

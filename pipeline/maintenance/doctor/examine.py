@@ -15,7 +15,16 @@ from pipeline.domain.judging.figures import HEALTH_ALONE, PROMETHEUS, PROXY, pro
 from pipeline.domain.outages import process_known, process_reason, serving_health, what_next
 from pipeline.errors import PushliveError, TryAgain
 from pipeline.lib.units import show_size
-from pipeline.maintenance.doctor import accessories, backups, demands, evidence, forecasts, logs, volumes
+from pipeline.maintenance.doctor import (
+    accessories,
+    backups,
+    demands,
+    evidence,
+    forecasts,
+    logs,
+    traces,
+    volumes,
+)
 from pipeline.maintenance.doctor.check import Check, check, tried
 from pipeline.notify.delivery import display_name, outages
 from pipeline.ports.adapters import Adapters
@@ -61,6 +70,7 @@ def examine(
         *_repositories(services, inspection),
         _build_caps(adapters),
         *_receivers(store),
+        *traces.examine(store),
         *forecasts.examine(services, adapters.clock.now()),
     ]
     damage = [tried(name, lambda name=name: _readable(store, name)) for name in store.pipelines()]  # type: ignore[misc]

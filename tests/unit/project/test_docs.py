@@ -150,7 +150,8 @@ def test_the_base_image_is_the_one_that_can_be_made() -> None:
 def test_every_dependency_is_explained() -> None:
     text = (ROOT / "docs" / "decisions" / "0006-dependencies.md").read_text()
     explained = set(re.findall(r"^\| ([a-z][a-z0-9-]*) \|", text, re.M)) - {"package"}
-    needed = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["s3"]]
+    extras = PROJECT["optional-dependencies"]
+    needed = [*PROJECT["dependencies"], *extras["s3"], *extras["otel"]]
     assert explained == {re.split(r"[<>=]", one)[0] for one in needed}
 
 

@@ -1,0 +1,1 @@
+"""Where the spans of runs go."""

@@ -1,0 +1,1 @@
+"""Runs whose traces are to be sent."""

@@ -1,0 +1,143 @@
+"""Traces of real runs, sent to a real OTLP/HTTP receiver."""
+
+from __future__ import annotations
+
+import gzip
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+import docker
+from tests.support.developer import web
+from tests.support.service import Service, running
+from tests.support.waiting import until
+
+CONFIG = """
+pipelines:
+  hello:
+    service:
+      memory: 128MiB
+      stop: 1s
+      release: {command: [sh, -c, "echo parent=$TRACEPARENT"]}
+    smoke: [{get: /cgi-bin/seen, contains: "traced 00-"}]
+    environments: {live: }
+"""
+SEEN = '#!/bin/sh\nprintf "Content-Type: text/plain\\r\\n\\r\\ntraced $HTTP_TRACEPARENT\\n"\n'
+
+
+class Receiver:
+    """``broken``: it answers 503."""
+
+    def __init__(self) -> None:
+        self.requests: list[ExportTraceServiceRequest] = []
+        self.broken, self.refused = False, 0
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.headers.get("Content-Encoding") == "gzip":
+                    body = gzip.decompress(body)
+                if not outer.broken and self.path == "/v1/traces":
+                    outer.requests.append(ExportTraceServiceRequest.FromString(body))
+                outer.refused += outer.broken
+                self.send_response(503 if outer.broken else 200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def spans(self, run: str) -> list[Any]:
+        found = [
+            span
+            for request in self.requests
+            for resource in request.resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
+        return [span for span in found if attributes(span)["pushlive.run"] == run]
+
+
+def attributes(span: Any) -> dict[str, str]:
+    return {one.key: one.value.string_value for one in span.attributes}
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[Receiver]:
+    one = Receiver()
+    yield one
+    one.server.shutdown()
+    one.server.server_close()
+
+
+@pytest.fixture(scope="module")
+def service(docker_client: docker.DockerClient, base_images: None, receiver: Receiver) -> Iterator[Service]:
+    endpoint = f"http://127.0.0.1:{receiver.server.server_port}"
+    with running(docker_client, CONFIG, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint) as one:
+        yield one
+
+
+FILES = web(
+    **{"www/cgi-bin/seen": SEEN}, command="chmod +x /www/cgi-bin/seen; exec httpd -f -p 0.0.0.0:8080 -h /www"
+)
+
+
+def test_a_run_is_one_trace_and_its_command_and_checks_are_told_of_it(
+    service: Service, receiver: Receiver
+) -> None:
+    service.push(FILES, "Traced")
+    assert service.run("hello#1")["outcome"] == "live"
+    until(lambda: receiver.spans("hello#1"), 30)
+    spans = receiver.spans("hello#1")
+    by_name = {span.name: span for span in spans}
+    steps = ["release", "start", "smoke", "switch", "verify"]
+    assert sorted(by_name) == sorted(
+        [
+            "push hello",
+            "build",
+            "live",
+            *(f"build/{one}" for one in ("fetch", "build", "push")),
+            *(f"live/{one}" for one in steps),
+        ]
+    )
+    assert len({span.trace_id for span in spans}) == 1
+    root = by_name["push hello"]
+    assert (root.parent_span_id, root.status.code) == (b"", 1)
+    assert attributes(root)["cicd.pipeline.result"] == "success"
+    for name, span in by_name.items():
+        if span is root:
+            continue
+        parent = by_name[name.split("/")[0]] if "/" in name else root
+        assert span.parent_span_id == parent.span_id
+        slack = 1_000_000
+        assert parent.start_time_unix_nano - slack <= span.start_time_unix_nano
+        assert span.end_time_unix_nano <= parent.end_time_unix_nano + slack
+    assert attributes(by_name["live/start"])["deployment.environment.name"] == "live"
+    assert attributes(by_name["live/start"])["pushlive.release"] == "r1"
+    resource = {
+        one.key: one.value.string_value for one in receiver.requests[0].resource_spans[0].resource.attributes
+    }
+    assert (resource["service.name"], resource["service.instance.id"]) == ("pushlive", service.instance)
+    parent = f"00-{root.trace_id.hex()}-{by_name['live/release'].span_id.hex()}-01"
+    assert f"parent={parent}" in service.log("hello#1")
+    assert "traces" in service.pushlive("doctor", code=None).out
+
+
+def test_a_receiver_that_fails_delays_no_run_and_gets_the_trace_later(
+    service: Service, receiver: Receiver
+) -> None:
+    receiver.broken = True
+    service.push({**FILES, "www/index.html": "two\n"}, "Another")
+    assert service.run("hello#2")["outcome"] == "live"
+    until(lambda: "does not accept traces" in service.pushlive("doctor", code=None).out, 60)
+    receiver.broken = False
+    until(lambda: receiver.spans("hello#2"), 60)
+    assert service.output.count("does not accept traces") == 1
