@@ -49,31 +49,38 @@ class Recorder:
         """Kind, pipeline and number. Raises DamagedRecord."""
         return self._services.store.evidence_due()
 
-    def write_due(self, kind: str, pipeline: str, number: int) -> None:
-        """Not before the run's worker has written the last of its log. Raises EngineFailed and DamagedRecord."""
+    def write_due(self, kind: str, pipeline: str, number: int) -> bool:
+        """Not before the run's worker has written the last of its log, or it is known what followed from a verdict:
+        false until then. Raises EngineFailed and DamagedRecord."""
         store = self._services.store
         if environment := verdicts.environment_of(kind):
-            self._write_verdict(kind, pipeline, number, environment)
-            return
+            return self._write_verdict(kind, pipeline, number, environment)
         if not self._log_is_whole(pipeline, number):
-            return
+            return False
         try:
             run = store.run(pipeline, number)
         except NotFound:
             store.evidence_written(kind, pipeline, number)
-            return
-        if run.state == State.ENDED:
-            self.write(run, kind)
-            store.evidence_written(kind, pipeline, number)
+            return True
+        if run.state != State.ENDED:
+            return False
+        self.write(run, kind)
+        store.evidence_written(kind, pipeline, number)
+        return True
 
-    def _write_verdict(self, kind: str, pipeline: str, number: int, environment: str) -> None:
-        store, fact = self._services.store, verdict_name(f"{pipeline}/{environment}", number)
+    def _write_verdict(self, kind: str, pipeline: str, number: int, name: str) -> bool:
+        store, fact = self._services.store, verdict_name(f"{pipeline}/{name}", number)
         with suppress(NotFound, ValueError):  # lost with an earlier store, or not to be read
             run, final = store.run(pipeline, number), codec.load(Final, store.facts.get(fact))
             if self._is_missing(run, kind):
-                self.records.write(run, verdicts.made(self._subject(run), environment, final), None, kind)
+                environment = store.environment(pipeline, name)
+                if verdicts.is_open(store, environment, final, self._adapters.clock.now()):
+                    return False
+                made = verdicts.made(self._subject(run), name, environment, final)
+                self.records.write(run, made, None, kind)
         store.evidence_written(kind, pipeline, number)
         store.facts.remove(fact)
+        return True
 
     def _log_is_whole(self, pipeline: str, number: int) -> bool:
         """Whether no worker has the run any more: the last lines are written after the end is recorded."""

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.domain.environment import Environment, Trial
 from pipeline.domain.judging import judgement
 from pipeline.domain.judging.counts import Minute, compared
 from pipeline.domain.judging.final import Final
+from pipeline.domain.judging.latency import counts as timings
 from pipeline.domain.judging.verdict import Verdict
+from pipeline.domain.watching import trials
 from pipeline.evidence import record
 from pipeline.evidence.record import Subject, time_of
 from pipeline.lib import codec
+from pipeline.store import Store
 
 KIND = "verdict"
 
@@ -21,10 +25,39 @@ def environment_of(kind: str) -> str:
     return environment if name == KIND else ""
 
 
-def made(subject: Subject, environment: str, final: Final) -> dict[str, Any]:
-    """``subject``: the run that brought the release. Raises DamagedRecord and StoreUnavailable."""
-    parts = {"verdict": verdict_part(final), "release": record.release_part(subject)}
-    return record.of_run(subject, KIND, {"environment": environment, **parts})
+def is_open(store: Store, environment: Environment | None, final: Final, now: float) -> bool:
+    """Whether the record has to wait: what follows from the verdicts on the release is not known yet. Raises
+    StoreUnavailable."""
+    if environment is None:
+        return False
+    found = timings.read(store.facts.get(timings.fact_name(environment.id)))
+    return trials.may_follow(environment, final.counted, found, now)
+
+
+def made(subject: Subject, name: str, environment: Environment | None, final: Final) -> dict[str, Any]:
+    """``subject``: the run that brought the release; ``environment``: of that name, None if it is gone. Raises
+    DamagedRecord and StoreUnavailable."""
+    one = final.counted
+    trial = trials.by_run(environment, one.release, one.run) if environment else None
+    parts = {
+        "verdict": verdict_part(final),
+        "followed": followed_part(subject.run.pipeline, trial) if trial else None,
+        "release": record.release_part(subject),
+    }
+    return record.of_run(subject, KIND, {"environment": name, **parts})
+
+
+def followed_part(pipeline: str, trial: Trial) -> dict[str, Any]:
+    """What followed once the release was found to be worse, by its errors or the time that its answers took."""
+    return {
+        "state": trial.outcome.value if trial.outcome else "",
+        "judge": trial.judge,
+        "on_failure": trial.on_failure,
+        "ended": time_of(trial.ended),
+        "reason": trial.reason,
+        "would": trial.would,
+        "revert": f"{pipeline}#{trial.revert}" if trial.revert else "",
+    }
 
 
 def verdict_part(final: Final) -> dict[str, Any]:

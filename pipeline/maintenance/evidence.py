@@ -9,7 +9,7 @@ from pipeline.maintenance.damage import Damage
 from pipeline.maintenance.job import Changes, Job
 from pipeline.ports.adapters import Adapters
 
-ONCE = 20  # records that one round writes at most
+ONCE = 20  # records that one round writes at most; those that have to wait do not count
 ENTRIES = 100  # of the audit log that one round looks at; more are waiting only after an upgrade
 REMOVE_EVERY = 3600.0  # seconds
 
@@ -37,10 +37,12 @@ class WriteEvidence(Job):
 
     def _write_due(self) -> str:
         """What could not be written, in words; "" if nothing."""
-        problem = ""
-        for one in self._due():
+        problem, waiting = "", 0
+        for number, one in enumerate(self._due()):
+            if number - waiting == ONCE:
+                break
             try:
-                self._recorder.write_due(*one)
+                waiting += not self._recorder.write_due(*one)
             except DamagedRecord as error:
                 self._damage.add(error)
             except StoreUnavailable:
@@ -51,7 +53,7 @@ class WriteEvidence(Job):
 
     def _due(self) -> tuple[tuple[str, str, int], ...]:
         try:
-            return self._recorder.due()[:ONCE]
+            return self._recorder.due()
         except DamagedRecord as error:
             self._damage.add(error)
             return ()

@@ -12,6 +12,8 @@ from pipeline.errors import EngineAway, RequestError
 from pipeline.evidence.bundle import SCHEMA_FILE
 from pipeline.evidence.records import Records
 from tests.story.test_evidence import BAKED, content, exported, folder, look  # noqa: F401 - a fixture
+from tests.story.test_latencies import FAST, SLOW
+from tests.story.test_latencies import serve as in_time
 from tests.support.json_schema import problems
 
 SCHEMA = json.loads(SCHEMA_FILE.read_text())["$defs"]
@@ -31,6 +33,7 @@ def serve(world, requests: int, errors: int, looks: int) -> None:
         engine.counted[ref] = Answered(known.requests + requests, known.errors + errors)
         world.clock.sleep(15)
         world.jobs.answers.run()
+    world.jobs.acting.run()
     world.jobs.evidence.run()
 
 
@@ -69,7 +72,112 @@ def test_a_release_that_is_worse_is_recorded_at_once(make_world):
     assert second["verdict"]["outcome"] == "worse"
     assert second["verdict"]["before"]["release"] == 1
     assert second["verdict"]["minutes_before"]
+    assert (first["followed"], second["followed"]["state"]) == (None, "observed")
     assert problems(second, SCHEMA["verdict"]) == []
+
+
+def judged(judge: str, on_failure: str = "revert") -> str:
+    bake = f"{{for: 0, on_failure: {on_failure}}}"
+    return f"pipelines: {{hello: {{environments: {{live: {{bake: {bake}, judge: {judge}}}}}}}}}"
+
+
+FOLLOWED = [
+    ("act", "revert", "taken back"),
+    ("act", "hold", "held"),
+    ("act", "tell", "told"),
+    ("observe", "revert", "observed"),
+]
+
+
+@pytest.mark.parametrize(("judge", "on_failure", "state"), FOLLOWED)
+def test_a_verdict_s_record_says_what_followed_from_more_errors(make_world, folder, judge, on_failure, state):  # noqa: F811
+    world = make_world(judged(judge, on_failure))
+    world.push("one")
+    serve(world, 100, 0, looks=60)
+    world.push("two")
+    serve(world, 100, 50, looks=40)
+
+    record = kept(world, "verdict-live")[-1]
+
+    found = record["followed"]
+    assert (record["id"], record["verdict"]["outcome"]) == ("hello#2", "worse")
+    assert (found["judge"], found["on_failure"], found["state"]) == (judge, on_failure, state)
+    assert found["reason"].startswith("r2: errors ")
+    assert found["revert"] == ("hello#3" if state == "taken back" else "")
+    would = "With `judge: act` it would have been taken back to r1"
+    assert found["would"] == (would if judge == "observe" else "")
+    assert problems(record, SCHEMA["verdict"]) == []
+    assert f'"state": "{state}"' in content(exported(world, folder, release=2))[
+        "index.html"
+    ].decode().replace("&quot;", '"')
+
+
+@pytest.mark.parametrize(("judge", "on_failure", "state"), FOLLOWED)
+def test_a_verdict_s_record_says_what_followed_from_slower_answers(make_world, judge, on_failure, state):
+    world = make_world(judged(judge, on_failure))
+    world.push("one")
+    in_time(world, FAST)
+    world.push("two")
+    in_time(world, SLOW)
+    world.jobs.acting.run()
+    world.work()
+    world.clock.sleep(3600)
+    world.jobs.answers.run()
+    world.jobs.evidence.run()
+
+    [record] = [one for one in kept(world, "verdict-live") if one["id"] == "hello#2"]
+
+    assert record["verdict"]["outcome"] == "no worse"  # by its errors
+    assert record["followed"]["state"] == state
+    assert record["followed"]["reason"].startswith("r2: p50 ")
+    assert problems(record, SCHEMA["verdict"]) == []
+
+
+def test_a_record_waits_until_it_is_known_what_followed(make_world):
+    world = make_world(judged("act"))
+    world.push("one")
+    serve(world, 100, 0, looks=60)
+    world.push("two")
+    lease = world.store.leases.take("env:hello/live", "run")
+    serve(world, 100, 50, looks=40)
+    world.jobs.evidence.run()
+    assert [one["id"] for one in kept(world, "verdict-live")] == ["hello#1"]
+    world.store.leases.drop(lease)
+    world.another_process().acting.run()
+    world.jobs.evidence.run()
+    assert kept(world, "verdict-live")[-1]["followed"]["state"] == "taken back"
+
+
+def test_another_release_that_serves_first_leaves_a_record_without(make_world):
+    world = make_world(judged("act"))
+    world.push("one")
+    serve(world, 100, 0, looks=60)
+    world.push("two")
+    lease = world.store.leases.take("env:hello/live", "run")
+    serve(world, 100, 50, looks=40)
+    world.store.leases.drop(lease)
+    world.push("three")
+    world.jobs.evidence.run()
+    record = kept(world, "verdict-live")[-1]
+    assert (record["id"], record["verdict"]["outcome"], record["followed"]) == ("hello#2", "worse", None)
+
+
+def test_after_its_hour_a_record_waits_for_the_verdict_on_its_times(make_world):
+    world = make_world(judged("observe"))
+    world.push("one")
+    in_time(world, FAST)
+    world.push("two")
+    world.jobs.answers.run()
+    world.clock.sleep(50)  # times are compared once a minute, so their hour begins later
+    in_time(world, FAST, looks=59)
+    world.clock.sleep(20)
+    world.jobs.answers.run()
+    world.jobs.evidence.run()
+    assert world.store.evidence_due() == (("verdict-live", "hello", 2),)
+    world.clock.sleep(120)
+    world.jobs.evidence.run()
+    assert world.store.evidence_due() == ()
+    assert kept(world, "verdict-live")[-1]["followed"] is None
 
 
 @pytest.mark.parametrize("point", ["note_evidence", "evidence_written"])

@@ -73,6 +73,15 @@ NEW = {
         "minutes": [["2026-03-01T12:01:00.000Z", 10, 1]],
         "minutes_before": [],
     },
+    "followed": {
+        "state": "observed",
+        "judge": "observe",
+        "on_failure": "revert",
+        "ended": "2026-03-01T12:05:10.000Z",
+        "reason": "r17: errors 10 % of 10 requests, worse than r16 (0 %)",
+        "would": "With `judge: act` it would have been taken back to r16",
+        "revert": "",
+    },
     "act": {
         "number": 57,
         "hash": "0badcafe" + "0" * 56,
@@ -114,7 +123,8 @@ def others(number: int = 42, image: str = IMAGE) -> dict[str, dict]:
     watched = {"answers": None, "usage": [], "series": NEW["series"], "health": None, "acts": []}
     return {
         "bake-live-42": of_run | {"kind": "bake", "bake": bake} | watched,
-        "verdict-live-42": of_run | {"kind": "verdict", "verdict": NEW["verdict"]},
+        "verdict-live-42": of_run
+        | {"kind": "verdict", "verdict": NEW["verdict"], "followed": NEW["followed"]},
         "act-57-0badcafe": frame | {"kind": "act", "id": "entry 57", "act": NEW["act"]},
     }
 

@@ -11,7 +11,10 @@ from dataclasses import dataclass, replace
 
 from pipeline.config.workload.judge import ACT, OBSERVE, OFF
 from pipeline.domain.environment import Environment, Trial, WorseOutcome
-from pipeline.domain.judging.counts import JUDGED, MINUTE
+from pipeline.domain.judging import judgement
+from pipeline.domain.judging.counts import JUDGED, MINUTE, Counted
+from pipeline.domain.judging.latency import judgement as latency
+from pipeline.domain.judging.latency.counts import Timings
 from pipeline.domain.judging.verdict import Worse
 from pipeline.domain.run import Kind, Run
 
@@ -137,6 +140,28 @@ def found(environment: Environment, seen: Iterable[Worse], now: float) -> Findin
     acts = trial.judge == ACT and not trial.left
     reason = f"r{trial.release}: " + "; ".join(one.text for one in mine)
     return Finding(trial, mine, trial.on_failure if acts else OBSERVE, reason, now)
+
+
+def may_follow(environment: Environment, counted: Counted, timings: Timings, now: float) -> bool:
+    """Whether something may still follow from a verdict on the release that was counted: it serves, and it is worse by
+    one of its verdicts, or may be said to be slower within the minute. ``timings``: of that environment."""
+    trial, mine = of(environment), (counted.release, counted.run)
+    if trial is None or trial.outcome or trial.judge == OFF or (trial.release, trial.run) != mine:
+        return False
+    if judgement.is_worse(counted):
+        return True
+    if (timings.release, timings.run) != mine:
+        return False
+    open_until = (
+        timings.since + (JUDGED + 1) * MINUTE
+    )  # its hour begins later, and times are compared once a minute
+    return now <= open_until or latency.worse(timings) is not None
+
+
+def by_run(environment: Environment, release: int, run: int) -> Trial | None:
+    """That of a release which serves or served there; None if nothing has followed from it."""
+    found = (one for one in environment.trials if (one.release, one.run) == (release, run))
+    return next((one for one in found if one.outcome), None)
 
 
 def text(trial: Trial, pipeline: str) -> str:
