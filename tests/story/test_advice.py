@@ -319,6 +319,7 @@ def test_an_advised_command_that_changes_nothing_says_something(
     tries(calm, words, scene)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("words", "scene"), [one for one in SITUATIONS if one not in QUIET], ids=_name)
 def test_an_advised_command_does_what_it_is_for(
     words: tuple[str, ...], scene: Scene, valkey: str, tmp_path: Path
