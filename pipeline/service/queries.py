@@ -346,7 +346,12 @@ class Queries:
 
     def measurements(self) -> Measurements:
         """What one scrape of ``/metrics`` shows. Raises StoreUnavailable within a few seconds."""
-        return self._store.metrics.read()
+        found = self._store.metrics.read()
+        with suppress(DamagedRecord):  # the other figures are shown; `doctor` names the record
+            look, now = self._freezes.look(), self._clock.now()
+            for name, one in found.pipelines.items():
+                one.frozen = {key: look.frozen(name, key, now) is not None for key in one.held}
+        return found
 
     def healthy(self) -> bool:
         return self._store.healthy()

@@ -19,6 +19,8 @@ from pipeline.domain.judging.latency import times
 from pipeline.domain.judging.latency.times import Times
 from pipeline.domain.measuring.measurements import (
     BUCKETS,
+    FOR_FREEZE,
+    FOR_PEOPLE,
     Histogram,
     Measurements,
     PipelineMeasurements,
@@ -221,9 +223,12 @@ class Metrics:
         def parse(one: PipelineMeasurements, texts: Any) -> None:
             for text in texts:
                 if text:
-                    state = read(Run, text, key).state
-                    if state is not State.ENDED:
-                        one.open[state.value] = one.open.get(state.value, 0) + 1
+                    run = read(Run, text, key)
+                    if run.state is not State.ENDED:
+                        one.open[run.state.value] = one.open.get(run.state.value, 0) + 1
+                    if run.state is State.WAITING:
+                        what = FOR_FREEZE if run.frozen else FOR_PEOPLE
+                        one.waiting[what] = one.waiting.get(what, 0) + 1
 
         return parse
 

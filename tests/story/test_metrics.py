@@ -227,3 +227,15 @@ def test_counters_of_a_version_with_other_buckets_are_kept(world):
 def test_kinds_of_leases_are_a_fixed_set(world):
     world.store.leases.take("odd:thing", "someone")
     assert tuple(world.commands.measurements().leases) == LEASE_KINDS
+
+
+def test_a_frozen_environment_and_the_run_that_waits_for_it_are_measured(world):
+    world.push("one")
+    last = world.environment("live").name
+    world.commands.freeze("ann", pipeline="hello", environment=last, reason="the launch")
+    world.push("two")
+    found = of_hello(world)
+    assert found.frozen == {name: name == last for name in found.held}
+    assert found.waiting == {measurements.FOR_FREEZE: 1}
+    world.commands.thaw("ann", pipeline="hello", environment=last, reason="it is over")
+    assert not any(of_hello(world).frozen.values())

@@ -14,12 +14,13 @@ from prometheus_client.registry import Collector
 
 from pipeline.domain.judging.latency import times
 from pipeline.domain.judging.verdict import Verdict
-from pipeline.domain.measuring.measurements import BUCKETS, Histogram, Measurements
+from pipeline.domain.measuring.measurements import BUCKETS, FOR_FREEZE, FOR_PEOPLE, Histogram, Measurements
 from pipeline.domain.run import State
 
 # Seconds. They are begins of buckets of ``judging.latency``.
 ANSWERS = (0.001, 0.0022, 0.0047, 0.01, 0.022, 0.047, 0.1, 0.22, 0.47, 1.0, 2.2, 4.7, 10.0)
 OPEN_STATES = [state.value for state in State if state is not State.ENDED]
+WAITED_FOR = (FOR_PEOPLE, FOR_FREEZE)
 _BOUNDS = [*map(str, BUCKETS), "+Inf"]
 
 
@@ -37,6 +38,7 @@ class _Collector(Collector):
         yield from _service(self._found)
         yield from _runs(self._found)
         yield from _durations(self._found)
+        yield from _waiting(self._found)
         yield from _environments(self._found)
         yield from _watched(self._found)
         yield from _judged(self._found)
@@ -133,6 +135,23 @@ def _durations(found: Measurements) -> Iterator[Metric]:
         "Duration of a step; runs that have ended.",
         ["pipeline", "stage", "step", "result"],
         (([name, *labels], each) for name, one in pipelines for labels, each in one.steps.items()),
+    )
+
+
+def _waiting(found: Measurements) -> Iterator[Metric]:
+    """What keeps runs out of environments, and which ones wait."""
+    pipelines = found.pipelines.items()
+    yield _gauge(
+        "pushlive_runs_waiting",
+        "Runs that wait before an environment: for people, who approve or resume, or for the end of a freeze.",
+        ["pipeline", "for"],
+        (([name, what], one.waiting.get(what, 0)) for name, one in pipelines for what in WAITED_FOR),
+    )
+    yield _gauge(
+        "pushlive_environment_frozen",
+        "1 if the environment is frozen: no push and no deploy enters it.",
+        ["pipeline", "environment"],
+        (([name, key], int(frozen)) for name, one in pipelines for key, frozen in one.frozen.items()),
     )
 
 

@@ -14,6 +14,7 @@ from pipeline.domain.run import Outcome, Run
 # Upper bounds in seconds: a switch takes a tenth of a second, a slow build half an hour.
 BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
 OK, FAILED = "ok", "failed"
+FOR_FREEZE, FOR_PEOPLE = "freeze", "people"  # what a run waits for before an environment
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,9 @@ class PipelineMeasurements:
     steps: dict[tuple[str, ...], Histogram] = field(default_factory=lambda: defaultdict(Histogram))
     due: int = 0
     open: dict[str, int] = field(default_factory=dict)  # by state
+    waiting: dict[str, int] = field(default_factory=dict)  # by what for: FOR_FREEZE, FOR_PEOPLE
     held: dict[str, bool] = field(default_factory=dict)  # by environment
+    frozen: dict[str, bool] = field(default_factory=dict)  # by environment; empty if that cannot be read
     down: dict[str, bool] = field(default_factory=dict)  # by environment, as the keeper last saw it
     restarts: dict[str, int] = field(default_factory=dict)  # of the release that serves, by environment
     out_of_memory: dict[str, int] = field(
