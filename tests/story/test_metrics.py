@@ -202,6 +202,7 @@ def test_a_scrape_does_not_read_ended_runs(world):
     bytes_of_a_scrape()  # connects
     few, few_calls = bytes_of_a_scrape()
     many(11, 1001)
+    bytes_of_a_scrape()  # asks first whether a connection that was idle for long still works
     thousand, calls = bytes_of_a_scrape()
     assert of_hello(world).runs == {("push", "live"): 1000}
     assert calls == few_calls
