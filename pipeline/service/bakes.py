@@ -55,6 +55,8 @@ def _text(environment: Environment, bake: Bake) -> str:
         watched = write_duration(float(int(min(bake.watched, bake.lasts))))
         return f"{name} is watched: {watched} of {lasts}"
     if bake.outcome == BakeOutcome.BAKED:
+        if bake.release != environment.serving:
+            return f"{name} was baked ({lasts}), and serves no more"
         return f"{name} is baked ({lasts})"
     if bake.outcome == BakeOutcome.TAKEN_BACK:
         return f"{name} was taken back by {environment.pipeline}#{bake.revert}: {bake.reason}"

@@ -99,8 +99,11 @@ class Configurations:
     def take(self, text: str, origin: Origin, by: Who) -> bool:
         """Puts a valid text into force; True if it was not. Idempotent, and the commit counts as seen at last."""
         digest = self._store.put_config(text)
+        known, value = f"{_ORIGIN}:{digest}", codec.dump(origin)
         if self._store.facts.get(CURRENT) != digest:
-            self._store.facts.set(f"{_ORIGIN}:{digest}", codec.dump(origin))
+            self._store.facts.set(known, value)
+        elif not self._store.facts.get(known):  # the text was in force before it came from a commit
+            self._store.facts.change(known, value, lambda _: _entry(digest, digest, by, origin))
         changed = self._store.facts.change(CURRENT, digest, lambda before: _entry(before, digest, by, origin))
         self._store.facts.set(_ERROR, "")
         self._see(origin.commit)

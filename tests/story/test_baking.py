@@ -106,6 +106,9 @@ def test_a_release_that_works_for_its_time_is_baked_and_told_only_if_asked_for(w
     [told] = messages(world)
     assert (told["event"], told["release"], told["environment"]) == ("baked", 2, "live")
     assert world.commands.show("hello", run.number)["run"]["bakes"][0]["state"] == "baked"
+    assert shown(world)["text"] == "r2 is baked (1m)"
+    world.revert()
+    assert shown(world)["text"] == "r2 was baked (1m), and serves no more"
 
 
 def test_the_last_environment_is_watched_by_default_and_the_others_are_not(make_world):

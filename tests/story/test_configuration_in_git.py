@@ -208,6 +208,10 @@ def test_an_installation_moves_from_a_file_to_a_repository(make_world):
     keep(moved)
     assert "hello" in moved.services.configurations.current()[1].pipelines
     assert "has no branch main" in moved.commands.status()["config_error"]
+    assert not taken(moved, CONFIG, "the same")["changed"]
+    taken(moved, CONFIG, "the same once more")
+    assert moved.commands.status()["origin"]["subject"] == "the same"
+    assert "“the same” by" in str(moved.commands.audit_log()[0]["detail"])
     changed = taken(moved, CONFIG.replace("replicas: 2", "replicas: 3"), "moved")
     assert changed["plan"]["pipelines"] == {"hello": {"live": ("replicas: 2 → 3",)}}
 
