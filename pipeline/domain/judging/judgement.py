@@ -41,9 +41,18 @@ def text(found: Counted) -> str:
     if one.verdict is Verdict.NOTHING_BEFORE:
         return f"{errors}; nothing to compare with"
     if one.verdict is Verdict.TOO_FEW:
-        more = f": about {one.needed:,} are needed" if one.needed > one.new.requests else ""
-        return f"{errors}; not enough traffic to judge{more}"
+        return f"{errors}; not enough traffic to judge{_missing(found, one)}"
     return f"{errors}, {one.verdict.value} than r{one.before} ({share(one.base.errors, one.base.requests)})"
+
+
+def _missing(found: Counted, one: Judged) -> str:
+    """What a judgement needs that is not there yet."""
+    minutes = sum(bool(minute.errors) for minute in compared(found)[0])
+    higher = one.new.errors * one.base.requests > one.base.errors * one.new.requests
+    if higher and one.new.requests >= rule.FIRST_LOOK and 0 < minutes < rule.SPREAD:
+        seen = "a single minute" if minutes == 1 else f"{minutes} minutes"
+        return f": errors in {seen} so far, and it takes {rule.SPREAD}"
+    return f": about {one.needed:,} are needed" if one.needed > one.new.requests else ""
 
 
 def share(part: int, whole: int) -> str:

@@ -66,6 +66,10 @@ def test_what_is_said_of_little_traffic() -> None:
     assert judgement.text(found).startswith(
         "errors 8.3 % of 12 requests; not enough traffic to judge: about "
     )
+    found = watched([Answered(0, 0), Answered(900, 90)], watched(steady(100, 1, 4 * 60)), run=2, at=9600)
+    assert judgement.text(found) == (
+        "errors 10 % of 900 requests; not enough traffic to judge: errors in a single minute so far, and it takes 3"
+    )
 
 
 def test_what_is_not_ours_is_counted_anew() -> None:
