@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar
 
 from pipeline.domain.engine_types import Answered
 from pipeline.domain.judging.verdict import Verdict
@@ -88,7 +89,32 @@ def total(minutes: Iterable[Minute]) -> Answered:
     return Answered(sum(one.requests for one in found), sum(one.errors for one in found))
 
 
-def compared(found: Counted) -> tuple[tuple[Minute, ...], tuple[Minute, ...]]:
+class _OfRelease(Protocol):
+    """What was seen in one minute; see ``Minute``."""
+
+    @property
+    def at(self) -> float: ...
+    @property
+    def release(self) -> int: ...
+    @property
+    def run(self) -> int: ...
+
+
+OfRelease = TypeVar("OfRelease", bound=_OfRelease, covariant=True)
+
+
+class _ByMinute(Protocol[OfRelease]):
+    """What was seen in one environment; see ``Counted``."""
+
+    @property
+    def release(self) -> int: ...
+    @property
+    def run(self) -> int: ...
+    @property
+    def minutes(self) -> tuple[OfRelease, ...]: ...
+
+
+def compared(found: _ByMinute[OfRelease]) -> tuple[tuple[OfRelease, ...], tuple[OfRelease, ...]]:
     """The minutes of what serves, and those of the release that served before it: its last hour."""
     mine = tuple(one for one in found.minutes if (one.release, one.run) == (found.release, found.run))
     earlier = [one for one in found.minutes if (one.release, one.run) != (found.release, found.run)]

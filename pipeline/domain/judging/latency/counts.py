@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from pipeline.domain.judging.counts import JUDGED, KEPT, MINUTE
+from pipeline.domain.judging.counts import KEPT, MINUTE
 from pipeline.domain.judging.latency.times import Timed, Times, merged, quantile, since, total
 from pipeline.domain.judging.verdict import Verdict
 from pipeline.lib import codec
@@ -73,17 +73,6 @@ def timed(before: Timings, release: int, run: int, seen: Timed, now: float) -> T
         one = replace(one, times=merged((earlier[-1].times, new)))
         earlier = earlier[:-1]
     return replace(before, seen=seen, minutes=(*earlier, one)[-KEPT:], whole=merged((before.whole, new)))
-
-
-def compared(found: Timings) -> tuple[tuple[Minute, ...], tuple[Minute, ...]]:
-    """The minutes of what serves, and those of the release that served before it: its last hour."""
-    mine = tuple(one for one in found.minutes if (one.release, one.run) == (found.release, found.run))
-    earlier = [one for one in found.minutes if (one.release, one.run) != (found.release, found.run)]
-    if not earlier:
-        return mine, ()
-    last = earlier[-1]
-    first = last.at - JUDGED * MINUTE
-    return mine, tuple(one for one in earlier if one.release == last.release and one.at > first)
 
 
 def all_of(minutes: Sequence[Minute]) -> dict[int, int]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from pipeline.domain.judging.counts import JUDGED, MINUTE
+from pipeline.domain.judging.counts import JUDGED, MINUTE, compared
 from pipeline.domain.judging.latency import rule
-from pipeline.domain.judging.latency.counts import Judged, Latency, Timings, all_of, compared, latency
+from pipeline.domain.judging.latency.counts import Judged, Latency, Timings, all_of, latency
 from pipeline.domain.judging.verdict import Verdict, Worse
 from pipeline.lib import codec
 

@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.domain.judging.counts import KEPT, MINUTE
+from pipeline.domain.judging.counts import KEPT, MINUTE, compared
 from pipeline.domain.judging.latency import judgement, rule
 from pipeline.domain.judging.latency.counts import (
     WARM,
     Latency,
     Minute,
     Timings,
-    compared,
     read,
     timed,
 )
