@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,12 @@ def _known(month: str, zone: str) -> str:
         "--zone", type=_zone, default="UTC", metavar="ZONE", help="such as Europe/Berlin (default: UTC)"
     ),
     argument(
-        "-o", "--output", action=Given, default="", metavar="FILE", help="default: pushlive-2026-11.html"
+        "-o",
+        "--output",
+        action=Given,
+        default="",
+        metavar="FILE",
+        help="default: pushlive-2026-11.html; - for standard output",
     ),
     JSON,
 )
@@ -56,6 +62,12 @@ def report(context: Context) -> int:
     name = pipeline_name(context.args.pipeline)
     asked = {"pipeline": name, "month": context.args.month, "zone": context.args.zone}
     query = urlencode({key: value for key, value in asked.items() if value})
+    page = f"/api/report.html?{query}"
+    if context.args.output == "-":
+        for piece in context.client.pieces(page):
+            sys.stdout.buffer.write(piece)
+        sys.stdout.flush()
+        return DONE
     answer = context.ask("GET", f"/api/report?{query}")
     if context.json:
         context.print_json(answer)
@@ -63,7 +75,7 @@ def report(context: Context) -> int:
     of = f"-{name}" if name else ""
     target = Path(context.args.output or f"pushlive{of}-{answer['month']}.html")
     with whole_file(target) as file:
-        for piece in context.client.pieces(f"/api/report.html?{query}"):
+        for piece in context.client.pieces(page):
             file.write(piece)
     terminal = context.terminal
     terminal.data(*[line for one in cleaned(answer["pipelines"]) for line in _summary(one)])

@@ -55,6 +55,12 @@ def test_another_file_is_replaced_and_all_pipelines_are_the_default(asked, tmp_p
     assert "page" in (tmp_path / "x.html").read_text()
 
 
+def test_a_dash_is_the_standard_output(asked, tmp_path, capfdbinary):
+    assert run("-o", "-") == 0
+    assert capfdbinary.readouterr() == (b"<!doctype html><p>page</p>", b"")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_that_cannot_be_written_is_named(asked, capsys):
     assert run("-o", "no/such/x.html") != 0
     assert "cannot write no/such/x.html" in capsys.readouterr().err
