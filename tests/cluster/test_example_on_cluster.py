@@ -168,3 +168,17 @@ def test_its_database_keeps_its_data_and_its_address_under_another_name(notes: N
     volumes = service.pushlive("volume", "list").out
     assert "notes-store/live/data" in volumes
     assert "notes-db" not in volumes
+
+
+def test_releases_from_before_that_start_again_and_are_reverted_to(notes: Notes) -> None:
+    service = notes.service
+    service.pushlive("restart", "notes", "live")
+    until(notes.serves, 60)
+    assert notes.figures()["notes"] == 1
+    service.pushlive("deploy", "notes", "--config", str(service.config))
+    assert service.environments("notes")["live"]["release"] == 3
+    assert "notes-store" in service.pushlive("accessory", "status").out
+    service.pushlive("revert", "notes", "--env", "live", "--to", "r1", "--reason", "it knows the former name")
+    assert service.environments("notes")["live"]["release"] == 1
+    assert (notes.figures()["notes"], notes.counted("notes-store")) == (1, 1)
+    assert notes.api.find("Pod", {ACCESSORY: "notes-db"}) == []

@@ -92,11 +92,12 @@ def _outcome(run: Run) -> str:
 
 def _restored(ended: Sequence[Run], live: Sequence[Run], last: str) -> Iterable[float]:
     """For each deployment that was reverted, the seconds from its end to that of the revert. A second revert in a row
-    takes back what the first one brought, so it is about the deployment before."""
+    takes back what the first one brought, so it is about the deployment before. One to the release that serves, which
+    takes the visitors from another one that has a part of them, takes back none."""
     standing, numbers = list[Run](), {run.number for run in live}
     for run in ended:
         if run.kind == Kind.REVERT and run.outcome == Outcome.LIVE and run.stages[-1] == last:
-            if standing:
+            if standing and (run.release is None or run.release != standing[-1].release):
                 yield run.ended - standing.pop().ended
         elif run.number in numbers:
             standing.append(run)

@@ -77,6 +77,14 @@ def test_what_was_reverted_counts_once_with_the_time_until_then() -> None:
     assert found.outcomes == {"live": 3, "reverted": 3}
 
 
+def test_a_revert_to_what_serves_takes_no_deployment_back() -> None:
+    one, two = replace(went(1), release=1), replace(went(2), release=2)
+    shared = replace(went(4, kind=Kind.REVERT), release=2)  # in the shift of run 3, which failed
+    back = replace(went(5, kind=Kind.REVERT), release=1)
+    assert of(one, two, went(3, outcome=Outcome.FAILED), shared).reverted == 0
+    assert of(one, two, shared, back).restored == Spread(1, 3000.0, 3000.0)
+
+
 def test_reverts_that_failed_or_of_other_environments_take_nothing_back() -> None:
     elsewhere = run(
         number=3, kind=Kind.REVERT, stages=("dev",), ended=9.0, state=State.ENDED, outcome=Outcome.LIVE
