@@ -65,7 +65,7 @@ def test_the_token_and_the_query_are_sent() -> None:
     seen = []
 
     def answer(handler):
-        body = handler.rfile.read(int(handler.headers["Content-Length"])).decode()
+        body = handler.body.decode()
         seen.append((handler.path, handler.headers["Authorization"], parse_qs(body)["query"]))
         data = {"resultType": "vector", "result": []}
         return 200, JSON, json.dumps({"status": "success", "data": data})

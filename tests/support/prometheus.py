@@ -82,7 +82,11 @@ def served(answer: object) -> Iterator[str]:
     """``host:port`` of a server that gives every request what ``answer(handler)`` returns: status, type and text."""
 
     class Answers(BaseHTTPRequestHandler):
+        body = b""
+
         def do_GET(self) -> None:
+            # One that is left unread resets the connection under the answer.
+            self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             status, kind, text = answer(self)  # type: ignore[operator]
             self.send_response(status)
             self.send_header("Content-Type", kind)

@@ -50,9 +50,11 @@ class DockerAdoption(EngineBase):
             yield self._slot(ref, [one for one in found if ref_of(one, self._key) == ref])
 
     def _last_job(self, key: _Key, jobs: list[Found]) -> Iterator[FoundSlot]:
-        """The slot of an environment with schedules alone, as its newest run remembers it."""
+        """The slot of an environment with schedules alone, as its newest run remembers it. Docker lists the second in
+        which one was made."""
         own = sorted(
-            (one for one in jobs if _key(one["Labels"]) == key), key=lambda one: float(one["Created"])
+            (one for one in jobs if _key(one["Labels"]) == key),
+            key=lambda one: (float(one["Created"]), int(one["Labels"][labels.CRON_AT])),
         )
         made = made_of(own[-1]["Labels"].get(labels.MADE)) if own else None
         if made is None or not runs_by_schedule_alone(made.config):

@@ -12,6 +12,7 @@ from pipeline.adapters.kubernetes.manifests import selected_slot
 from pipeline.adapters.kubernetes.names import (
     COMMIT,
     CRON,
+    CRON_AT,
     ENVIRONMENT,
     INDEX,
     INSTANCE,
@@ -70,8 +71,8 @@ class KubeAdoption(EngineBase):
             return False
         own = {name: meta["labels"][name] for name in (INSTANCE, PIPELINE, ENVIRONMENT)}
         jobs = [one for one in self._api.find("Pod", own) if CRON in one["metadata"]["labels"]]
-        newest = max(jobs, key=lambda one: str(one["metadata"]["creationTimestamp"]), default=None)
-        return newest is not None and newest["metadata"]["labels"].get(RELEASE) == meta["labels"].get(RELEASE)
+        newest = max((one["metadata"] for one in jobs), key=_made_at, default=None)
+        return newest is not None and newest["labels"].get(RELEASE) == meta["labels"].get(RELEASE)
 
     def _slot(self, found: KubeObject, runs: list[KubeObject]) -> FoundSlot:
         """``runs``: the Deployments that show whether it works."""
@@ -92,6 +93,11 @@ class KubeAdoption(EngineBase):
 
     def spec_hash(self, spec: SlotSpec, replica: int) -> str:  # noqa: ARG002 - pods of a slot are alike
         return self._manifests.spec_hash(spec)
+
+
+def _made_at(job: KubeObject) -> tuple[str, int]:
+    """``job``: the metadata of a pod. Its time of creation has whole seconds."""
+    return str(job["creationTimestamp"]), int(job["labels"][CRON_AT])
 
 
 def _environment(found: KubeObject) -> tuple[str, str]:

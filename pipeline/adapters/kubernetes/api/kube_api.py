@@ -21,6 +21,9 @@ from pipeline.lib.text import last_state
 from pipeline.ports.slots import OUTPUT_LIMIT
 
 APPLY = "application/apply-patch+yaml"  # JSON is valid YAML
+NO_OUTPUT = (
+    "unable to retrieve container logs for "  # what the kubelet writes of a container that it has removed
+)
 MERGE = "application/merge-patch+json"
 WATCH_SECONDS = 30  # after which the server ends a watch, and everything is listed again
 WATCH_SLACK = (
@@ -159,6 +162,8 @@ class KubeApi(Connection):
         with translate(doing, self.host), within(REQUEST_TIMEOUT), closing(answer):
             raw, cut = last_pieces(answer.stream(1 << 16), OUTPUT_LIMIT)
         lines = raw.decode("utf-8", "replace").removesuffix("\n").split("\n") if raw else []
+        if len(lines) == 1 and lines[0].startswith(NO_OUTPUT):
+            return ()
         return tuple(map(last_state, lines[1 if cut else 0 :]))
 
     def follow(self, pod: str) -> BaseHTTPResponse:

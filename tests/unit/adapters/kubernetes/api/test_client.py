@@ -211,6 +211,13 @@ def test_a_missing_object_is_no_error(api: KubeApi) -> None:
     assert api.output("p", 5) == ()
 
 
+def test_what_the_kubelet_says_of_a_removed_container_is_no_output(server: ApiServer, api: KubeApi) -> None:
+    server.answers = lambda method, path: (200, "unable to retrieve container logs for containerd://12280d8d")
+    assert api.output("p", 5) == ()
+    server.answers = lambda method, path: (200, "no queue\nunable to retrieve container logs for it\n")
+    assert api.output("p", 5) == ("no queue", "unable to retrieve container logs for it")
+
+
 def test_events_that_cannot_be_read_are_empty(server: ApiServer, api: KubeApi) -> None:
     server.answers = lambda method, path: status(403, "Forbidden", "events is forbidden")
     assert api.events("Pod", "p") == []
