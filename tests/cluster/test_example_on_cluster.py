@@ -175,6 +175,7 @@ def test_releases_from_before_that_start_again_and_are_reverted_to(notes: Notes)
     service.pushlive("restart", "notes", "live")
     until(notes.serves, 60)
     assert notes.figures()["notes"] == 1
+    service.pushlive("resume", "notes", "--env", "live")
     service.pushlive("deploy", "notes", "--config", str(service.config))
     assert service.environments("notes")["live"]["release"] == 3
     assert "notes-store" in service.pushlive("accessory", "status").out
