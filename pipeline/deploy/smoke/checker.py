@@ -45,15 +45,7 @@ class Checker:
         """Every check in order, the first failure last. The caller looks at ``ok`` of each."""
         results: list[Check] = []
         for number, check in enumerate(checks):
-            asker = SlotAsker(
-                self._engine,
-                self._clock,
-                self._emit,
-                self._watch,
-                self._redact,
-                spec,
-                traceparent=self._traceparent,
-            )
+            asker = self._asker(spec)
             asker.command_name = f"smoke-{number}-{spec.run}"
             results.append(self._one(check, asker))
             if not results[-1].ok:
@@ -63,16 +55,7 @@ class Checker:
     def identity(self, spec: SlotSpec, route: Route, times: int = 1) -> tuple[Check, ...]:
         """Asks the health path over fresh connections; every answer must come from this very release."""
         check = _health_of(spec, route)
-        asker = SlotAsker(
-            self._engine,
-            self._clock,
-            self._emit,
-            self._watch,
-            self._redact,
-            spec,
-            route,
-            traceparent=self._traceparent,
-        )
+        asker = self._asker(spec, route)
         return tuple(self._one(check, asker) for _ in range(times))
 
     def must_pass(
@@ -99,6 +82,10 @@ class Checker:
             facts=facts,
             evidence=output,
         )
+
+    def _asker(self, spec: SlotSpec, route: Route | None = None) -> SlotAsker:
+        given = self._engine, self._clock, self._emit, self._watch, self._redact
+        return SlotAsker(*given, spec, route, traceparent=self._traceparent)
 
     def _one(self, check: CheckModel, asker: SlotAsker) -> Check:
         """Raises EngineAway if the engine stays away: that says nothing against the application, which has all of the
