@@ -86,12 +86,13 @@ class EnvironmentRecord:
         """Records where the shift is. ``seconds``: that have passed since the last record; the budget does not count
         them."""
 
-        def act(transaction: Transaction, run: Run) -> Run:
-            environment = transaction.environment(self._name)
-            transaction.put_environment(replace(environment, shift=shift))
-            return replace(run, shifted=run.shifted + seconds)
+        def counted(both: Both) -> None:
+            def act(transaction: Transaction, run: Run) -> Run:
+                return replace(both(transaction, run), shifted=run.shifted + seconds)
 
-        self._context.change(act)
+            self._context.change(act)
+
+        self._write(lambda _, __, environment: replace(environment, shift=shift), counted)
 
     def command_ran(self, step: Step, release: int) -> None:
         """Records that the release's command has succeeded, with the step's result."""

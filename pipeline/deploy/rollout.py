@@ -207,7 +207,7 @@ class Rollout:
     def _refuse_unfinished(self) -> None:
         """A volume that waits for its files would be empty for the release, and no one would know. What serves already
         is left as it is."""
-        if self._record.read().serving != self._release.number:
+        if self._record.known.serving != self._release.number:
             refuse(self._context.store, volumes_of(self._spec))
 
     def _start(self) -> None:

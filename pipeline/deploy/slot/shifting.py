@@ -49,7 +49,7 @@ class Shifting:
     def applies(self, spec: SlotSpec) -> bool:
         """False if all visitors are moved at once: nothing says otherwise, there is nothing to share with, or a person
         wants the release there now."""
-        environment = self._record.read()
+        environment = self._record.known
         known = rule.of_run(environment, self._context.run.number)
         if known or not self._policy.steps or self._context.run.kind == Kind.REVERT:
             return known is not None and not known.done
