@@ -90,6 +90,15 @@ def serving_health(environment: Environment) -> Health | None:
     return health if active and health and _is_about(environment, active, health) else None
 
 
+def serving_down(environment: Environment) -> Down | None:
+    """That what serves is down. ``environment.down`` may still tell of a release that it replaced, as nobody has seen
+    it serve yet."""
+    down, health = environment.down, serving_health(environment)
+    if down and down.release == environment.serving:
+        return down
+    return Down(health.release, health.down_since, health.reason) if health and health.down else None
+
+
 def failing(environment: Environment, slot: Slot) -> str:
     """Why a revert to that warm slot would not work; "" if nothing says so."""
     health = environment.health.get(slot)

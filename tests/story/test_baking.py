@@ -237,6 +237,22 @@ def test_a_fault_that_began_before_the_switch_is_compared(world):
     assert "It began before the switch: r1 was down as well" in last(world).reason
 
 
+def test_a_release_that_was_taken_back_excuses_none_that_replaces_another(world):
+    world.push("two")
+    look(world)
+    crash_loop(world)
+    world.work()
+    assert world.serving() == {"live": 1}
+    assert world.environment("live").down.release == 2  # nobody has looked at what serves since
+    world.commands.resume("hello", "bob")
+    world.push("three")
+    look(world)
+    crash_loop(world)
+    world.work()
+    assert last(world).outcome == BakeOutcome.TAKEN_BACK
+    assert world.serving() == {"live": 1}
+
+
 def test_the_first_release_is_held_and_told(make_world):
     world = make_world(config())
     world.push("one")

@@ -15,6 +15,7 @@ from pipeline.deploy.environment_record import EnvironmentRecord, MayEnter
 from pipeline.deploy.run_context import RunContext, Step
 from pipeline.domain.engine_types import Answered, SlotRef, SlotSpec
 from pipeline.domain.environment import Environment
+from pipeline.domain.outages import serving_down
 from pipeline.domain.run import Kind
 from pipeline.domain.shifting import rule
 from pipeline.domain.shifting.records import Count, Shift
@@ -61,7 +62,7 @@ class Shifting:
     def _nothing_to_share_with(self, environment: Environment) -> str:
         if environment.serving is None:
             return "no release serves yet"
-        if environment.down:
+        if serving_down(environment):
             return f"r{environment.serving}, which serves, is down"
         try:
             before = self._context.store.release(environment.pipeline, environment.serving)

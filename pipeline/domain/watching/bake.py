@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.domain.environment import Bake, BakeOutcome, Environment
 from pipeline.domain.health import DOWN_AFTER, LOOPS, Health
+from pipeline.domain.outages import serving_down
 from pipeline.domain.run import Kind, Run
 from pipeline.lib.units import show_age, show_time
 
@@ -199,18 +200,17 @@ def _wrong_before(environment: Environment, now: float) -> Iterator[tuple[str, s
     record = environment.slots.get(environment.active or "")
     if record is None:
         return
-    if environment.down:
-        yield (
-            "/down",
-            f"r{environment.down.release} was down as well, since {show_time(environment.down.since)}",
-        )
+    down = serving_down(environment)
+    if down:
+        yield "/down", f"r{down.release} was down as well, since {show_time(down.since)}"
     own = (record.release, record.run)
     found = {"": environment.health.get(environment.active or ""), **environment.processes}
     for name, health in found.items():
         if health is None or (health.release, health.run) != own:
             continue
         whose = f"{name} of r{health.release}" if name else f"r{health.release}"
-        failing = environment.failing.get(name)
+        told = environment.failing.get(name)
+        failing = told if told and told.release == health.release else None
         if health.down or health.bad_since or health.restarts >= LOOPS or failing:
             began = [failing.since if failing else 0.0, health.down_since, health.bad_since]
             began.append(health.restarts_since)
