@@ -33,6 +33,7 @@ def run_lines(answer: dict[str, Any], paint: Paint, width: int) -> list[str]:
     blocks = [
         header(run, answer.get("release"), paint, (answer.get("configuration") or {}).get("origin")),
         stage_lines(timing, paint, width),
+        shift_lines(run, timing, paint),
         [*time_lines(timing, paint), *unusual_lines(run, paint)],
         check_lines(run.get("checks") or {}, paint, width),
         failure_card(run["failure"], paint) if run.get("failure") else [],
@@ -122,6 +123,24 @@ def _step_row(stage: str, step: dict[str, Any], begun: float, whole: float, over
         (pad + bar, style),
         (detail, style if failed or late else "dim"),
     )
+
+
+def shift_lines(run: dict[str, Any], timing: dict[str, Any], paint: Paint) -> list[str]:
+    """What a release answered with each part of the visitors that it had, and where it is in that now. Those of a
+    release that failed are on its card."""
+    found = [
+        (str(stage["stage"]), str(line))
+        for stage in timing.get("stages") or []
+        for step in stage.get("steps") or []
+        if step.get("ok", True)
+        for line in step.get("figures") or ()
+    ]
+    lines = [paint(f"{stage}: {line}", "dim") for stage, line in found]
+    if shift := run.get("shift"):
+        before = shift["figures"][:-1]
+        lines += [paint(f"{shift['environment']}: {line}", "dim") for line in before]
+        lines.append(f"{shift['environment']}: {shift['text']}")
+    return lines
 
 
 def time_lines(timing: dict[str, Any], paint: Paint) -> list[str]:

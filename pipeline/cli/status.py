@@ -310,15 +310,18 @@ def runs(context: Context) -> int:
         return DONE
     terminal = context.terminal
     rows = [run_row(run, context.client.now()) for run in found]
-    head = ("run", "", "release", "commit", "message", "by", "accepted", "took")
+    head = ("run", "", "release", "commit", "message", "by", "accepted", "took", "waited")
     terminal.data(
-        *table(head, rows, terminal.paint, width=terminal.width, flexible=4, right=(6, 7), indent="")
+        *table(head, rows, terminal.paint, width=terminal.width, flexible=4, right=(6, 7, 8), indent="")
     )
     return DONE
 
 
 def run_row(run: dict[str, Any], now: float) -> tuple[Cell, ...]:
-    """run, state, release, commit, message, by, accepted, took"""
+    """run, state, release, commit, message, by, accepted, took, waited"""
+    whole = float(run.get("seconds") or 0.0)
+    took = float(run.get("machine", whole))  # an earlier service does not say
+    waited = whole - took
     back = f"revert to r{run['release']}: " if run.get("release") else "revert: "
     kind = back if run.get("kind") == "revert" else ""
     return (
@@ -329,7 +332,8 @@ def run_row(run: dict[str, Any], now: float) -> tuple[Cell, ...]:
         kind + str(run.get("message") or run.get("reason") or ""),
         str(run.get("by") or run.get("pusher") or ""),
         (f"{age(now - float(run['accepted']))} ago", "dim"),
-        (show_duration(float(run["seconds"])) if run.get("seconds") else "") + _unusual(run),
+        (show_duration(took) if took else "") + _unusual(run),
+        (show_duration(waited) if waited >= 0.1 else "", "dim"),
     )
 
 

@@ -54,6 +54,11 @@ class Step:
     def __post_init__(self) -> None:
         self._started, self._began = self.clock.now(), self.clock.monotonic()
 
+    def begun(self, at: float) -> None:
+        """Another worker began it, at that time (seconds since the epoch)."""
+        self._began -= max(0.0, self._started - at)
+        self._started = min(self._started, at)
+
     def result(self, problem: str | None = None) -> StepResult:
         """Success, unless there is a problem."""
         seconds, detail = self.clock.monotonic() - self._began, self.detail if problem is None else problem

@@ -51,7 +51,7 @@ def usual(runs: Iterable[Run], through: tuple[str, ...]) -> float:
 
 
 def stages(run: Run) -> list[dict[str, Any]]:
-    """The timing table: every stage in order with its steps, in seconds."""
+    """The timing table: every stage in order with its steps, in seconds; ``figures``: see ``StepResult``."""
     steps: dict[str, list[StepResult]] = defaultdict(list)
     for step in run.steps:
         steps[step.stage].append(step)
@@ -60,7 +60,14 @@ def stages(run: Run) -> list[dict[str, Any]]:
             "stage": stage,
             "seconds": sum(step.seconds for step in steps[stage]),
             "steps": [
-                {"step": s.step, "seconds": s.seconds, "ok": s.ok, "detail": s.detail} for s in steps[stage]
+                {
+                    "step": s.step,
+                    "seconds": s.seconds,
+                    "ok": s.ok,
+                    "detail": s.detail,
+                    "figures": s.figures,
+                }
+                for s in steps[stage]
             ],
         }
         for stage in run.stages
@@ -68,19 +75,28 @@ def stages(run: Run) -> list[dict[str, Any]]:
     ]
 
 
+def queue(run: Run, now: float) -> float:
+    """Seconds that it waited for a worker, or for another run."""
+    return (run.started or run.ended or now) - run.accepted + _queued(run, now)
+
+
+def machine(run: Run, now: float) -> float:
+    """Seconds in which it neither waited nor only watched a release that had a part of the visitors."""
+    return (run.ended or now) - run.accepted - _human(run, now) - run.shifted - queue(run, now)
+
+
 def timing(run: Run, budget: Budget, now: float) -> dict[str, Any]:
     """All figures of one run, in seconds: queue, human and machine time separately, and the time in which two releases
     shared the traffic (``shifted``), which is in none of them."""
     end = run.ended or now
     human = _human(run, now)
-    queue = (run.started or end) - run.accepted + _queued(run, now)
     whole = end - run.accepted - human - run.shifted
     rest = left(run, budget, now)
     return {
-        "queue": queue,
+        "queue": queue(run, now),
         "human": human,
         "shifted": run.shifted,
-        "machine": whole - queue,
+        "machine": machine(run, now),
         "deploy": spent(run, now),
         "whole": whole,
         "budget": {"deploy": budget.deploy, "whole": budget.whole},

@@ -64,6 +64,11 @@ class StepResult:
     detail: str = ""
     data: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def figures(self) -> list[str]:
+        """What a release answered with each of its parts of the visitors, a line each; none of another step."""
+        return [str(one) for one in self.data.get("steps") or ()] if self.step == "shift" else []
+
 
 @dataclass(frozen=True)
 class Check:

@@ -35,10 +35,11 @@ Deciding = Callable[[Run], tuple[Pipeline | None, ...]]
 
 
 def summary(run: Run, now: float) -> dict[str, Any]:
-    """A run in a list: its record with id, short commit and seconds so far."""
-    seconds = (run.ended or now) - run.accepted
-    who = run.pusher or run.by
-    return {**codec.plain(run), "id": run.id, "short": run.short, "seconds": seconds, "pusher": who}
+    """A run in a list: its record with id, short commit and seconds so far; ``machine``: those of them in which it
+    neither waited nor only watched a release that had a part of the visitors."""
+    seconds, machine = (run.ended or now) - run.accepted, budget.machine(run, now)
+    found = {"id": run.id, "short": run.short, "seconds": seconds, "machine": machine}
+    return {**codec.plain(run), **found, "pusher": run.pusher or run.by}
 
 
 def show(
@@ -53,7 +54,7 @@ def show(
     shown = {**summary(run, now), "timing": timing, "held": held, "revert": _can_revert(store, run)}
     shown["taken_back"], shown["newer"] = obstacle_of(store, run), newer_than(store, run)
     shown["bakes"] = bakes.of_run(store, run)
-    shown["trials"] = answers.of_run(store, run)
+    shown["trials"], shown["shift"] = answers.of_run(store, run), shifts.of_run(store, run)
     shown["returning"], shown["freeze"] = returning_of(store, run), frozen.of_run(look, run, now)
     shown["approval"] = approvals.of_run(deciding(run), run, now)
     shown["cancelled_when"] = run.cancelled_when(now)

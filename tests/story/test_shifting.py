@@ -107,6 +107,12 @@ def test_step_by_step_then_all(visited: World) -> None:
     (step,) = (one for one in run.steps if one.step == "shift")
     assert step.ok
     assert step.detail == "5 %, 25 % in 10m"
+    assert step.seconds == pytest.approx(600, abs=5)
+    shown = visited.commands.show("hello", run.number)
+    (figures,) = (one["figures"] for one in shown["timing"]["stages"][-1]["steps"] if one["step"] == "shift")
+    assert [one.partition(":")[0] for one in figures] == ["5 % of new visitors", "25 % of new visitors"]
+    assert shown["run"]["shift"] is None
+    assert shown["run"]["machine"] < 60 < shown["run"]["seconds"]
 
 
 def test_no_budget_counts_the_time_of_a_shift(visited: World) -> None:
@@ -128,6 +134,9 @@ def test_worse_goes_back_and_is_in_quarantine(visited: World) -> None:
     assert "r2 failed while it had" in run.failure.message
     assert "it answers worse than r1: errors 4.9 % of" in run.failure.message
     assert run.failure.step == "shift"
+    assert run.failure.evidence == (), "the figures of the only step are those of the message"
+    (step,) = (one for one in run.steps if one.step == "shift")
+    assert len(step.figures) == 1
     assert [one.release for one in visited.environment("live").quarantine] == [2]
     assert "all visitors are on r1 again" in said(visited, run)
     names = [name for name in visited.engine.names() if name in ("unshare", "drain", "stop_and_keep")]
@@ -199,6 +208,8 @@ def test_status_has_it_and_says_what_a_revert_would_do(visited: World) -> None:
 
     def look() -> None:
         seen.extend(visited.commands.status()["pipelines"][0]["environments"])
+        assert visited.commands.show("hello", 1)["run"]["shift"] is None
+        assert visited.commands.show("hello", 2)["run"]["shift"] == seen[-1]["shift"]
 
     during(visited, look, look=60)
     visited.push()
@@ -208,6 +219,11 @@ def test_status_has_it_and_says_what_a_revert_would_do(visited: World) -> None:
     assert (shift["release"], shift["before"], shift["percent"], shift["run"]) == (2, 1, 25.0, "hello#2")
     assert (shift["step"], shift["steps"], shift["for"]) == (2, [5.0, 25.0], 300.0)
     assert 60 < shift["passed"] < 70
+    assert shift["left"] == 300.0 - shift["passed"]
+    assert [one.partition(":")[0] for one in shift["figures"]] == [
+        "5 % of new visitors",
+        "25 % of new visitors",
+    ]
     assert shift["old"]["requests"] > shift["requests"] > 300
     assert shift["text"].startswith("25 % to r2 for 6")
     assert live["revert"]["text"] == "revert ready: all visitors back to r1, at once"
@@ -346,6 +362,8 @@ def test_taken_up_where_it_was_it_does_not_begin_again(visited: World) -> None:
     visited.work()
     assert visited.run(number).outcome == Outcome.LIVE
     assert 4200 <= visited.clock.now() - began < 4260
+    (step,) = (one for one in visited.run(number).steps if one.step == "shift")
+    assert step.seconds == pytest.approx(4200, abs=60), "it began with its first worker"
 
 
 def test_an_engine_that_is_away_for_a_moment_does_not_begin_it_again(visited: World) -> None:

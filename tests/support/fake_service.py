@@ -233,7 +233,7 @@ class FakeService:
 
     def show(self, pipeline: str, number: int | None) -> dict[str, Any]:
         number = number or max((r.number for r in self.made.values()), default=0)
-        timing = {"queue": 0.2, "human": 0.0, "machine": 1.5, "deploy": 1.0, "whole": 1.7, "over": "",
+        timing = {"queue": 0.2, "human": 0.0, "shifted": 0.0, "machine": 1.5, "deploy": 1.0, "whole": 1.7, "over": "",
                   "budget": {"deploy": 300.0, "whole": 600.0}}  # fmt: skip
         run = self.run(pipeline, number)
         return {"run": summary(run) | self.shown.get(run.id, {}), "timing": timing, "release": None}
@@ -401,7 +401,7 @@ class FakeService:
 
 def summary(run: Run) -> dict[str, Any]:
     seconds = sum(step.seconds for step in run.steps)
-    return {**codec.plain(run), "id": run.id, "short": run.short, "seconds": seconds}
+    return {**codec.plain(run), "id": run.id, "short": run.short, "seconds": seconds, "machine": seconds}
 
 
 def environment(name: str, **changes: Any) -> dict[str, Any]:

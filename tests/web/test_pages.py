@@ -153,6 +153,25 @@ def test_a_release_that_has_a_part_of_the_visitors_is_shown(inside, service):
     assert "25 % to r18 for 3m of 5m" in inside.get("/").text
 
 
+def test_a_run_shows_what_each_part_of_the_visitors_was_answered(inside, service):
+    run = service.deploy("hello", "ada")
+    lines = ["5 % of new visitors: errors 0 % of 15 <b>", "25 % of new visitors: no requests yet"]
+    text = "25 % to r18 for 3m of 5m, then all: no requests yet"
+    service.shown[run.id] = {
+        "stage": "live",
+        "shift": {"environment": "live", "text": text, "figures": lines},
+    }
+    page = inside.get("/runs/hello/42").text
+    assert "5 % of new visitors: errors 0 % of 15 &lt;b&gt;" in page
+    assert text in page
+    assert lines[1] not in page, "it is what the text says"
+    service.made[run.id] = replace(
+        run, steps=(replace(steps()[-1], stage="live", step="shift", data={"steps": lines}),)
+    )
+    service.shown = {}
+    assert lines[1] in inside.get("/runs/hello/42").text
+
+
 def test_status_shows_every_environment(inside, service):
     service.environments[2] = environment("live", hold={"reason": "slow", "by": "ada", "since": 1.0})
     page = inside.get("/").text

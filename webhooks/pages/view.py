@@ -39,7 +39,8 @@ def coded(text: object) -> Markup:
 
 @dataclass(frozen=True)
 class Bar:
-    """One step. ``left`` and ``width`` are percentages of the run's machine time."""
+    """One step. ``left`` and ``width`` are percentages of the run's machine time; ``figures``: what a release answered
+    with each part of the visitors, a line each."""
 
     name: str
     seconds: float
@@ -47,6 +48,7 @@ class Bar:
     detail: str
     left: float
     width: float
+    figures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,9 @@ def stages(run: dict[str, Any]) -> tuple[Stage, ...]:
     rows: dict[str, list[Bar]] = {name: [] for name in run["stages"]}
     for step in run["steps"]:
         width = 100 * step["seconds"] / total
-        bar = Bar(step["step"], step["seconds"], step["ok"], step["detail"], left, max(width, 0.4))
+        bar = Bar(
+            step["step"], step["seconds"], step["ok"], step["detail"], left, max(width, 0.4), _figures(step)
+        )
         rows.setdefault(step["stage"], []).append(bar)
         left += width
     checks = run.get("checks") or {}
@@ -79,6 +83,12 @@ def stages(run: dict[str, Any]) -> tuple[Stage, ...]:
         )
         for name, bars in rows.items()
     )
+
+
+def _figures(step: dict[str, Any]) -> tuple[str, ...]:
+    """Those of a release that failed are on its card."""
+    given = (step.get("data") or {}).get("steps") if step["step"] == "shift" and step["ok"] else ()
+    return tuple(map(str, given or ()))
 
 
 def _state(run: dict[str, Any], stage: str, bars: list[Bar]) -> str:

@@ -9,6 +9,7 @@ after a failed check: the record first, then the proxy.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from pipeline.config.promotion.shift import Shift as Policy
 from pipeline.deploy.environment_record import EnvironmentRecord, MayEnter
@@ -78,6 +79,7 @@ class Shifting:
         """Raises AppFailed if the release is worse, Held if the environment is held meanwhile, and what stops the
         run."""
         shift = self._begun(spec, may_enter)
+        step.begun(shift.since)
         while not shift.done:
             self._acting().traffic.share(spec, shift.percent)
             self._tell(shift)
@@ -86,7 +88,7 @@ class Shifting:
             shift = rule.next_step(shift)
             self._record.shifted(shift, 0.0)
         step.detail = f"{', '.join(map(rule.percent, shift.steps))} in {_time(shift.watched)}"
-        step.data = {"release": shift.release, "before": shift.before, "steps": list(rule.evidence(shift))}
+        step.data = _figures(shift)
 
     def _begun(self, spec: SlotSpec, may_enter: MayEnter) -> Shift:
         """That of the record, if another worker of the run has begun it."""
@@ -117,6 +119,7 @@ class Shifting:
             shift = self._look(spec, shift)
             if why := rule.fault(shift):
                 self._record.shifted(shift, shift.watched - written)
+                step.data = _figures(shift)
                 raise self._worse(spec, shift, why)
             over = rule.is_over(shift)
             if over or shift.watched - written >= WRITE or not written:
@@ -148,7 +151,8 @@ class Shifting:
             f"{self._record.name} r{shift.release} failed while it had {rule.percent(shift.percent)} of the new "
             f"visitors: {why}: {rule.answers(shift)}.",
             advice=f"All visitors are on r{shift.before} again. `{command}` prints what both wrote; push a fix.",
-            facts=tuple(rule.evidence(shift)),
+            # In the first step they are those of the message.
+            facts=tuple(rule.evidence(shift)) if shift.step else (),
         )
 
     def _tell(self, shift: Shift) -> None:
@@ -182,6 +186,10 @@ class Shifting:
             self._context.note(text, name, "warning")
             return False
         return True
+
+
+def _figures(shift: Shift) -> dict[str, Any]:
+    return {"release": shift.release, "before": shift.before, "steps": list(rule.evidence(shift))}
 
 
 def _serving(environment: Environment) -> SlotRef:

@@ -173,9 +173,20 @@ def answers(shift: Shift, step: int | None = None) -> str:
 
 
 def text(shift: Shift) -> str:
-    """``25 % to r8 for 3m of 5m: errors 0.4 % of 512 requests, beside 0.3 % of 1,533 of r7``."""
-    so_far = "" if shift.done else f" for {_whole(min(shift.passed, shift.lasts))} of {_whole(shift.lasts)}"
-    return f"{percent(shift.percent)} to r{shift.release}{so_far}: {answers(shift)}"
+    """``25 % to r8 for 3m of 5m, then all: errors 0.4 % of 512 requests, beside 0.3 % of 1,533 of r7``."""
+    return f"{percent(shift.percent)} to r{shift.release}{_so_far(shift)}: {answers(shift)}"
+
+
+def _so_far(shift: Shift) -> str:
+    if shift.done:
+        return ""
+    following = "all" if shift.step + 1 == len(shift.steps) else percent(shift.steps[shift.step + 1])
+    return f" for {_whole(min(shift.passed, shift.lasts))} of {_whole(shift.lasts)}, then {following}"
+
+
+def left(shift: Shift) -> float:
+    """Seconds until all visitors go to the new slot, at the longest, if nothing goes wrong."""
+    return sum(shift.lasts for _ in shift.steps[shift.step :]) - min(shift.passed, shift.lasts)
 
 
 def _whole(seconds: float) -> str:

@@ -5,20 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.domain.environment import Environment
+from pipeline.domain.run import Run
 from pipeline.domain.shifting import rule
 from pipeline.lib import codec
+from pipeline.store import Store
 
 
 def shown(environment: Environment | None) -> dict[str, Any] | None:
-    """``{"release", "run", "before", "slot", "percent", "step", "steps", "for", "passed", "since", "requests",
-    "errors", "old", "text"}``, None if all visitors are at one release. ``old``: requests and errors of ``before``,
-    which serves, in the same time; ``for`` and ``passed``: seconds of the present step. Times are seconds since the
-    epoch."""
+    """``{"environment", "release", "run", "before", "slot", "percent", "step", "steps", "for", "passed", "left",
+    "since", "requests", "errors", "old", "figures", "text"}``, None if all visitors are at one release. ``old``:
+    requests and errors of ``before``, which serves, in the same time; ``for`` and ``passed``: seconds of the present
+    step; ``left``: until all visitors are at the new one, at the longest; ``figures``: of each step, a line each. Times
+    are seconds since the epoch."""
     shift = rule.wanted(environment) if environment else None
     if environment is None or shift is None:
         return None
     new, old = rule.counted(shift)
     return {
+        "environment": environment.name,
         "release": shift.release,
         "run": f"{environment.pipeline}#{shift.run}",
         "before": shift.before,
@@ -28,11 +32,20 @@ def shown(environment: Environment | None) -> dict[str, Any] | None:
         "steps": list(shift.steps),
         "for": shift.lasts,
         "passed": min(shift.passed, shift.lasts),
+        "left": rule.left(shift),
         "since": shift.since,
         **codec.plain(new),
         "old": codec.plain(old),
+        "figures": list(rule.evidence(shift)),
         "text": rule.text(shift),
     }
+
+
+def of_run(store: Store, run: Run) -> dict[str, Any] | None:
+    """The same for the release that this run has brought; None unless it has a part of the visitors now."""
+    environment = store.environment(run.pipeline, run.stage) if run.stage and not run.ended else None
+    found = rule.of_run(environment, run.number) if environment else None
+    return shown(environment) if found else None
 
 
 def revert(environment: Environment) -> dict[str, Any] | None:

@@ -53,6 +53,29 @@ def test_a_failed_run_shows_its_card(stub: Stub, pushlive: Callable[..., Told]) 
     ]
 
 
+def test_what_each_part_of_the_visitors_was_answered_is_not_cut_off(
+    stub: Stub, pushlive: Callable[..., Told]
+) -> None:
+    lines = [f"{share} % of new visitors: errors 0.42 % of 1,512 requests, beside 0.31 % of 28,533 of r16"
+             for share in (5, 25)]  # fmt: skip
+    step = {"step": "shift", "seconds": 600.0, "ok": True, "detail": "5 %, 25 % in 10m", "figures": lines}
+    stub.shown["timing"] = timing(stages=[{"stage": "live", "seconds": 600.0, "steps": [step]}])
+    out = pushlive("show").out
+    assert f"\nlive: {lines[0]}\nlive: {lines[1]}\n" in out
+    stub.shown["timing"]["stages"][0]["steps"][0]["ok"] = False
+    assert lines[0] not in pushlive("show").out, "they are on the card"
+
+
+def test_where_a_release_is_that_has_a_part_of_the_visitors_is_shown(
+    stub: Stub, pushlive: Callable[..., Told]
+) -> None:
+    text = "25 % to r17 for 3m of 5m, then all: no requests yet, beside 0 of r16"
+    before = "5 % of new visitors: errors 0 % of 15 requests, beside 0 % of 285 of r16"
+    shift = {"environment": "live", "text": text, "figures": [before, "25 % of new visitors: …"]}
+    stub.shown["run"] = run(state="running", outcome=None, stage="live", shift=shift)
+    assert f"\nlive: {before}\nlive: {text}\n" in pushlive("show").out
+
+
 def test_a_failed_step_is_marked() -> None:
     stages = [
         {

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.cli.status import environment_row, pipeline_lines, run_state
+from pipeline.cli.status import environment_row, pipeline_lines, run_row, run_state
 from pipeline.cli.terminal import plain
 from tests.support.cli_stub import NOW, Stub, Told, environment, run
 
@@ -190,6 +190,15 @@ def test_processes_are_shown_with_what_runs_and_their_last_run() -> None:
     assert "· live: worker 1 of 2, restarted 4 times · beat – of 1 · mail ok 5m ago" in text
     assert "✗ live: worker: restarted 4 times  → `pushlive logs hello live --process worker`" in text
     assert "· dev" not in text
+
+
+def test_what_a_run_waited_is_told_beside_the_time_that_it_took() -> None:
+    row = run_row({"id": "hello#2", "state": "ended", "outcome": "live", "accepted": NOW - 60, "seconds": 39.1,
+                   "machine": 2.7}, NOW)  # fmt: skip
+    assert row[-2:] == ("2.70s", ("36.40s", "dim"))
+    earlier = run_row({"id": "hello#2", "state": "ended", "outcome": "live", "accepted": NOW - 60,
+                       "seconds": 39.1}, NOW)  # fmt: skip
+    assert earlier[-2:] == ("39.10s", ("", "dim"))
 
 
 def test_a_release_that_has_a_part_of_the_visitors_is_shown() -> None:

@@ -46,6 +46,9 @@ def test_queue_machine_and_whole_add_up():
     assert found["queue"] == 10.0
     assert found["whole"] == 500.0
     assert found["machine"] == found["whole"] - found["queue"]
+    assert (
+        budget.machine(replace(RUN, human=50.0, shifted=20.0, queued=7.0), 999.0) == 550.0 - 50 - 20 - 10 - 7
+    )
     assert found["serious"] is False
     assert budget.timing(replace(RUN, ended=700.0), LIMITS, 999.0)["serious"] is True
 
@@ -53,7 +56,15 @@ def test_queue_machine_and_whole_add_up():
 def test_stages_come_in_order_with_their_steps():
     table = budget.stages(RUN)
     assert [stage["stage"] for stage in table] == ["build", "dev", "qa"]
-    assert table[2]["steps"] == [{"step": "smoke", "seconds": 290.0, "ok": True, "detail": ""}]
+    assert table[2]["steps"] == [{"step": "smoke", "seconds": 290.0, "ok": True, "detail": "", "figures": []}]
+
+
+def test_what_each_part_of_the_visitors_was_answered_is_in_the_table():
+    lines = ["5 % of new visitors: errors 0 % of 90 requests, beside 0 % of 900 of r1"]
+    shift = StepResult("qa", "shift", 640.0, 60.0, detail="5 % in 60s", data={"steps": lines})
+    other = StepResult("qa", "smoke", 640.0, 60.0, data={"steps": "of another kind"})
+    table = budget.stages(replace(RUN, steps=(shift, other)))
+    assert [step["figures"] for step in table[0]["steps"]] == [lines, []]
 
 
 def test_a_forecast_needs_three_runs_through_the_same_stages():

@@ -134,9 +134,19 @@ def test_a_clock_that_was_set_changes_nothing_else() -> None:
 
 def test_it_is_told_in_a_line() -> None:
     found = rule.looked(shift(), Count(), Count(), WELL, BEGAN)
-    assert rule.text(found) == "5 % to r2 for 0ms of 5m: no requests yet, beside 0 of r1".replace("0ms", "0s")
+    assert rule.text(found) == "5 % to r2 for 0s of 5m, then 25 %: no requests yet, beside 0 of r1"
     found = replace(rule.looked(found, Count(250, 1), Count(1000, 3), WELL, BEGAN + 1), passed=61.0)
     assert (
         rule.text(found)
-        == "5 % to r2 for 61s of 5m: errors 0.4 % of 250 requests, beside 0.3 % of 1,000 of r1"
+        == "5 % to r2 for 61s of 5m, then 25 %: errors 0.4 % of 250 requests, beside 0.3 % of 1,000 of r1"
     )
+    last = replace(rule.next_step(found), passed=10.0)
+    assert rule.text(last).startswith("25 % to r2 for 10s of 5m, then all: ")
+    assert rule.text(rule.next_step(last)).startswith("25 % to r2: ")
+
+
+def test_how_long_it_takes_at_the_longest() -> None:
+    found = replace(shift(), passed=61.0)
+    assert rule.left(found) == 539.0
+    assert rule.left(rule.next_step(found)) == 300.0
+    assert rule.left(rule.next_step(rule.next_step(found))) == 0.0
