@@ -97,6 +97,20 @@ class Health:
         return min((one.since for one in self.series.values() if one.count), default=0.0)
 
     @property
+    def restarted(self) -> str:
+        """``restarted 3 times``, with the replica's name if it is one of several that nothing else is said of, ``both
+        replicas restarted, 6 times together``; "" if none has."""
+        names = [name for name, one in self.series.items() if one.count]
+        times = "once" if self.restarts == 1 else f"{self.restarts} times"
+        if len(names) > 1:
+            whose = "both" if len(names) == self.replicas == 2 else f"{len(names)} of {self.replicas}"
+            return f"{whose} replicas restarted, {times} together"
+        if not names:
+            return ""
+        known = self.replicas == 1 or names[0] in self.said
+        return f"restarted {times}" if known else f"{names[0]} restarted {times}"
+
+    @property
     def wrong(self) -> str:
         """What is wrong apart from restarts, in words; "" if nothing is."""
         said = [self.said] if self.said else []
@@ -108,7 +122,7 @@ class Health:
     @property
     def reason(self) -> str:
         """All that is wrong, without times; "" if nothing is."""
-        loops = f"restarted {self.restarts} times" if self.restarts >= LOOPS else ""
+        loops = self.restarted if self.restarts >= LOOPS else ""
         return "; ".join(text for text in (self.wrong, loops) if text)
 
     @property
@@ -116,8 +130,7 @@ class Health:
         """All that is wrong, with since when; "" if nothing is."""
         said = [self.wrong] if self.wrong else []
         if self.restarts:
-            often = "once" if self.restarts == 1 else f"{self.restarts} times"
-            said.append(f"restarted {often} since {show_time(self.restarts_since)}")
+            said.append(f"{self.restarted} since {show_time(self.restarts_since)}")
         elif said and self.out and not self.down:
             said.append(f"since {show_time(min(self.out.values()))}")
         what = "; ".join(said)

@@ -181,5 +181,5 @@ def process_reason(health: Health) -> str:
     if health.said:
         said.append(health.said)
     if health.restarts >= LOOPS:
-        said.append(f"restarted {health.restarts} times")
+        said.append(health.restarted)
     return "; ".join(said)

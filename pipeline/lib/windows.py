@@ -63,13 +63,15 @@ def weekly(first: int, last: int, begin: time, end: time, zone: str, around: flo
 
 
 def show(at: float, zone: str, now: float) -> str:
-    """``Mon 30 Nov 08:00 Europe/Dublin``; with the year if that is far from ``now``."""
+    """``Mon 30 Nov 08:00 Europe/Dublin``; with the seconds unless there are none, and with the year if that is far from
+    ``now``."""
     local = datetime.fromtimestamp(at, ZoneInfo(zone))
     year = f" {local.year}" if abs(at - now) > _SAME_YEAR else ""
     day = f"{WEEKDAYS[local.weekday()].title()} {local.day} {_MONTHS[local.month - 1]}{year}"
-    return f"{day} {local:%H:%M} {zone}"
+    return f"{day} {local:%H:%M:%S} {zone}" if local.second else f"{day} {local:%H:%M} {zone}"
 
 
 def utc(at: float) -> str:
-    """``2026-11-30T08:00Z``: for programs and for the audit log."""
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%MZ}"
+    """``2026-11-30T08:00Z``, with the seconds unless there are none: for programs and for the audit log."""
+    moment = datetime.fromtimestamp(at, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}" if moment.second else f"{moment:%Y-%m-%dT%H:%MZ}"

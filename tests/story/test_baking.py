@@ -130,7 +130,7 @@ def test_fault_62_a_release_that_restarts_again_and_again_is_taken_back(world):
     [revert] = reverts(world)
     assert (revert.outcome, revert.by, revert.release) == (Outcome.LIVE, "bake", 1)
     assert last(world).reason == (
-        "r2 failed 20 s after its switch: live-1 exited with code 1; restarted 6 times"
+        "r2 failed 20 s after its switch: live-1 exited with code 1; both replicas restarted, 6 times together"
     )
     assert said[-1] == f"hello/live: r2 is taken back: {last(world).reason} ({revert.id})"
     environment = world.environment("live")
@@ -376,7 +376,7 @@ def test_fault_62_of_two_bad_releases_in_a_row_the_good_one_before_both_comes_ba
     assert (revert.release, revert.outcome, world.serving()) == (1, Outcome.LIVE, {"live": 1})
     assert [one["event"] for one in messages(world)] == ["down", "held", "reverted"]
     reason = world.environment("live").failed[2].said
-    assert reason.startswith("live-1 exited with code 1; restarted ")
+    assert reason.startswith("live-1 exited with code 1; both replicas restarted, ")
     assert readiness(world) == (
         f"not ready: no earlier good release, r3 is in quarantine, r2 did not work here last ({reason})"
     )

@@ -11,6 +11,7 @@ import pytest
 from pipeline.adapters.fake.script import Killed
 from pipeline.domain.run import Outcome, State
 from pipeline.errors import PushliveError, RequestError
+from pipeline.lib import windows
 from pipeline.store import Transaction
 
 WINDOW = '{env: live, days: fri-sun, from: "16:00", to: "08:00", zone: Europe/Dublin, reason: weekend}'
@@ -266,6 +267,14 @@ def test_a_freeze_for_a_while_ends_by_itself(plain):
     plain.clock.sleep(2 * 3600)
     opening(plain)
     assert plain.run(first.number).outcome == Outcome.LIVE
+
+
+def test_a_freeze_that_ends_within_a_minute_says_the_second(plain):
+    over = plain.clock.now() + 25
+    [said] = plain.commands.freeze("ada", pipeline="hello", reason="audit", lasting="25s")
+    assert f"is frozen until {windows.show(over, 'UTC', over)}: audit" in said
+    assert windows.show(over, "UTC", over).endswith(":25 UTC")
+    assert plain.commands.audit_log()[0]["detail"].endswith(":25Z")
 
 
 def test_a_freeze_until_a_time_in_a_zone(plain):

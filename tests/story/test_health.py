@@ -66,13 +66,15 @@ def messages(world) -> list[dict]:
 def test_a_release_that_restarts_again_and_again_is_down_and_told_once(world):
     assert live(world)["health"]["state"] == "up"
     said = crash_loop(world)
-    assert said == ["hello/live is down: r2, live-1 exited with code 1; restarted 6 times"]
+    assert said == [
+        "hello/live is down: r2, live-1 exited with code 1; both replicas restarted, 6 times together"
+    ]
     assert watch(world, times=2) == []
     health = live(world)["health"]
     assert (health["state"], health["restarts"]) == ("down", 8)
     assert health["since"] == health["restarts_since"] > 0
     assert "r2 is down since " in health["text"]
-    assert "restarted 8 times since " in health["text"]
+    assert "both replicas restarted, 8 times together since " in health["text"]
     [told] = messages(world)
     assert (told["event"], told["environment"], told["release"], told["run"]) == ("down", "live", 2, "")
     assert "hello/live is down: r2, live-1 exited with code 1" in told["text"]
@@ -169,7 +171,7 @@ def test_running_out_of_memory_is_named(world):
     for _ in range(4):
         world.engine.crash(slot(world), 137)
         watch(world)
-    assert "live-1 ran out of memory and was killed; restarted" in live(world)["health"]["text"]
+    assert "live-1 ran out of memory and was killed; both replicas restarted" in live(world)["health"]["text"]
 
 
 def test_a_warm_slot_that_fails_is_not_ready_for_a_revert(world):

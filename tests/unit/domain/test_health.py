@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pipeline.domain.health import DOWN_AFTER, LOOPS, SERIES, UP_AFTER, Health, Seen, looked, moved, pause
@@ -99,6 +101,21 @@ def test_a_crash_loop_is_down_even_if_it_serves_at_every_look() -> None:
     assert (watch.health.restarts, watch.health.restarts_since) == (LOOPS, FIRST + 15)
     assert watch.health.down_since == watch.health.restarts_since
     assert watch.health.reason == f"restarted {LOOPS} times"
+
+
+def test_restarts_are_those_of_a_replica_or_of_several_together() -> None:
+    def restarted(*counts: int, said: str = "") -> str:
+        found = [Seen(f"live-{number}", True, said) for number in range(1, len(counts) + 1)]
+        before = looked(None, 1, 1, FIRST, found, FIRST)
+        after = [replace(one, restarts=count) for one, count in zip(found, counts, strict=True)]
+        return looked(before, 1, 1, FIRST, after, FIRST + LOOK).restarted
+
+    assert restarted(0, 0) == ""
+    assert restarted(3) == "restarted 3 times"
+    assert restarted(0, 1) == "live-2 restarted once"
+    assert restarted(3, 0, said="live-1 exited with code 1") == "restarted 3 times"
+    assert restarted(3, 3) == "both replicas restarted, 6 times together"
+    assert restarted(3, 3, 0, 1) == "3 of 4 replicas restarted, 7 times together"
 
 
 def test_it_is_up_again_once_it_has_served_without_a_restart_for_a_while() -> None:
