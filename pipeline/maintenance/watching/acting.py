@@ -17,17 +17,8 @@ from pipeline.store import Transaction
 _NOT = "It is not taken back"
 
 
-class Acting(TakesBack):
-    """The verdict stays in the store until another release serves, so one that a killed keeper left is found again.
-    ``take_back``: reverts as a person would."""
-
-    def run(self) -> list[str]:
-        said: list[str] = []
-        for environment in self._damage.each(lambda name: self._store.environments(name).values()):
-            found = self._found(environment)
-            if found and self._is_free(environment):
-                said += self._end(environment, found)
-        return said
+class Acting(TakesBack[Finding]):
+    """The verdict stays in the store until another release serves, so one that a killed keeper left is found again."""
 
     def _found(self, environment: Environment) -> Finding | None:
         trial = trials.of(environment)

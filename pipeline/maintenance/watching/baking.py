@@ -14,16 +14,9 @@ from pipeline.notify import messages
 from pipeline.store import Transaction
 
 
-class Baking(TakesBack):
-    """``take_back``: reverts as a person would."""
-
-    def run(self) -> list[str]:
-        said: list[str] = []
-        for environment in self._damage.each(lambda name: self._store.environments(name).values()):
-            found = bake.judged(environment)
-            if found and self._is_free(environment):
-                said += self._end(environment, found)
-        return said
+class Baking(TakesBack[Judgement]):
+    def _found(self, environment: Environment) -> Judgement | None:
+        return bake.judged(environment)
 
     def _end(self, environment: Environment, found: Judgement) -> list[str]:
         if found.act != "revert":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from pipeline.deploy.accessories import AccessoryCare
 from pipeline.deploy.services import Services
@@ -22,6 +22,7 @@ from pipeline.store import Transaction
 from pipeline.store.configurations import CURRENT
 
 Found = Judgement | Finding
+F = TypeVar("F", Judgement, Finding)
 
 
 class TakeBack(Protocol):
@@ -31,13 +32,30 @@ class TakeBack(Protocol):
         ...
 
 
-class TakesBack(Job):
-    """Needs no lease of an environment: it changes records only, each bound to what it saw."""
+class TakesBack(Job, Generic[F]):
+    """Needs no lease of an environment: it changes records only, each bound to what it saw. ``take_back``: reverts as a
+    person would."""
 
     def __init__(self, services: Services, adapters: Adapters, damage: Damage, take_back: TakeBack) -> None:
         self._store, self._clock, self._damage = services.store, adapters.clock, damage
         self._care = AccessoryCare(services, adapters.engines, adapters.clock)
         self._take_back = take_back
+
+    def run(self) -> list[str]:
+        said: list[str] = []
+        for environment in self._damage.each(lambda name: self._store.environments(name).values()):
+            found = self._found(environment)
+            if found and self._is_free(environment):
+                said += self._end(environment, found)
+        return said
+
+    def _found(self, environment: Environment) -> F | None:
+        """What something follows from now; None if there is nothing."""
+        raise NotImplementedError
+
+    def _end(self, environment: Environment, found: F) -> list[str]:
+        """What follows from it; returns what the log gets."""
+        raise NotImplementedError
 
     def _is_free(self, environment: Environment) -> bool:
         """No run is at work there, nor a restart or a restore: it may be what takes it out of service."""
