@@ -25,6 +25,13 @@ FOLDER = "PUSHLIVE_TEST_TRAPS"  # the environment's variable that names the fold
 KEEPER = "keeper.pid"  # a file in it: the keeper's process
 
 
+def put(path: Path, text: str) -> None:
+    """Another process reads all of it or nothing."""
+    unfinished = path.with_name(f".{path.name}")
+    unfinished.write_text(text)
+    unfinished.rename(path)
+
+
 @dataclass(frozen=True)
 class Trap:
     """``call``: ``part.method``. ``when``: before · inside · after. ``nth``: which call of that name in one process.
@@ -42,9 +49,7 @@ class Trap:
         return f"{self.who} {self.when} {self.call}" + (f" #{self.nth}" if self.nth > 1 else "")
 
     def write(self, folder: Path, pipeline: str) -> None:
-        unfinished = folder / f".{pipeline}"
-        unfinished.write_text(json.dumps(asdict(self)))
-        unfinished.rename(folder / f"{pipeline}.trap")
+        put(folder / f"{pipeline}.trap", json.dumps(asdict(self)))
 
 
 @dataclass(frozen=True)
@@ -101,9 +106,7 @@ class Traps:
         except FileNotFoundError:
             return
         caught = Sprung(os.getpid(), os.getppid(), time.monotonic())
-        unfinished = self._folder / f".{pipeline}.sprung"
-        unfinished.write_text(json.dumps(asdict(caught)))
-        unfinished.rename(self._folder / f"{pipeline}.sprung")
+        put(self._folder / f"{pipeline}.sprung", json.dumps(asdict(caught)))
         while trap.who == "wait" and not (self._folder / f"{pipeline}.go").exists():
             time.sleep(0.01)
         catch(trap.who)

@@ -11,7 +11,7 @@ from pipeline.domain.environment import BakeOutcome
 from pipeline.domain.run import Kind, Outcome, Run, State
 from tests.faults.registry import fault
 from tests.faults.scene import CLOCK
-from tests.faults.traps import KEEPER
+from tests.faults.traps import KEEPER, put
 from tests.faults.trial import Pushing, Trial
 from tests.support.waiting import until
 
@@ -131,9 +131,7 @@ def _set(trial: Trial, seconds: float, waiting: Pushing | None = None) -> None:
     """The service's wall clock is that far from the machine's. ``waiting``: a run that stays where it is, until the
     keeper has moved its times."""
     run = trial.run_of(waiting) if waiting else None
-    draft = trial.scene.traps / f".{CLOCK}"
-    draft.write_text(str(seconds))
-    draft.rename(trial.scene.traps / CLOCK)
+    put(trial.scene.traps / CLOCK, str(seconds))
     if waiting and run:
         since = run.gate_since
         until(lambda: (now := trial.run_of(waiting)) and now.gate_since != since, 30)

@@ -11,7 +11,7 @@ import workers.__main__
 from pipeline.deploy import branch_head
 from pipeline.deploy.runner import Runner
 from pipeline.runtime import bootstrap
-from tests.faults.traps import FOLDER, KEEPER, Traps, trapped
+from tests.faults.traps import FOLDER, KEEPER, Traps, put, trapped
 from workers import recovery
 
 _runner, _adapters, _loop = bootstrap.runner, bootstrap.adapters, recovery.loop
@@ -33,7 +33,7 @@ class _Caught:
 
 def _kept(settings: Any) -> None:
     """The keeper, which says what its process is."""
-    (Path(os.environ[FOLDER]) / KEEPER).write_text(str(os.getpid()))
+    put(Path(os.environ[FOLDER]) / KEEPER, str(os.getpid()))
     _loop(settings)
 
 
