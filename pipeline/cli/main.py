@@ -101,10 +101,19 @@ def load(name: str) -> Command:
     return found
 
 
+class _WrongWords(SystemExit):
+    """The words are not those of the command. It has been said on standard error."""
+
+    def __init__(self, message: str, advice: str) -> None:
+        super().__init__(context_module.USAGE)
+        self.message, self.advice = message, advice
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        sys.stderr.write(f"{self.prog}: {one_line(message)}.\nSee `{self.prog} --help`.\n")
-        raise SystemExit(context_module.USAGE)
+        text, advice = f"{one_line(message)}.", f"See `{self.prog} --help`."
+        sys.stderr.write(f"{self.prog}: {text}\n{advice}\n")
+        raise _WrongWords(text, advice)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """Refuses what is not known here, so that the message names the command and not the program alone."""
@@ -175,22 +184,39 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _unknown(word: str) -> int:
+def _unknown(word: str, words: Sequence[str]) -> int:
     import difflib
 
     swapped = [name for name in COMMANDS if sorted(name) == sorted(word)]  # letters in another order
     near = swapped or difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0.5)
     advice = f"Did you mean `pushlive {near[0]}`?" if near else "`pushlive --help` lists the commands."
-    sys.stderr.write(f"pushlive: there is no command {one_line(word)!r}. {advice}\n")
+    message = f"there is no command {one_line(word)!r}."
+    sys.stderr.write(f"pushlive: {message} {advice}\n")
+    _as_data(words, message, advice, context_module.USAGE)
     return context_module.USAGE
 
 
-def _report(terminal: Terminal, command: str, error: PushliveError) -> int:
-    first, *rest = printable_lines(str(error.message).strip())
+def _as_data(words: Sequence[str], message: str, advice: str, code: int) -> None:
+    """With --json, whatever the command, an error is a line of JSON on standard output too, as programs read that
+    alone: the keys of the API's errors, and the exit code."""
+    import json
+
+    own = (
+        words[: words.index("--")] if "--" in words else words
+    )  # the rest are those of a container's command
+    if "--json" in own:
+        sys.stdout.write(json.dumps({"error": message, "advice": advice, "exit": code}) + "\n")
+        sys.stdout.flush()
+
+
+def _report(terminal: Terminal, command: str, error: PushliveError, words: Sequence[str]) -> int:
+    message, code = str(error.message).strip(), context_module.exit_code(error)
+    first, *rest = printable_lines(message)
     mark = terminal.paint(f"pushlive {command}:", "red") if terminal.live else f"pushlive {command}:"
     advice = printable_lines(error.advice.strip()) if error.advice else []
     terminal.complain(f"{mark} {first}", *rest, *(f"  {line}" for line in advice))
-    return context_module.exit_code(error)
+    _as_data(words, message, error.advice.strip(), code)
+    return code
 
 
 def _refused_here(error: OSError) -> PushliveError:
@@ -223,9 +249,12 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
 def _run(words: list[str], environ: Mapping[str, str]) -> int:
     chosen = next((word for word in words if not word.startswith("-")), "")
     if chosen and chosen not in COMMANDS:
-        return _unknown(chosen)
+        return _unknown(chosen, words)
     try:
         args = _parser(chosen).parse_args(words or ["--help"])
+    except _WrongWords as wrong:
+        _as_data(words, wrong.message, wrong.advice, context_module.USAGE)
+        return context_module.USAGE
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else context_module.USAGE
     for stream in (sys.stdout, sys.stderr):
@@ -236,10 +265,10 @@ def _run(words: list[str], environ: Mapping[str, str]) -> int:
         code: int = args.function(context_module.Context(args, terminal, environ))
         return code
     except PushliveError as error:
-        return _report(terminal, chosen, error)
+        return _report(terminal, chosen, error, words)
     except BrokenPipeError:
         raise
     except OSError as error:  # a file or the disk here; what a service does not answer has errors of its own
-        return _report(terminal, chosen, _refused_here(error))
+        return _report(terminal, chosen, _refused_here(error), words)
     except KeyboardInterrupt as interrupt:
         return _interrupted(terminal, interrupt)

@@ -49,7 +49,7 @@ def _limit(one: dict[str, Any]) -> str:
     return show_size(one["limit"]) if one["limit"] else ""
 
 
-@command("print where an environment is, and open it in a browser", PIPELINE, ENVIRONMENT)
+@command("print where an environment is, and open it in a browser", PIPELINE, ENVIRONMENT, JSON)
 def open(context: Context) -> int:
     import webbrowser
 
@@ -72,6 +72,9 @@ def open(context: Context) -> int:
             f"{name}/{chosen['name']} has no address that a browser reaches.",
             advice="It gets one with `host:` in pipelines.yaml.",
         )
+    if context.json:
+        context.print_json({"pipeline": name, "environment": str(chosen["name"]), "url": url})
+        return DONE
     context.terminal.data(url)
     if context.terminal.out.isatty() and (context.environ.get("DISPLAY") or context.environ.get("BROWSER")):
         webbrowser.open(url)
