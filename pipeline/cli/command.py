@@ -66,12 +66,14 @@ WAIT = argument(
 
 class Command(NamedTuple):
     """``summary`` is a line of `pushlive --help`. ``function`` takes a Context and returns an exit code; a command
-    with ``acts`` (its subcommands by name) has none of its own."""
+    with ``acts`` (its subcommands by name) has none of its own. One that reads its words itself has ``helps``: what
+    `--help` says after each of these words, by the word."""
 
     summary: str
     arguments: tuple[Argument, ...] = ()
     function: Function | None = None
     acts: Mapping[str, Command] = {}
+    helps: Mapping[str, Command] = {}
     words: str = ""  # the positional arguments as usage shows them, where argparse would show them wrongly
 
     @property
@@ -96,11 +98,13 @@ class Command(NamedTuple):
                 )
 
 
-def command(summary: str, *arguments: Argument, words: str = "") -> Callable[[Function], Command]:
+def command(
+    summary: str, *arguments: Argument, words: str = "", helps: Mapping[str, Command] | None = None
+) -> Callable[[Function], Command]:
     """Declares the function below as a command."""
 
     def declare(function: Function) -> Command:
-        return Command(summary, arguments, function, words=words)
+        return Command(summary, arguments, function, helps=helps or {}, words=words)
 
     return declare
 

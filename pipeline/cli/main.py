@@ -157,7 +157,8 @@ class _TopParser(_Parser):
         return super().format_help()
 
 
-def _parser(chosen: str) -> argparse.ArgumentParser:
+def _parser(chosen: str, word: str = "") -> argparse.ArgumentParser:
+    """``word``: of the command, if `--help` is about that alone."""
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
         "-q", "--quiet", action="store_true", default=argparse.SUPPRESS, help="print only results and errors"
@@ -180,8 +181,17 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     )
     if chosen:
         command = load(chosen)
-        command.fill(commands.add_parser(chosen, description=command.description, parents=[common]), common)
+        command, prog = command.helps.get(word, command), f"pushlive {chosen} {word}".rstrip()
+        made = commands.add_parser(chosen, prog=prog, description=command.description, parents=[common])
+        command.fill(made, common)
     return parser
+
+
+def _explained(chosen: str, words: Sequence[str]) -> str:
+    """The word of the command that `--help` is about, as in `evidence verify --help`; "" for the command itself."""
+    if not chosen or not {"-h", "--help"} & set(words):
+        return ""
+    return next((one for one in words if one in load(chosen).helps), "")
 
 
 def _unknown(word: str, words: Sequence[str]) -> int:
@@ -251,7 +261,8 @@ def _run(words: list[str], environ: Mapping[str, str]) -> int:
     if chosen and chosen not in COMMANDS:
         return _unknown(chosen, words)
     try:
-        args = _parser(chosen).parse_args(words or ["--help"])
+        word = _explained(chosen, words)
+        args = _parser(chosen, word).parse_args([chosen, "--help"] if word else words or ["--help"])
     except _WrongWords as wrong:
         _as_data(words, wrong.message, wrong.advice, context_module.USAGE)
         return context_module.USAGE

@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pipeline.lib.secret import HIDDEN
@@ -81,6 +81,12 @@ def entry(
 
 def _clean(text: str, limit: int = LIMIT) -> str:
     return summary(without_password(_TOKEN.sub(HIDDEN, printable(text[: 20 * limit]))), limit)
+
+
+def own_detail(one: Mapping[str, object]) -> str:
+    """The detail of an entry beside its ``before`` and ``after``, which some details begin with."""
+    change = f"{one.get('before', '')} → {one.get('after', '')}"
+    return str(one.get("detail", "")).removeprefix(change).removeprefix(": ")
 
 
 # ── the chain ────────────────────────────────────────────────────────────────

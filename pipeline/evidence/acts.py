@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import os
 import re
-from calendar import timegm
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
-from time import strptime
 from typing import Any, NamedTuple
 
 from pipeline.deploy.services import Services
@@ -22,10 +20,10 @@ from pipeline.domain.audit_chain import Entry
 from pipeline.errors import EngineFailed
 from pipeline.evidence import record
 from pipeline.evidence.layout import text_of
-from pipeline.evidence.records import FOLDER, new_file, read_record, remove_drafts, sync
+from pipeline.evidence.records import FOLDER, Records, new_file, read_record, remove_drafts, sync
+from pipeline.evidence.upkeep import ACT, Stored, size_of
 from pipeline.lib.key_file import sync_folder
 
-KIND = "act"
 ACTS = "_acts"  # no pipeline's name begins so
 _NO_PIPELINE = "_"
 _NAME = re.compile(
@@ -58,7 +56,17 @@ class KeptAct(NamedTuple):
     @property
     def name(self) -> str:
         """``act-57-0badcafe``"""
-        return f"{KIND}-{self.number}-{self.hash}"
+        return f"{ACT}-{self.number}-{self.hash}"
+
+    @property
+    def kind(self) -> str:
+        return ACT
+
+    def size(self) -> int:
+        return size_of((self.file,))
+
+    def remove(self) -> None:
+        self.file.unlink(missing_ok=True)
 
     def text(self) -> bytes:
         """As it was written. Raises EngineFailed."""
@@ -88,6 +96,11 @@ class Acts:
     def of(self, pipeline: str) -> tuple[KeptAct, ...]:
         """Those about that pipeline, "" for those about none; oldest first."""
         return tuple(sorted(_kept(self._of(pipeline)), key=lambda one: (one.at, one.number)))
+
+    def all(self) -> Iterator[tuple[str, KeptAct]]:
+        """Each with its pipeline, "" for none."""
+        for pipeline in self._pipelines():
+            yield from ((pipeline, one) for one in self.of(pipeline))
 
     def path(self, entry: Entry) -> Path:
         number, release, at = entry["number"], _release(entry), _at(entry)
@@ -120,27 +133,6 @@ class Acts:
             draft.unlink(missing_ok=True)
         return True
 
-    def remove_before(self, at: float, serving: frozenset[tuple[str, int]]) -> int:
-        """Removes those of acts before then (seconds since the epoch), but those about releases that serve (pipeline
-        and number); how many."""
-        removed = 0
-        for pipeline in self._pipelines():
-            for one in self.of(pipeline):
-                if one.at < at * 1000 and (pipeline, one.release) not in serving:
-                    one.file.unlink(missing_ok=True)
-                    removed += 1
-        return removed
-
-    def size(self) -> tuple[int, int]:
-        """How many there are, and their bytes."""
-        count, size = 0, 0
-        for pipeline in self._pipelines():
-            for one in self.of(pipeline):
-                count += 1
-                with suppress(OSError):
-                    size += one.file.stat().st_size
-        return count, size
-
     def _pipelines(self) -> Iterator[str]:
         with suppress(FileNotFoundError):
             for path in sorted(self._folder.iterdir()):
@@ -151,12 +143,18 @@ class Acts:
         return self._folder / (pipeline if _PIPELINE.fullmatch(pipeline) else _NO_PIPELINE)
 
 
+def everything(data: Path) -> Iterator[tuple[str, Stored]]:
+    """The records of all kinds, each with its pipeline, "" for none."""
+    yield from Records(data).all()
+    yield from Acts(data).all()
+
+
 def made(entry: Entry, services: Services, now: float, version: str) -> dict[str, Any]:
     """The record. Raises StoreUnavailable."""
     pipeline, environment = str(entry.get("pipeline", "")), str(entry.get("environment", ""))
     known = {key: entry.get(key, "") for key in (*record.ACT_KEYS, "pipeline", "previous")}
-    parts = {"environment": environment, KIND: known}
-    return record.framed(services, pipeline, KIND, f"entry {entry['number']}", now, version, parts)
+    parts = {"environment": environment, ACT: known}
+    return record.framed(services, pipeline, ACT, f"entry {entry['number']}", now, version, parts)
 
 
 def _kept(folder: Path) -> Iterator[KeptAct]:
@@ -183,8 +181,4 @@ def _begin(entry: Mapping[str, Any]) -> str:
 
 def _at(entry: Mapping[str, Any]) -> int:
     """Its time in milliseconds since the epoch, 0 if it has none."""
-    text = str(entry.get("time", ""))
-    try:
-        return timegm(strptime(text[:19], "%Y-%m-%dT%H:%M:%S")) * 1000 + int(text[20:23] or 0)
-    except ValueError:
-        return 0
+    return record.milliseconds(str(entry.get("time", "")))

@@ -111,8 +111,7 @@ def usage_part(baked: Baked) -> list[dict[str, Any]]:
 def series_part(baked: Baked) -> dict[str, Any] | None:
     """What its containers used while it was watched: seconds since the first sample, then cores and bytes of each; null
     where there is no figure. None if nothing was sampled."""
-    name = usage.fact_name(baked.environment.id, baked.bake.run)
-    found = usage.read(baked.subject.services.store.facts.get(name))
+    found = _sampled(baked)
     if not found.samples:
         return None
     begin, names = found.samples[0].at, sorted({name for one in found.samples for name in one.used})
@@ -130,6 +129,16 @@ def series_part(baked: Baked) -> dict[str, Any] | None:
             for name in names
         ],
     }
+
+
+def gaps_part(baked: Baked) -> str:
+    """Why the series is missing, or has gaps; "" if there is nothing to say."""
+    return usage.gaps(_sampled(baked))
+
+
+def _sampled(baked: Baked) -> usage.Series:
+    name = usage.fact_name(baked.environment.id, baked.bake.run)
+    return usage.read(baked.subject.services.store.facts.get(name))
 
 
 def _figure(value: float) -> float | None:
@@ -170,6 +179,7 @@ PARTS: dict[str, Callable[[Baked], Any]] = {
     "latency": latency_part,
     "usage": usage_part,
     "series": series_part,
+    "series_gaps": gaps_part,
     "health": health_part,
     "acts": acts_part,
 }

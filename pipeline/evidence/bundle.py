@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from pipeline.evidence import layout, page, statements
-from pipeline.evidence.acts import KIND, KeptAct
+from pipeline.evidence.acts import KeptAct
 from pipeline.evidence.layout import BUNDLE, INDEX, PROVENANCE, SCHEMA, STATEMENT, SUMS, text_of
 from pipeline.evidence.records import Kept
 from pipeline.evidence.signing import SigningKey
+from pipeline.evidence.upkeep import ACT
 
 FORM = 1
 SCHEMA_FILE = Path(__file__).with_name("schema.json")
@@ -80,7 +81,7 @@ def _of_act(kept: KeptAct, writer: _Writer) -> tuple[str, str]:
     """The hash of the entry in the audit log, and the file of its record."""
     file = f"records/{kept.name}.json"
     writer.add(file, kept.text())
-    return str(kept.record()[KIND]["hash"]), file
+    return str(kept.record()[ACT]["hash"]), file
 
 
 def _about(

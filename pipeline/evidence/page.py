@@ -7,7 +7,9 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline.lib.text import printable
+from pipeline.domain.audit_chain import own_detail
+from pipeline.evidence import late
+from pipeline.lib.text import flow, pairs, printable
 from pipeline.lib.units import show_duration, show_size
 
 _CSS = Path(__file__).with_name("page.css")
@@ -61,7 +63,13 @@ def _other(record: dict[str, Any], files: dict[str, str]) -> str:
 
 def _fact(value: Any) -> str:
     """Times are texts, so every number with a point is a duration."""
-    return show_duration(value) if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return show_duration(value)
+    return (
+        pairs({_title(str(key)): one for key, one in value.items()})
+        if isinstance(value, dict)
+        else flow(value)
+    )
 
 
 def _run(record: dict[str, Any], files: dict[str, str]) -> str:
@@ -73,6 +81,7 @@ def _run(record: dict[str, Any], files: dict[str, str]) -> str:
     sections = [
         f"<h2>{_text(record['id'])} {_outcome(run['outcome'])}</h2>",
         f"<p>{_text(run['reason'])}</p>" if run["reason"] else "",
+        f'<p class="bad">{_text(_late(record))}</p>' if late.text_of(record) else "",
         _pairs(_facts(run)),
         _failure(run["failure"]),
         _configuration(record.get("configuration")),
@@ -113,6 +122,11 @@ _KNOWN |= {
     "log",
     "approvals",
 }
+
+
+def _late(record: dict[str, Any]) -> str:
+    said = late.text_of(record)
+    return f"{said[:1].upper()}{said[1:]}: what was removed or changed meanwhile is not in it."
 
 
 def _facts(run: dict[str, Any]) -> Iterable[tuple[str, str]]:
@@ -196,7 +210,7 @@ def _environment(name: str, one: dict[str, Any]) -> str:
 
 def _acts(acts: Iterable[dict[str, Any]]) -> str:
     rows = (_act(one) for one in acts)
-    return _table(("entry", "time", "who", "act", "on", "why", "before", "after"), rows)
+    return _table(("entry", "time", "who", "act", "on", "what", "why", "before", "after"), rows)
 
 
 def _act(one: dict[str, Any]) -> Sequence[str | Link]:
@@ -208,7 +222,8 @@ def _act(one: dict[str, Any]) -> Sequence[str | Link]:
         f"{one['who']} ({one['role']})" if one["role"] else str(one["who"]),
         str(one["act"]),
         " ".join(str(one[key]) for key in ("run", "environment", "release") if one[key]),
-        " · ".join(str(one[key]) for key in ("why", "detail") if one[key]),
+        own_detail(one),
+        str(one["why"]),
         str(one.get("before", "")),
         str(one.get("after", "")),
     )
@@ -223,8 +238,10 @@ def _more(name: str, value: Any) -> str:
     """A part that this page does not know: as it is in the record."""
     import json
 
-    if value in (None, {}, []):
+    if value in (None, {}, [], ""):
         return ""
+    if isinstance(value, str):
+        return f"<h3>{_text(_title(name).capitalize())}</h3><p>{_text(value)}</p>"
     rows = isinstance(value, list) and all(isinstance(one, list) for one in value)
     text = "\n".join(map(json.dumps, value)) if rows else json.dumps(value, indent=1, ensure_ascii=False)
     return f"<h3>{_text(_title(name).capitalize())}</h3><pre>{_text(text)}</pre>"

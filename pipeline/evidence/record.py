@@ -7,6 +7,7 @@ module of its own, and a line there. docs/guides/evidence.md and ``schema.json``
 from __future__ import annotations
 
 import time
+from calendar import timegm
 from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -339,6 +340,14 @@ def time_of(at: float) -> str:
     if not at:
         return ""
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + f".{int(at * 1000) % 1000:03}Z"
+
+
+def milliseconds(text: str) -> int:
+    """The time that ``time_of`` wrote, since the epoch; 0 for any other text."""
+    try:
+        return timegm(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S")) * 1000 + int(text[20:23] or 0)
+    except ValueError:
+        return 0
 
 
 def _before(environment: Environment, release: int | None) -> int | None:

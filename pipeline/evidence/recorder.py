@@ -16,7 +16,8 @@ from pipeline.domain.watching import usage
 from pipeline.errors import NotFound, TryAgain
 from pipeline.evidence import baked, record, verdicts
 from pipeline.evidence.acts import Acts, is_kept
-from pipeline.evidence.records import RUN, Records
+from pipeline.evidence.records import Records
+from pipeline.evidence.upkeep import RUN
 from pipeline.lib import codec
 from pipeline.lib.retry import poll
 from pipeline.ports.adapters import Adapters

@@ -21,11 +21,11 @@ from typing import IO, Any, NamedTuple, cast
 
 from pipeline.domain.run import Run
 from pipeline.errors import EngineFailed, NotFound
+from pipeline.evidence.upkeep import RUN, size_of
 from pipeline.lib.key_file import sync_folder
 
 FOLDER = "evidence"
 RECORD, LOG = "record.json", "log.txt.gz"
-RUN = "run"  # the kind of record that each end of a run writes
 _NAME = re.compile(
     r"(?P<kind>[a-z][a-z0-9-]{0,60}?)-(?P<run>[1-9][0-9]{0,8})-r(?P<release>[0-9]{1,9})-(?P<at>[0-9]{1,16})"
 )
@@ -62,6 +62,15 @@ class Kept(NamedTuple):
         except FileNotFoundError:
             return None
 
+    def size(self) -> int:
+        try:
+            return size_of(self.folder.iterdir())
+        except OSError:
+            return 0
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
 
 class Records:
     """``data``: the data folder."""
@@ -75,11 +84,12 @@ class Records:
 
     def of(self, pipeline: str) -> tuple[Kept, ...]:
         """All of a pipeline, oldest first."""
-        return tuple(
-            sorted(
-                _kept(self._folder / pipeline), key=lambda one: (one.at, one.run, one.kind != RUN, one.kind)
-            )
-        )
+        return tuple(sorted(_kept(self._folder / pipeline), key=_order))
+
+    def all(self) -> Iterator[tuple[str, Kept]]:
+        """Each with its pipeline."""
+        for pipeline in self.pipelines():
+            yield from ((pipeline, one) for one in self.of(pipeline))
 
     def pipelines(self) -> tuple[str, ...]:
         with suppress(FileNotFoundError):
@@ -116,27 +126,6 @@ class Records:
             ) from error
         finally:
             shutil.rmtree(draft, ignore_errors=True)
-
-    def remove_before(self, at: float, serving: frozenset[tuple[str, int]]) -> int:
-        """Removes the records of runs that were accepted before then (seconds since the epoch), but those of releases
-        that serve (pipeline and number); how many."""
-        removed = 0
-        for pipeline in self.pipelines():
-            for one in self.of(pipeline):
-                if one.at < at * 1000 and (pipeline, one.release) not in serving:
-                    shutil.rmtree(one.folder, ignore_errors=True)
-                    removed += 1
-        return removed
-
-    def size(self) -> tuple[int, int]:
-        """How many there are, and their bytes."""
-        count, size = 0, 0
-        for pipeline in self.pipelines():
-            for one in self.of(pipeline):
-                count += 1
-                with suppress(OSError):
-                    size += sum(entry.stat().st_size for entry in os.scandir(one.folder))
-        return count, size
 
 
 def _order(one: Kept) -> tuple[int, int, bool, str]:

@@ -62,17 +62,32 @@ class _Content:
             self.whole[name] = bytes(kept)
 
 
+_OF_A_BUNDLE = frozenset({SUMS, STATEMENT, BUNDLE})
+
+
+def _no_bundle(place: Path) -> NotFound:
+    return NotFound(
+        f"{place} is no bundle of evidence: it has neither {SUMS} nor {BUNDLE}.",
+        advice="Name the folder or the archive of an export: `pushlive evidence hello r17` makes one.",
+    )
+
+
 def verify(place: Path, key: PublicKey | None) -> Found:
-    """``place``: the folder or the archive. Raises NotFound if there is none."""
+    """``place``: the folder or the archive. Raises NotFound if there is none, or what is there has nothing of a
+    bundle."""
     try:
         kind = place.stat()
     except OSError as error:
         raise NotFound(f"{place} cannot be opened: {error.strerror}.", advice="Check its name.") from error
     content = _Content()
     if stat.S_ISDIR(kind.st_mode):
+        if not any(os.path.lexists(place / name) for name in _OF_A_BUNDLE):
+            raise _no_bundle(place)  # before anything of it is read: it may be large, or private
         _read_folder(place, content)
     else:
         _read_archive(place, content)
+        if not content.problems and not _OF_A_BUNDLE & content.hashes.keys():
+            raise _no_bundle(place)
     found = Found(files=len(content.hashes), problems=content.problems)
     _check(content, key, found)
     more = len(found.problems) - _SAID_AT_MOST

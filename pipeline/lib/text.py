@@ -7,6 +7,7 @@ command line starts with this.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from pipeline.lib.secret import HIDDEN
 
@@ -95,6 +96,22 @@ def brief(text: str, limit: int = 200) -> str:
     """A value as a message shows it: ``escaped``, ``without_password``, and cut with … after ``limit`` characters."""
     shown = without_password(text[: 20 * limit])
     return escaped(shown[:limit]) + ("…" if len(shown) > limit else "")
+
+
+def flow(value: object) -> str:
+    """A value of YAML or JSON as a person would write it on a line: ``{steps: [20%, 50%], for: 60s}``."""
+    if isinstance(value, Mapping):
+        return "{" + pairs(value) + "}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(flow, value))}]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)
+
+
+def pairs(value: Mapping[object, object]) -> str:
+    """``steps: [20%, 50%], for: 60s``"""
+    return ", ".join(f"{key}: {flow(one)}" for key, one in value.items())
 
 
 def without_password(text: str) -> str:

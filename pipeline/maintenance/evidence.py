@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from pipeline.deploy.services import Services
 from pipeline.errors import DamagedRecord, PushliveError, StoreUnavailable
+from pipeline.evidence import upkeep
+from pipeline.evidence.acts import everything
+from pipeline.evidence.late import missing
 from pipeline.evidence.recorder import Recorder
+from pipeline.evidence.upkeep import RUN
 from pipeline.maintenance.damage import Damage
 from pipeline.maintenance.job import Changes, Job
 from pipeline.ports.adapters import Adapters
@@ -12,12 +18,16 @@ from pipeline.ports.adapters import Adapters
 ONCE = 20  # records that one round writes at most; those that have to wait do not count
 ENTRIES = 100  # of the audit log that one round looks at; more are waiting only after an upgrade
 REMOVE_EVERY = 3600.0  # seconds
+FIRST, LATER = (
+    200,
+    50,
+)  # runs of each pipeline that are looked at for missing records: after a start, and then
 
 
 class WriteEvidence(Job):
     def __init__(self, services: Services, adapters: Adapters, damage: Damage) -> None:
         self._store, self._keep, self._clock = services.store, services.settings.evidence_keep, adapters.clock
-        self._recorder = Recorder(services, adapters)
+        self._recorder, self._data = Recorder(services, adapters), services.settings.data
         self._damage, self._problems, self._of_acts = damage, Changes(), Changes()
         self._removed = -REMOVE_EVERY
 
@@ -67,15 +77,42 @@ class WriteEvidence(Job):
         found = self._damage.each(lambda name: self._store.environments(name).values())
         serving = frozenset((one.pipeline, one.serving) for one in found if one.serving is not None)
         before = self._clock.now() - self._keep
-        removed = {
-            "runs": self._recorder.records.remove_before(before, serving),
-            "acts": self._recorder.acts.remove_before(before, serving),
-        }
-        return [
-            f"removed {count} records of {what} (PUSHLIVE_EVIDENCE_KEEP)"
-            for what, count in removed.items()
-            if count
-        ]
+        removed = upkeep.remove_before(everything(self._data), before, serving)
+        return (
+            [f"removed the records of {upkeep.text_of(removed)} (PUSHLIVE_EVIDENCE_KEEP)"] if removed else []
+        )
+
+
+class CatchUp(Job):
+    """Notes the records of ended runs that are missing, whatever the cause: they are written then as those of runs that
+    have just ended."""
+
+    def __init__(self, services: Services, adapters: Adapters, damage: Damage) -> None:
+        self._services, self._store, self._clock = services, services.store, adapters.clock
+        self._damage, self._newest = damage, FIRST
+
+    def run(self) -> list[str]:
+        now, newest = self._clock.now(), self._newest
+        self._newest = LATER
+        try:
+            due = self._store.evidence_due()
+        except DamagedRecord:
+            return []  # what writes them says so
+        return [said for name in self._store.pipelines() for said in self._caught_up(name, newest, due, now)]
+
+    def _caught_up(
+        self, pipeline: str, newest: int, due: tuple[tuple[str, str, int], ...], now: float
+    ) -> Iterator[str]:
+        runs = missing(self._services, pipeline, newest, now)
+        found = [run.number for run in runs if (RUN, pipeline, run.number) not in due]
+        for number in found:
+            self._store.note_evidence(RUN, pipeline, number)
+        if found:
+            named = " to ".join(f"{pipeline}#{number}" for number in dict.fromkeys((found[0], found[-1])))
+            yield (
+                f"{named}: {len(found)} ended without a record; "
+                f"{'it is' if len(found) == 1 else 'they are'} written now, later than the end, which it says"
+            )
 
 
 class WriteBakes(Job):

@@ -19,7 +19,7 @@ from pipeline.maintenance.cron import Cron
 from pipeline.maintenance.damage import Damage
 from pipeline.maintenance.doctor.check import Check
 from pipeline.maintenance.doctor.demands import Demands
-from pipeline.maintenance.evidence import WriteBakes, WriteEvidence
+from pipeline.maintenance.evidence import CatchUp, WriteBakes, WriteEvidence
 from pipeline.maintenance.health import WatchHealth
 from pipeline.maintenance.images.build_cache import BuildCache
 from pipeline.maintenance.images.image_gc import ImageGc
@@ -93,6 +93,7 @@ class Jobs:
         self.pushed_configuration = ConfigurationRepository(taking, configurations, store, clock)
         self.audit = Audit(services.audit_head)
         self.evidence = WriteEvidence(services, adapters, self.damage)
+        self.missing_evidence = CatchUp(services, adapters, self.damage)
         self.bake_evidence = WriteBakes(services, adapters, self.damage)
         self.heads = UnrecordedHeads(store, configurations, self.damage, accept, repositories, clock)
         self.proxy = Proxy(ensure_proxy, clock)
@@ -148,6 +149,6 @@ class Jobs:
                 ),
             ),
             Period(15.0, (self.answers, self.acting, self.logs, self.journal)),
-            Period(60.0, (self.latencies,)),
+            Period(60.0, (self.latencies, self.missing_evidence)),
             Period(300.0, (self.image_gc, self.build_cache, self.volume_sizes)),
         )

@@ -14,6 +14,7 @@ from pipeline.config.models import Config, Rendered
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.run import Run
 from pipeline.errors import ConfigError, RequestError
+from pipeline.lib.text import flow
 from pipeline.service.configuring.repository import ConfigurationPushes
 from pipeline.service.refusals import Refusals
 
@@ -118,7 +119,7 @@ def _path(pipeline: str, environment: str, key: str) -> tuple[str, ...]:
 
 
 def _said(values: Mapping[str, Any]) -> str:
-    return "; ".join(f"{key}: {value}" for key, value in values.items())
+    return "; ".join(f"{key}: {flow(value)}" for key, value in values.items())
 
 
 def _rendered(config: Config, pipeline: str, environment: str) -> Rendered:

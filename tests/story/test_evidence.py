@@ -206,8 +206,7 @@ def test_records_are_kept_as_long_as_the_setting_says_and_those_of_what_serves_f
     world.clock.sleep(7200)
 
     assert jobs.evidence.run() == [
-        "removed 2 records of runs (PUSHLIVE_EVIDENCE_KEEP)",  # of the run and its bake
-        "removed 1 records of acts (PUSHLIVE_EVIDENCE_KEEP)",
+        "removed the records of 1 run, 1 bake and 1 act (PUSHLIVE_EVIDENCE_KEEP)",
     ]
     assert (names(world), acts(world)) == (["run-2"], [])
     world.store.facts.set(POSITION, "0")
@@ -229,6 +228,66 @@ def test_the_doctor_says_what_the_records_take_and_which_is_missing(world):
     found = examine(world.services, now() + 120)
     assert (found["ok"], found["text"].partition(",")[0]) == (True, "records of 1 run and 1 act")
     assert found["text"].endswith("kept for ever (PUSHLIVE_EVIDENCE_KEEP)")
+
+    world.push("two")  # ends the bake of one
+    world.keeper.tick()
+    world.jobs.bake_evidence.run()
+    found = examine(world.services, now() + 120)
+    assert found["text"].startswith("records of 2 runs, 1 bake and 1 act, ")
+
+
+def lose(world, *numbers: int) -> None:
+    """As if the keeper had never come to write these, and no one had noted it."""
+    with world.store.client.pipeline() as pipe:
+        pipe.delete(world.store.key("evidence-due")).execute()
+    for one in Records(world.settings.data).of("hello"):
+        if one.run in numbers:
+            shutil.rmtree(one.folder)
+
+
+def test_an_end_without_a_record_is_found_and_caught_up_and_the_record_says_so(world, folder):
+    for text in ("one", "two", "three"):
+        world.push(text)
+    world.keeper.tick()
+    lose(world, 2, 3)
+    now = world.clock.now()
+    found = examine(world.services, now + 120)
+    assert not found["ok"]
+    assert found["text"].startswith("hello#2, hello#3 ended without a record in")
+    assert "later than their ends" in found["advice"]
+    assert world.jobs.missing_evidence.run() == []  # what has only just ended may have one in a second
+
+    world.clock.sleep(660)
+    assert world.another_process().missing_evidence.run() == [
+        "hello#2 to hello#3: 2 ended without a record; they are written now, later than the end, which it says"
+    ]
+    assert world.another_process().missing_evidence.run() == []  # what is due already is not missing
+    world.jobs.evidence.run()
+
+    assert [one["id"] for one in records(world)] == ["hello#1", "hello#2", "hello#3"]
+    assert problems(records(world)[-1], json.loads(SCHEMA_FILE.read_text())["$defs"]["run"]) == []
+    rows = {
+        one["id"]: one["late"]
+        for one in world.evidence.listed("hello", 10)["records"]
+        if one["kind"] == "run"
+    }
+    assert rows["hello#1"] == 0
+    assert 600 < rows["hello#3"] < 700
+    page = content(exported(world, folder, run=3))["index.html"].decode()
+    assert (
+        "Written 11 min after the run&#x27;s end: what was removed or changed meanwhile is not in it." in page
+    )
+    assert "Written" not in content(exported(world, folder, run=1))["index.html"].decode()
+    assert examine(world.services, world.clock.now())["ok"]
+
+
+def test_what_is_too_old_to_be_kept_is_not_missing(world):
+    world.push("one")
+    world.keeper.tick()
+    lose(world, 1)
+    world.clock.sleep(7200)
+    settings = world.settings.model_copy(update={"evidence_keep": 3600.0})
+    assert world.another_process(settings).missing_evidence.run() == []
 
 
 # ── bundles ──────────────────────────────────────────────────────────────────

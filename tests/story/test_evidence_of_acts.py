@@ -87,6 +87,21 @@ def test_a_value_that_is_set_says_what_was_there(world):
     assert (one["before"], one["after"]) == ("replicas: 2; env.A: not set", "replicas: 3; env.A: b")
 
 
+def test_a_value_that_was_there_is_said_as_it_is_written(make_world):
+    world = make_world("pipelines: {hello: {environments: {live: {shift: {steps: [20%, 50%], for: 60s}}}}}")
+    world.push("one")
+    values = {"shift": "{steps: [30%], for: 60s}"}
+    shown = world.commands.set_values("hello", ANN, values=values)
+    world.commands.set_values("hello", ANN, values=values, seen=shown["config"])
+    world.jobs.evidence.run()
+
+    (one,) = (record["act"] for record in kept(world) if record["act"]["act"] == "set")
+    assert (one["before"], one["after"]) == (
+        "shift: {steps: [20%, 50%], for: 60s}",
+        "shift: {steps: [30%], for: 60s}",
+    )
+
+
 def test_a_secret_in_a_reason_is_not_in_its_record(world):
     world.commands.set_secret("hello", ANN, "PASSWORD", Secret("hunter22"))
     world.commands.hold("hello", ANN, environment="live", reason="the password is hunter22")

@@ -224,7 +224,7 @@ def test_what_a_release_used_while_it_was_watched_is_in_its_record(make_world, f
 
 
 @pytest.mark.parametrize("error", [RequestError("no metrics"), EngineAway("away")])
-def test_an_engine_that_cannot_tell_leaves_the_record_without_a_series(make_world, error):
+def test_an_engine_that_cannot_tell_leaves_the_record_without_a_series(make_world, folder, error):  # noqa: F811
     world = make_world(BAKED)
     world.push("one")
     for _ in range(14):
@@ -234,3 +234,7 @@ def test_an_engine_that_cannot_tell_leaves_the_record_without_a_series(make_worl
 
     (record,) = kept(world, "bake-live")
     assert (record["bake"]["outcome"], record["series"]) == ("baked", None)
+    assert record["series_gaps"] == f"What its containers used is not known. {error}"
+    assert problems(record, SCHEMA["bake"]) == []
+    page = content(exported(world, folder, release=1))["index.html"].decode()
+    assert f"<h3>Series gaps</h3><p>What its containers used is not known. {error}</p>" in page

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from pipeline.cli.app.backups import whole_file
-from pipeline.cli.command import JSON, Given, argument, command
+from pipeline.cli.command import JSON, Command, Given, argument, command
 from pipeline.cli.context import DONE, FAILED, Context, UsageError, pipeline_name
 from pipeline.cli.terminal import cleaned, table
+from pipeline.domain.audit_chain import own_detail
 from pipeline.errors import ConfigError, PushliveError, RequestError
 from pipeline.lib.text import one_line
-from pipeline.lib.units import show_size
+from pipeline.lib.units import show_age, show_size
 
 if TYPE_CHECKING:
     from pipeline.evidence.signing import PublicKey
@@ -27,13 +28,33 @@ LISTED = 50  # of each kind
 _KEY_LIMIT = 64 << 10  # bytes
 
 
+_FILE = argument(
+    "--key", metavar="FILE", help="the public key of who must have signed it (default: anyone may)"
+)
+_HELPS = {
+    "list": Command(
+        "list what is recorded of a pipeline: its runs, bakes and verdicts, and what people did",
+        (
+            argument("name", nargs="?", metavar="NAME", help="without one: acts that are about no pipeline"),
+            JSON,
+        ),
+    ),
+    "key": Command("print the public half of the key that signs the exports of this service", (JSON,)),
+    "verify": Command(
+        "check an export, without a service and without a network",
+        (argument("place", metavar="DIR", help="the folder, or the .tar.gz"), _FILE, JSON),
+    ),
+}
+
+
 @command(
     "export what was recorded of a release or a run; `key` prints the public key, `verify` checks an export",
     argument(
         "what",
         nargs="+",
         metavar="WHAT",
-        help="NAME r17, hello#42, `key`, `list` and a pipeline or nothing, or `verify` and a folder or archive",
+        help="a release (hello r17), a run (hello#42, hello 42), the latest run (hello), or `list`, `key`, `verify`: "
+        "each has a --help of its own",
     ),
     argument("-o", "--output", action=Given, default="", metavar="DIR", help="a new folder, or FILE.tar.gz"),
     argument(
@@ -41,7 +62,8 @@ _KEY_LIMIT = 64 << 10  # bytes
     ),
     argument("--key", action=Given, default="", metavar="FILE", help="with verify: who must have signed it"),
     JSON,
-    words="NAME r17 | NAME#42 | list [NAME] | key | verify DIR",
+    words="NAME r17 | NAME#42 | NAME | list [NAME] | key | verify DIR",
+    helps=_HELPS,
 )
 def evidence(context: Context) -> int:
     first, *rest = context.args.what
@@ -91,7 +113,7 @@ def _list(context: Context, name: str) -> int:
         return DONE
     head = ("record", "kind", "in", "release", "outcome", "written")
     rows = [
-        [str(one[key]) for key in ("id", "kind", "environment", "release", "outcome", "written")]
+        [*(str(one[key]) for key in ("id", "kind", "environment", "release", "outcome")), _written(one)]
         for one in records
     ]
     if rows:
@@ -103,8 +125,13 @@ def _list(context: Context, name: str) -> int:
     return DONE
 
 
+def _written(one: dict[str, Any]) -> str:
+    late = float(one.get("late") or 0)
+    return f"{one['written']}{f', {show_age(late)} after its end' if late else ''}"
+
+
 def _acts(context: Context, acts: Sequence[dict[str, Any]]) -> list[str]:
-    head, terminal = ("entry", "time", "who", "act", "on", "why", "before → after"), context.terminal
+    head, terminal = ("entry", "time", "who", "act", "on", "what", "why", "before → after"), context.terminal
     rows = [
         (
             str(one["number"]),
@@ -112,7 +139,8 @@ def _acts(context: Context, acts: Sequence[dict[str, Any]]) -> list[str]:
             str(one["who"]),
             str(one["act"]),
             " ".join(str(one[key]) for key in ("run", "environment", "release") if one[key]),
-            " · ".join(str(one[key]) for key in ("why", "detail") if one[key]),
+            own_detail(one),
+            str(one["why"]),
             f"{one['before']} → {one['after']}" if one["before"] or one["after"] else "",
         )
         for one in acts

@@ -35,12 +35,13 @@ class Sample:
 @dataclass(frozen=True)
 class Series:
     """``every``: seconds between samples; ``spent``: of each container, the processor time at the last sample;
-    ``limits``: bytes."""
+    ``limits``: bytes; ``problem``: why the engine could not tell, when it last could not."""
 
     every: float = EVERY
     samples: tuple[Sample, ...] = ()
     spent: dict[str, float] = field(default_factory=dict)
     limits: dict[str, int] = field(default_factory=dict)
+    problem: str = ""
 
 
 def is_due(series: Series, now: float) -> bool:
@@ -59,6 +60,18 @@ def sampled(series: Series, measured: Iterable[Measured], now: float) -> Series:
     spent = {one.name: one.spent for one in found if one.spent is not None}
     limits = series.limits | {one.name: one.limit for one in found if one.limit}
     return replace(series, every=every, samples=samples, spent=spent, limits=limits)
+
+
+def missed(series: Series, problem: str) -> Series:
+    """The engine could not tell."""
+    return replace(series, problem=problem)
+
+
+def gaps(series: Series) -> str:
+    """Why there are no figures, or not of all times; "" if there is nothing to say."""
+    if not series.samples:
+        return f"What its containers used is not known. {series.problem}".rstrip()
+    return f"What its containers used is not known at all times. {series.problem}" if series.problem else ""
 
 
 def _cores(series: Series, one: Measured, seconds: float) -> float:

@@ -1,16 +1,20 @@
-"""The records of runs: how much they take, and whether each run has one."""
+"""The records of runs, bakes, verdicts and acts: how much they take, and whether each run has one."""
 
 from __future__ import annotations
 
 from pipeline.deploy.services import Services
 from pipeline.errors import NotFound, PushliveError
-from pipeline.evidence.acts import Acts
-from pipeline.evidence.records import FOLDER, RUN, Records
+from pipeline.evidence import upkeep
+from pipeline.evidence.acts import everything
+from pipeline.evidence.late import LATE, missing
+from pipeline.evidence.records import FOLDER
+from pipeline.evidence.upkeep import RUN
 from pipeline.lib.units import show_age, show_size
 from pipeline.maintenance.doctor.check import Check, tried
 
-LATE = 60.0  # seconds after a run's end
-LOOKED_AT = 20
+LOOKED_AT = 20  # records that are due
+NEWEST = 200  # runs of each pipeline
+NAMED = 5
 
 
 def examine(services: Services, now: float) -> Check:
@@ -32,8 +36,21 @@ def _said(services: Services, now: float) -> str:
                 f"the record of {pipeline}#{number} was not written to {folder}, {late} after its end.",
                 advice="The service's output says why. Check the folder and the free space on its disk.",
             )
-    (count, size), (acts, more) = Records(settings.data).size(), Acts(settings.data).size()
+    _insist_on_all(services, now)
+    kinds, size = upkeep.counted(everything(settings.data))
     kept = f"kept for {show_age(settings.evidence_keep)}" if settings.evidence_keep else "kept for ever"
-    runs = "1 run" if count == 1 else f"{count} runs"
-    did = f" and {acts} act{'s' if acts > 1 else ''}" if acts else ""
-    return f"records of {runs}{did}, {show_size(size + more)} in {folder}, {kept} (PUSHLIVE_EVIDENCE_KEEP)"
+    return (
+        f"records of {upkeep.text_of(kinds)}, {show_size(size)} in {folder}, {kept} (PUSHLIVE_EVIDENCE_KEEP)"
+    )
+
+
+def _insist_on_all(services: Services, now: float) -> None:
+    """Raises PushliveError if ended runs have no record, and none is due."""
+    lost = [run.id for name in services.store.pipelines() for run in missing(services, name, NEWEST, now)]
+    if lost:
+        more = f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
+        raise PushliveError(
+            f"{', '.join(lost[:NAMED])}{more} ended without a record in {services.settings.data / FOLDER}.",
+            advice="The service writes them within a minute or two, later than their ends, which they say. If it does "
+            "not, its output says why.",
+        )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pipeline.domain.environment import Environment
 from pipeline.domain.slots import slot_ref
 from pipeline.domain.watching import usage
+from pipeline.errors import PushliveError, StoreUnavailable
 from pipeline.lib import codec
 from pipeline.maintenance.health import Watches
 
 
 class SampleUsage(Watches):
     """One request for each container and sample, which an engine answers at once. An engine that cannot tell is asked
-    again with the next sample, and leaves the series empty."""
+    again with the next sample; why it could not is kept beside the series."""
 
     def _one(self, environment: Environment) -> list[str]:
         bake, active = environment.bake, environment.active
@@ -27,7 +28,14 @@ class SampleUsage(Watches):
         series = usage.read(self._store.facts.get(name))
         if usage.is_due(series, now):
             ref = slot_ref(environment, active)
-            measured = self._adapters.engines.of(ref.engine).outputs.measured(ref)
+            try:
+                measured = self._adapters.engines.of(ref.engine).outputs.measured(ref)
+            except StoreUnavailable:
+                raise
+            except PushliveError as error:
+                if (told := usage.missed(series, str(error))) != series:
+                    self._store.facts.set(name, codec.dump(told))
+                raise
             self._store.facts.set(name, codec.dump(usage.sampled(series, measured, now)))
         return []
 

@@ -12,12 +12,13 @@ from pipeline.domain import audit_chain
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.run import Outcome, State
 from pipeline.errors import DamagedRecord, NotFound
-from pipeline.evidence import record
-from pipeline.evidence.acts import KIND, KeptAct
+from pipeline.evidence import late, record
+from pipeline.evidence.acts import KeptAct
 from pipeline.evidence.bundle import Contents, outcome_of, write
 from pipeline.evidence.recorder import Recorder
-from pipeline.evidence.records import RUN, Kept
+from pipeline.evidence.records import Kept
 from pipeline.evidence.signing import signing_key
+from pipeline.evidence.upkeep import ACT, RUN
 from pipeline.ports.adapters import Adapters
 from pipeline.ports.clock import Clock
 from pipeline.ports.queue import Queue
@@ -55,14 +56,15 @@ class Evidence(Audited):
 
     def listed(self, pipeline: str, limit: int) -> dict[str, Any]:
         """The newest records, newest first: ``{"records": [{"id", "kind", "environment", "release", "outcome",
-        "written"}], "acts": […]}``, each act as in its record. ``pipeline`` "": acts about none. Raises NotFound."""
+        "written", "late"}], "acts": […]}``; ``late``: how many seconds after its end a run's record was written, 0.0 if
+        that was soon; each act as in its record. ``pipeline`` "": acts about none. Raises NotFound."""
         if pipeline and pipeline not in self._store.pipelines():
             self._known(self._config(), pipeline)
         recorder = self._recorder()
         records = (
             [one.record() for one in recorder.records.of(pipeline)[: -limit - 1 : -1]] if pipeline else []
         )
-        acts = [one.record()[KIND] for one in recorder.acts.of(pipeline)[: -limit - 1 : -1]]
+        acts = [one.record()[ACT] for one in recorder.acts.of(pipeline)[: -limit - 1 : -1]]
         return {"records": [_row(one) for one in records], "acts": acts}
 
     def bundle(
@@ -244,7 +246,7 @@ class Evidence(Audited):
 def _row(record: Mapping[str, Any]) -> dict[str, Any]:
     release = record["release"]["name"] if record["release"] else ""
     same = {key: record.get(key, "") for key in ("id", "kind", "environment", "written")}
-    return same | {"release": release, "outcome": outcome_of(record)}
+    return same | {"release": release, "outcome": outcome_of(record), "late": late.seconds_late(record)}
 
 
 def _environments(record: Mapping[str, Any]) -> Sequence[str]:

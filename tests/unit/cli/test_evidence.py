@@ -108,8 +108,50 @@ def test_wrong_words_and_keys_are_named(tmp_path, capsys):
         assert said in capsys.readouterr().err
 
 
+def test_the_list_says_what_and_why_apart_and_which_record_was_late(monkeypatch, capsys):
+    change = {"before": "none", "after": "4be81c2", "detail": "none → 4be81c2: a commit"}
+    act = dict.fromkeys(("run", "environment", "release", "why", "detail", "before", "after"), "")
+    act |= {"number": 57, "time": "2026-03-01T12:02:00.000Z", "who": "ann", "act": "set"}
+    acts = [
+        act | {"act": "configuration"} | change,
+        act | {"detail": "bake", "why": "slow", "after": "bake: 2m"},
+    ]
+    row = {
+        "id": "hello#1",
+        "kind": "run",
+        "environment": "",
+        "release": "r1",
+        "outcome": "live",
+        "written": "T1",
+    }
+    rows = [row | {"late": 660.5}, row | {"written": "T2"}]  # of a service that does not say it
+    monkeypatch.setattr(Client, "call", lambda *_, **__: {"records": rows, "acts": acts})
+
+    assert run("list", "hello") == 0
+
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines[1:3] == ["hello#1 run r1 live T2", "hello#1 run r1 live T1, 11 min after its end"]
+    assert lines[4:] == [
+        "entry time who act what why before → after",
+        "57 2026-03-01 12:02:00 ann set bake slow → bake: 2m",
+        "57 2026-03-01 12:02:00 ann configuration a commit none → 4be81c2",
+    ]
+
+
+def test_help_after_a_word_is_about_that_word(capsys):
+    for words, said in (
+        (("verify", "--help"), "pushlive evidence verify [-h]"),
+        (("--json", "list", "-h"), "List what is recorded of a pipeline"),
+        (("key", "--help"), "public half of the key"),
+        (("--help",), "NAME r17 | NAME#42 | NAME | list [NAME] | key | verify DIR"),
+    ):
+        assert run(*words) == 0
+        assert said in " ".join(capsys.readouterr().out.split())
+
+
 def test_verifying_loads_nothing_of_the_service(tmp_path):
     """Nor the libraries that it needs."""
+    (tmp_path / "SHA256SUMS").write_text("")
     code = (
         "import sys; from pathlib import Path; from pipeline.evidence.verify import verify; "
         "verify(Path(sys.argv[1]), None); print(*{name.partition('.')[0] for name in sys.modules})"

@@ -262,7 +262,13 @@ def test_what_was_added_to_an_archive_is_found_and_nothing_is_unpacked(tmp_path,
 def test_a_place_without_a_bundle_is_named(tmp_path):
     with pytest.raises(NotFound, match="cannot be opened: No such file"):
         verify.verify(tmp_path / "none", None)
-    assert problems(tmp_path) == ["SHA256SUMS is missing: this is not a bundle, or not all of one"]
+    (tmp_path / "passwd").write_text("root")
+    with pytest.raises(
+        NotFound, match=r"is no bundle of evidence: it has neither SHA256SUMS nor bundle\.json"
+    ):
+        verify.verify(tmp_path, None)
+    (tmp_path / "bundle.json").write_text("{}")
+    assert problems(tmp_path)[0] == "SHA256SUMS is missing: this is not a bundle, or not all of one"
 
 
 # ── what is signed ───────────────────────────────────────────────────────────
