@@ -103,7 +103,7 @@ class _OfRelease(Protocol):
 OfRelease = TypeVar("OfRelease", bound=_OfRelease, covariant=True)
 
 
-class _ByMinute(Protocol[OfRelease]):
+class ByMinute(Protocol[OfRelease]):
     """What was seen in one environment; see ``Counted``."""
 
     @property
@@ -114,7 +114,7 @@ class _ByMinute(Protocol[OfRelease]):
     def minutes(self) -> tuple[OfRelease, ...]: ...
 
 
-def compared(found: _ByMinute[OfRelease]) -> tuple[tuple[OfRelease, ...], tuple[OfRelease, ...]]:
+def compared(found: ByMinute[OfRelease]) -> tuple[tuple[OfRelease, ...], tuple[OfRelease, ...]]:
     """The minutes of what serves, and those of the release that served before it: its last hour."""
     mine = tuple(one for one in found.minutes if (one.release, one.run) == (found.release, found.run))
     earlier = [one for one in found.minutes if (one.release, one.run) != (found.release, found.run)]

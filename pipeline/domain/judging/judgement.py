@@ -4,32 +4,31 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pipeline.domain.judging import rule
-from pipeline.domain.judging.counts import JUDGED, MINUTE, Counted, Judged, compared, total
+from pipeline.domain.judging import kept, rule
+from pipeline.domain.judging.counts import Counted, Judged, Minute, compared, total
+from pipeline.domain.judging.kept import Minutes
 from pipeline.domain.judging.verdict import Verdict, Worse
 
 
 def judged(found: Counted, now: float) -> Counted:
-    """For an hour, what is known by now; after it, or once it is worse, what was known then."""
-    known = found.judged
-    if known and (known.verdict is Verdict.WORSE or now - found.since > JUDGED * MINUTE):
-        return found
-    new, before = compared(found)
-    if not new:
-        return found
-    result = rule.judge(new, before)
-    release = before[-1].release if before else 0
-    return replace(found, judged=Judged(result.verdict, release, total(new), total(before), result.needed))
+    """See ``kept.renewed``."""
+    one = kept.renewed(found, now, _judged)
+    return found if one == found.judged else replace(found, judged=one)
+
+
+def _judged(new: Minutes[Minute], before: Minutes[Minute]) -> Judged:
+    result, release = rule.judge(new, before), before[-1].release if before else 0
+    return Judged(result.verdict, release, total(new), total(before), result.needed)
 
 
 def is_worse(found: Counted) -> bool:
     """The verdict on what serves, which stays until another release serves."""
-    return found.judged is not None and found.judged.verdict is Verdict.WORSE
+    return kept.is_worse(found)
 
 
 def worse(found: Counted) -> Worse | None:
     """For what follows from it. None unless it is worse."""
-    return Worse(found.release, found.run, found.since, text(found)) if is_worse(found) else None
+    return kept.worse(found, lambda: text(found))
 
 
 def text(found: Counted) -> str:

@@ -7,7 +7,6 @@ from pipeline.config.workload.judge import OFF
 from pipeline.domain.environment import Environment
 from pipeline.domain.judging.latency import judgement
 from pipeline.domain.judging.latency.counts import fact_name, read, timed
-from pipeline.domain.judging.verdict import Verdict
 from pipeline.domain.slots import slot_ref
 from pipeline.domain.watching import trials
 from pipeline.lib import codec
@@ -33,6 +32,5 @@ class TimeAnswers(Watches):
             facts.set(name, codec.dump(found))
             verdict = found.judged.verdict if found.judged else ""
             self._store.metrics.timed(environment.pipeline, environment.name, found.whole, verdict)
-        worse = found.judged is not None and found.judged.verdict is Verdict.WORSE
-        known = before.judged is not None and before.judged.verdict is Verdict.WORSE
-        return [f"{environment.id}: r{found.release}: {judgement.text(found)}"] if worse and not known else []
+        worse = judgement.is_worse(found) and not judgement.is_worse(before)
+        return [f"{environment.id}: r{found.release}: {judgement.text(found)}"] if worse else []

@@ -46,10 +46,19 @@ class Judged:
 
 
 @dataclass(frozen=True)
+class Past:
+    """The last verdict on a release that serves no longer, which that run brought."""
+
+    release: int
+    run: int
+    judged: Judged
+
+
+@dataclass(frozen=True)
 class Timings:
     """What was seen in one environment. ``release``, ``run``: of the slot that was looked at last, since ``since``;
     ``seen``: what the proxy had counted then; ``minutes``: those with answers, oldest first; ``whole``: all that was
-    ever timed, whichever release it was."""
+    ever timed, whichever release it was; ``past``: what is known of the release that was looked at before."""
 
     release: int = 0
     run: int = 0
@@ -58,13 +67,15 @@ class Timings:
     minutes: tuple[Minute, ...] = ()
     judged: Judged | None = None
     whole: dict[int, int] = field(default_factory=dict)
+    past: Past | None = None
 
 
 def timed(before: Timings, release: int, run: int, seen: Timed, now: float) -> Timings:
     """After one more look at the slot that serves. What it had answered at the first look is another release's, which
     was in the slot earlier."""
     if (before.release, before.run) != (release, run):
-        return Timings(release, run, now, seen, before.minutes, whole=before.whole)
+        past = Past(before.release, before.run, before.judged) if before.judged else None
+        return Timings(release, run, now, seen, before.minutes, whole=before.whole, past=past)
     new = since(before.seen, seen)
     if not new or now - before.since < WARM:
         return replace(before, seen=seen)
@@ -73,6 +84,14 @@ def timed(before: Timings, release: int, run: int, seen: Timed, now: float) -> T
         one = replace(one, times=merged((earlier[-1].times, new)))
         earlier = earlier[:-1]
     return replace(before, seen=seen, minutes=(*earlier, one)[-KEPT:], whole=merged((before.whole, new)))
+
+
+def of(found: Timings, release: int, run: int) -> Judged | None:
+    """The last verdict on that release; None if none is known any more."""
+    if (found.release, found.run) == (release, run):
+        return found.judged
+    past = found.past
+    return past.judged if past and (past.release, past.run) == (release, run) else None
 
 
 def all_of(minutes: Sequence[Minute]) -> dict[int, int]:
