@@ -11,6 +11,7 @@ from pipeline.deploy.services import Services
 from pipeline.domain import audit_chain
 from pipeline.domain.environment import Bake, Environment
 from pipeline.domain.judging.final import Final, verdict_name
+from pipeline.domain.judging.latency.counts import Timings
 from pipeline.domain.run import Run, State
 from pipeline.domain.watching import usage
 from pipeline.errors import NotFound, TryAgain
@@ -77,7 +78,8 @@ class Recorder:
                 environment = store.environment(pipeline, name)
                 if verdicts.is_open(store, environment, final, self._adapters.clock.now()):
                     return False
-                made = verdicts.made(self._subject(run), name, environment, final)
+                times = verdicts.timed(store, environment) if environment else Timings()
+                made = verdicts.made(self._subject(run), name, environment, final, times)
                 self.records.write(run, made, None, kind)
         store.evidence_written(kind, pipeline, number)
         store.facts.remove(fact)

@@ -69,7 +69,8 @@ def test_a_release_that_is_worse_is_recorded_at_once(make_world):
     first, second = kept(world, "verdict-live")
 
     assert first["verdict"]["outcome"] == "nothing to compare with"  # the next release came within the hour
-    assert second["verdict"]["outcome"] == "worse"
+    assert second["verdict"]["outcome"] == second["verdict"]["by_errors"]["outcome"] == "worse"
+    assert second["verdict"]["by_latency"] is None
     assert second["verdict"]["before"]["release"] == 1
     assert second["verdict"]["minutes_before"]
     assert (first["followed"], second["followed"]["state"]) == (None, "observed")
@@ -127,7 +128,12 @@ def test_a_verdict_s_record_says_what_followed_from_slower_answers(make_world, j
 
     [record] = [one for one in kept(world, "verdict-live") if one["id"] == "hello#2"]
 
-    assert record["verdict"]["outcome"] == "no worse"  # by its errors
+    found = record["verdict"]
+    assert (found["outcome"], found["by_errors"]["outcome"]) == ("worse", "no worse")
+    slow = found["by_latency"]
+    assert (slow["outcome"], slow["slower"][0], slow["before"]["release"]) == ("worse", "p50", 1)
+    assert slow["p50"] > 1.25 * slow["before"]["p50"]
+    assert found["reason"] == slow["reason"]
     assert record["followed"]["state"] == state
     assert record["followed"]["reason"].startswith("r2: p50 ")
     assert problems(record, SCHEMA["verdict"]) == []
