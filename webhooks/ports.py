@@ -273,8 +273,20 @@ class ServicePort(Protocol):
         self, by: Actor, *, pipeline: str = "", environment: str = "", reason: str = ""
     ) -> tuple[str, ...]: ...
 
+    def withdraw(
+        self,
+        pipeline: str,
+        by: Actor,
+        *,
+        run: int | None = None,
+        environment: str = "",
+        release: int | None = None,
+        reason: str = "",
+    ) -> tuple[str, ...]:
+        """Takes that person's own approval back."""
+
     def unquarantine(
-        self, pipeline: str, by: Actor, release: int, *, environment: str = ""
+        self, pipeline: str, by: Actor, release: int, *, environment: str = "", reason: str = ""
     ) -> tuple[str, ...]: ...
 
     def cancel(self, pipeline: str, number: int | None, by: Actor) -> Run:

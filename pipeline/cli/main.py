@@ -60,6 +60,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "resume": "policy",
         "freeze": "policy",
         "thaw": "policy",
+        "withdraw": "policy",
         "unquarantine": "policy",
         "doctor": "doctor",
         "secret": "secret",

@@ -1,11 +1,11 @@
-"""``pushlive hold``, ``resume``, ``freeze``, ``thaw``, ``unquarantine``: what may enter an environment."""
+"""``pushlive hold``, ``resume``, ``freeze``, ``thaw``, ``withdraw``, ``unquarantine``: what may enter environments."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from pipeline.cli.command import ENV, JSON, PIPELINE, REASON, Given, argument, command
-from pipeline.cli.context import Context, UsageError, pipeline_name, release_number
+from pipeline.cli.context import Context, UsageError, pipeline_name, reference, release_number
 
 HELD_BY = argument(
     "--held-by", action=Given, default="", metavar="NAME", help="only if that one holds it now"
@@ -68,9 +68,26 @@ def _body(context: Context, **more: str) -> dict[str, Any]:
 
 
 @command(
+    "take back your approval of a run that is not in yet",
+    argument("run", nargs="*", metavar="RUN", help="hello#42, or hello for the one that you approved"),
+    argument("--env", action=Given, default="", metavar="NAME", help="the environment it was for"),
+    REASON,
+    JSON,
+)
+def withdraw(context: Context) -> int:
+    args = context.args
+    name, number = reference(args.run)
+    texts = {"environment": args.env, "reason": args.reason}
+    body: dict[str, Any] = {key: text for key, text in texts.items() if text}
+    body |= {"run": number} if number is not None else {}
+    return _post(context, f"/api/pipelines/{context.pipeline(name)}/withdraw", body)
+
+
+@command(
     "let a release that was reverted or failed go live again",
     argument("words", nargs="+", metavar="PIPELINE rN", help="for example hello r17"),
     ENV,
+    REASON,
     JSON,
     words="[PIPELINE] rN",
 )
@@ -79,6 +96,7 @@ def unquarantine(context: Context) -> int:
     if len(names) > 1:
         raise UsageError("too many arguments.", advice="Write `pushlive unquarantine hello r17`.")
     body: dict[str, Any] = {"release": release_number(release)}
+    body |= {"reason": context.args.reason} if context.args.reason else {}
     name = context.pipeline(pipeline_name(names[0] if names else ""))
     if context.args.env:
         body["environment"] = context.args.env

@@ -7,11 +7,12 @@ from urllib.parse import quote
 
 from pipeline.cli.command import JSON, PIPELINE, argument, command, whole_number
 from pipeline.cli.context import DONE, Context, pipeline_name
-from pipeline.cli.terminal import Cell, Paint, age, cleaned, origin_text, table
+from pipeline.cli.terminal import Cell, Paint, age, cleaned, cut, origin_text, table
 from pipeline.errors import NotFound
 from pipeline.lib.text import printable_lines
 from pipeline.lib.units import show_duration, show_size
 
+_MESSAGE = 72  # columns of a commit's message, also where no terminal says how wide it is
 _OUTCOMES = {"live": "green", "failed": "red", "superseded": "dim", "cancelled": "dim", "ignored": "dim"}
 
 
@@ -92,7 +93,7 @@ def environment_row(environment: dict[str, Any], now: float) -> tuple[Cell, ...]
         (str(environment["name"]), "bold"),
         f"r{release}" if serves else ("–", "dim"),
         (str(environment.get("commit") or "")[:7], "dim"),
-        str(environment.get("message") or ""),
+        cut(str(environment.get("message") or ""), _MESSAGE),
         age(now - float(since)) if since else "",
         (f"● {slot}", slot if slot in ("blue", "green") else "") if slot else "",
         state,
@@ -329,7 +330,7 @@ def run_row(run: dict[str, Any], now: float) -> tuple[Cell, ...]:
         run_state(run),
         f"r{run['release']}" if run.get("release") else "",
         (str(run.get("short") or str(run.get("commit") or "")[:7]), "dim"),
-        kind + str(run.get("message") or run.get("reason") or ""),
+        cut(kind + str(run.get("message") or run.get("reason") or ""), _MESSAGE),
         str(run.get("by") or run.get("pusher") or ""),
         (f"{age(now - float(run['accepted']))} ago", "dim"),
         (show_duration(took) if took else "") + _unusual(run),

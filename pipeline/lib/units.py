@@ -109,3 +109,9 @@ def show_time(at: float) -> str:
 def bracketed(address: str) -> str:
     """An address as a URL has it: ``[fd00::1]``."""
     return f"[{address}]" if ":" in address else address
+
+
+def show_rate(count: int, seconds: float) -> str:
+    """How often that many in so much time are: ``3.5 a week``, ``2.0 a day``."""
+    days = seconds / 86400
+    return f"{count / days:.1f} a day" if count >= days else f"{7 * count / days:.1f} a week"

@@ -25,6 +25,7 @@ from pipeline.service.app.evidence import Evidence
 from pipeline.service.app.volumes import VolumeCommands
 from pipeline.service.baking import Baking
 from pipeline.service.promotion.freezes import FreezeCommands
+from pipeline.service.promotion.withdrawing import WithdrawCommands
 from pipeline.service.setting import SettingCommands
 from pipeline.service.tools import Tools
 from pipeline.store import Transaction
@@ -38,7 +39,7 @@ class Again:
     over: int | None
 
 
-class Commands(SettingCommands, VolumeCommands, FreezeCommands):
+class Commands(SettingCommands, VolumeCommands, FreezeCommands, WithdrawCommands):
     """The acts on pipelines; ``by`` says who acts, and where the request came from."""
 
     tools: Tools  # made together with it in ``pipeline.runtime.bootstrap``
@@ -213,9 +214,9 @@ class Commands(SettingCommands, VolumeCommands, FreezeCommands):
             )
             where = found.gate or found.promoted[-1]
             detail = "although it was taken back before" if not found.gate and where in found.forced else ""
-            if found.gate:
-                detail = "more approvals are needed"
             before, after = approvals.change(tx.run(found.number), found, where)
+            if found.gate:
+                detail = f"{after.rpartition(', ')[2]}; more are needed"
             entry = self._entry(
                 by,
                 "promote",
@@ -282,8 +283,10 @@ class Commands(SettingCommands, VolumeCommands, FreezeCommands):
 
         return self._acted(pipeline, act)
 
-    def unquarantine(self, pipeline: str, by: Who, release: int, *, environment: str = "") -> tuple[str, ...]:
-        """The release may go to that environment again."""
+    def unquarantine(
+        self, pipeline: str, by: Who, release: int, *, environment: str = "", reason: str = ""
+    ) -> tuple[str, ...]:
+        """The release may go to that environment again. ``reason``: for the audit log and the evidence."""
         name = self._recorded_name(pipeline, environment)
 
         def act(tx: Transaction) -> tuple[str, ...]:
@@ -295,6 +298,7 @@ class Commands(SettingCommands, VolumeCommands, FreezeCommands):
                 pipeline=pipeline,
                 environment=name,
                 release=release,
+                why=reason,
                 before=f"in quarantine: {', '.join(f'r{one.release} ({one.reason})' for one in before)}",
                 after=f"r{release} may enter",
             )

@@ -84,7 +84,7 @@ OPTIONS = {
     "--commit": "COMMIT", "--head": "HEAD", "--over": "shop#4", "--held-by": "mia",
 }  # fmt: skip
 _HOLES = re.compile(r"…|\{|^[A-Z]+$|^rN$|^r17$|^\./FILE$|^hello$|^qa$")  # and what stands for one
-OF_RUNS = ("cancel", "follow", "promote", "release", "retry", "show", "logs")
+OF_RUNS = ("cancel", "follow", "promote", "release", "retry", "show", "logs", "withdraw")
 # They change nothing that another of them needs.
 CALM = (
     "audit", "backups", "check", "cron", "doctor", "exec", "follow", "logs", "plan", "run", "runs", "show",
@@ -201,7 +201,16 @@ def without_file(world: World) -> str:
     return ""
 
 
+def approved(world: World) -> str:
+    """Mia has approved a run, and another person has to as well."""
+    world.configure(CONFIG.replace("live: }", "live: {promote: {manual: true, approvals: 2}}}"))
+    run = world.push("three", "shop")
+    world.commands.promote("shop", "mia", run=run.number)
+    return run.id
+
+
 SCENES: dict[str, Scene] = {
+    "withdraw": approved,
     "cancel": waits,
     "promote … --force": taken_back,
     "promote": waits,

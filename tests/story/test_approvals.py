@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.domain.run import Outcome, State
-from pipeline.errors import RequestError
+from pipeline.errors import NotFound, RequestError
 
 CONFIG = """\
 pipelines:
@@ -183,3 +183,132 @@ def test_who_asks_for_a_deploy_cannot_approve_it(make):
     with pytest.raises(RequestError, match="ben asked for hello#2"):
         promote(world, "ben", run=run.number)
     assert promote(world, "cat", run=run.number).outcome == Outcome.LIVE
+
+
+# ── approvals that are withdrawn ─────────────────────────────────────────────
+
+
+def withdraw(world, who: str, **what) -> tuple[str, ...]:
+    said = world.commands.withdraw("hello", who, **what)
+    world.work()
+    return said
+
+
+def acted(world) -> list[tuple]:
+    keys = ("act", "who", "environment", "run", "why", "before", "after")
+    return [tuple(one[key] for key in keys) for one in world.commands.audit_log("hello")][::-1]
+
+
+def test_an_approval_that_is_withdrawn_does_not_count(make):
+    world = make()
+    run = world.push("one")
+    promote(world, "ben")
+    assert withdraw(world, "Ben", reason="a bug") == (
+        "The approval of hello#1 (r1) for live by Ben is withdrawn.",
+        "It waits before live: promotion to live is manual: 0 of 2 approvals; ann, who pushed, cannot give one. "
+        "The next: `pushlive promote 'hello#1'`.",
+    )
+    assert world.events(run, "gate")[-1].text.startswith(
+        "Ben has withdrawn the approval of r1 for live: a bug."
+    )
+    assert acted(world)[-1] == (
+        "withdraw", "Ben", "live", "hello#1", "a bug", "waiting, 1 of 2 approvals", "waiting, 0 of 2 approvals",
+    )  # fmt: skip
+    assert promote(world, "cat").state == State.WAITING
+    assert promote(world, "ben").outcome == Outcome.LIVE
+    with pytest.raises(RequestError, match="r1 is in live already"):
+        withdraw(world, "ben", run=1)
+
+
+def test_a_run_that_waits_for_a_freeze_waits_for_people_again(make):
+    world = make("approvals: 2")
+    world.push("one")
+    world.commands.freeze("ada", environment="live", reason="a launch", lasting="2h")
+    promote(world, "ben")
+    run = promote(world, "cat")
+    assert (run.frozen, run.promoted) == (True, ("live",))
+    world.clock.sleep(100)
+    withdraw(world, "cat")
+    run = world.run(1)
+    assert (run.state, run.frozen, run.promoted, run.human >= 100) == (State.WAITING, False, (), True)
+    assert approval(world, 1)["text"] == "promotion to live is manual: 1 of 2 approvals (ben)"
+    world.clock.sleep(7200)
+    world.jobs.opening.run()
+    world.work()
+    assert world.run(1).state == State.WAITING, "the end of the freeze does not let it in"
+    assert promote(world, "cat").outcome == Outcome.LIVE
+
+
+def test_a_run_that_waits_for_a_hold_needs_the_approval_again(make):
+    world = make("approvals: 1")
+    world.push("one")
+    world.commands.promote("hello", "ben")
+    world.commands.hold("hello", "ada", environment="live")
+    world.work()
+    withdraw(world, "ben")
+    said = world.commands.resume("hello", "ada", environment="live")
+    assert any("still waits for a promotion" in line for line in said)
+    world.work()
+    assert world.run(1).state == State.WAITING
+    assert promote(world, "cat").outcome == Outcome.LIVE
+
+
+def test_a_run_that_is_on_its_way_stops_before_it_gets_any_traffic(make):
+    world = make("approvals: 1")
+    world.push("one")
+    world.commands.promote("hello", "ben")
+    assert world.run(1).state == State.RUNNING
+    assert "It will wait before live" in withdraw(world, "ben")[1]
+    assert world.run(1).state == State.WAITING
+    assert world.serving()["live"] is None
+
+
+def test_nothing_is_withdrawn_that_a_person_has_not_given(make):
+    world = make()
+    with pytest.raises(RequestError, match="ben has not approved any run of hello"):
+        withdraw(world, "ben")
+    world.push("one")
+    promote(world, "ben")
+    before = acted(world)
+    for what, said in (
+        ({}, "cat has not approved any run"),
+        ({"run": 1}, "cat has not approved hello#1"),
+    ):
+        with pytest.raises(RequestError, match=said):
+            withdraw(world, "cat", **what)
+    with pytest.raises(RequestError, match="ben has not approved hello#1 for dev"):
+        withdraw(world, "ben", run=1, environment="dev")
+    with pytest.raises(RequestError, match="hello#1 has r1 now, not r7"):
+        withdraw(world, "ben", run=1, release=7)
+    with pytest.raises(NotFound):
+        withdraw(world, "ben", run=99)
+    with pytest.raises(NotFound):
+        world.commands.withdraw("nope", "ben")
+    assert acted(world) == before
+    world.commands.cancel("hello", 1, "ann")
+    with pytest.raises(RequestError, match="hello#1 has ended already: cancelled"):
+        withdraw(world, "ben", run=1)
+
+
+def test_a_forced_approval_that_is_withdrawn_has_to_be_forced_again(make_world):
+    world = make_world(CONFIG.replace("RULE", "approvals: 1"))
+    for text in ("one", "two"):
+        world.push(text)
+    promote(world, "ben")
+    third = world.push("three")
+    world.commands.revert("hello", "ann", environment="dev")
+    world.work()
+    world.commands.freeze("ada", environment="live", reason="a launch")
+    assert promote(world, "ben", run=third.number, force=True, reason="checked").frozen
+    withdraw(world, "ben", run=third.number)
+    world.commands.thaw("ada", environment="live", reason="over")
+    with pytest.raises(RequestError, match="reverted"):
+        promote(world, "cat", run=third.number)
+
+
+def test_a_promotion_that_is_not_enough_says_how_many_there_are(make):
+    world = make("approvals: 2")
+    world.push("one")
+    promote(world, "ben")
+    [entry] = [one for one in world.commands.audit_log("hello") if one["act"] == "promote"]
+    assert entry["detail"] == "1 of 2 approvals; more are needed"

@@ -76,6 +76,42 @@ def test_each_act_of_a_person_writes_a_record_with_what_it_changed(make_world):
     assert world.commands.verify_audit().problems == []
 
 
+def test_a_withdrawn_approval_and_a_release_from_quarantine_have_records_with_their_reasons(make_world):
+    world = make_world(TWO)
+    for text in ("one", "two"):
+        run = world.push(text)
+        for by in (ANN, BEN):
+            world.commands.promote("hello", by, run=run.number)
+        world.work()
+    world.commands.revert("hello", ANN, environment="live", reason="slow")
+    world.work()
+    world.commands.unquarantine("hello", ANN, 2, reason="the index is there")
+    world.commands.resume("hello", ANN, environment="live")
+    run = world.push("three")
+    world.commands.promote("hello", BEN, run=run.number)
+    world.commands.withdraw("hello", BEN, reason="not yet")
+    world.jobs.evidence.run()
+    assert (
+        "unquarantine",
+        "ann",
+        "live",
+        "the index is there",
+        "in quarantine: r2 (slow)",
+        "r2 may enter",
+    ) in told(world)
+    withdrawn = (
+        "withdraw",
+        "ben",
+        "live",
+        "not yet",
+        "waiting, 1 of 2 approvals",
+        "waiting, 0 of 2 approvals",
+    )
+    assert withdrawn in told(world)
+    for one in kept(world):
+        assert problems(one, SCHEMA["act"]) == []
+
+
 def test_a_value_that_is_set_says_what_was_there(world):
     world.push("one")
     values = {"replicas": "3", "env.A": "b"}

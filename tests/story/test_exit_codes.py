@@ -73,6 +73,8 @@ freeze nope --reason sales
 freeze shop --env nowhere --reason sales
 thaw nope --reason sales
 thaw shop --env nowhere --reason sales
+withdraw nope
+withdraw shop#99
 unquarantine nope r1
 unquarantine shop r99
 unquarantine shop r2 --env nowhere

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from pipeline.adapters.fake import Killed
+from pipeline.domain.audit_chain import Actor
 from pipeline.domain.engine_types import CommandResult, SlotRef
 from pipeline.domain.release import Release
 from pipeline.domain.run import Outcome, State
 from pipeline.errors import AppFailed, RequestError
 from pipeline.service.views import revert_readiness
-from webhooks.pages import confirm
+from webhooks.pages.acts.environments import on_environment
 
+ANN = Actor("ann", "developer")
 ONE = "pipelines: {hello: {service: {release: RELEASE}, environments: {live: }}}"
 PLAIN = ONE.replace("RELEASE", "[./migrate, up]")
 BACK = ONE.replace("RELEASE", "{command: [./migrate, up], back: [./migrate, down], reversible: false}")
@@ -285,7 +288,8 @@ def test_the_page_asks_and_is_bound_to_what_it_showed(back):
     def asked():
         serving = back.environment("live").serving
         shown = {"name": "live", "release": serving, "commit": "", "message": "", "revert": readiness(back)}
-        return confirm.on_environment("hello", shown, "revert")
+        status = {"pipelines": [{"name": "hello", "environments": [shown]}]}
+        return on_environment(SimpleNamespace(status=lambda _: status), ANN, "hello", "live", "revert")
 
     found = asked()
     assert found.sentences[0].startswith("r2 has run its release command in live (`./migrate up`)")
@@ -293,4 +297,4 @@ def test_the_page_asks_and_is_bound_to_what_it_showed(back):
     assert found.fields == {"from": "2", "to": "1", "across": "2", "backs": "2"}
     back.push("three")
     with pytest.raises(RequestError, match="something has changed since this page was loaded"):
-        confirm.require_unchanged(found.fields, asked())
+        asked().confirmed(ANN, found.fields)

@@ -208,7 +208,7 @@ class Stub(ThreadingHTTPServer):
             return Handler.stream if parts[3] == "events" else Handler.log
         if method == "POST" and parts[-1] in ("deploy", "revert", "promote", "retry", "cancel"):
             return 202, {"run": "hello#42"}
-        if method == "POST" and parts[-1] in ("hold", "resume", "unquarantine", "gc"):
+        if method == "POST" and parts[-1] in ("hold", "resume", "withdraw", "unquarantine", "gc"):
             return 200, {"messages": [f"{parts[-1]} done"]}
         other: dict[tuple[str, str], Answer] = {
             ("GET", "/api/status"): (200, self.status),

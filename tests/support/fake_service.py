@@ -65,6 +65,7 @@ class FakeService:
         self.environments = [environment("dev"), environment("qa"), environment("live")]
         self.volume_tar = b"x" * 10240
         self.measured = Measurements()
+        self.measured_timings: dict[str, Any] = {}
         self.message = "Greet the world"
         self.events: Callable[[Run], list[Event]] = story
         self._lock = threading.Lock()
@@ -185,8 +186,14 @@ class FakeService:
         self._act("thaw", pipeline or "hello", by, environment, reason)
         return ("open",)
 
-    def unquarantine(self, pipeline: str, by: Who, release: int, *, environment: str = "") -> tuple[str, ...]:
-        self._act("unquarantine", pipeline, by, release, environment)
+    def withdraw(self, pipeline: str, by: Who, *, run: int | None = None, environment: str = "",
+                 release: int | None = None, reason: str = "") -> tuple[str, ...]:  # fmt: skip
+        self._act("withdraw", pipeline, by, run, environment, release, reason)
+        return ("withdrawn",)
+
+    def unquarantine(self, pipeline: str, by: Who, release: int, *, environment: str = "",
+                     reason: str = "") -> tuple[str, ...]:  # fmt: skip
+        self._act("unquarantine", pipeline, by, release, environment, *([reason] if reason else []))
         return ("released",)
 
     def cancel(self, pipeline: str, number: int | None, by: Who) -> Run:
@@ -225,7 +232,8 @@ class FakeService:
 
     def timings(self, pipeline: str, *, seconds: float) -> dict[str, Any]:
         self._up()
-        return {"pipeline": pipeline, "seconds": seconds, "runs": 0, "steps": []}
+        self.asked_seconds = seconds
+        return {"pipeline": pipeline, "seconds": seconds, "runs": 0, "steps": []} | self.measured_timings
 
     def report(self, pipeline: str = "", *, month: str = "", zone: str = "UTC") -> dict[str, Any]:
         self._up()

@@ -60,6 +60,7 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
         "POST /api/pipelines/<pipeline>/set",
         "POST /api/pipelines/<pipeline>/revert",
         "POST /api/pipelines/<pipeline>/promote",
+        "POST /api/pipelines/<pipeline>/withdraw",
         "POST /api/pipelines/<pipeline>/hold",
         "POST /api/pipelines/<pipeline>/run",  # in the last environment a maintainer's: test_story_tools.py
         "POST /api/pipelines/<pipeline>/exec",
@@ -112,6 +113,7 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
         "GET /runs",
         "GET /runs/<pipeline>",
         "GET /runs/<pipeline>/<number>",
+        "GET /timings/<pipeline>",
         "GET /runs/<pipeline>/<number>/events",
         "GET /runs/<pipeline>/<number>/log",
         "GET /evidence/<pipeline>/<number>",
@@ -119,6 +121,8 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
         "GET /environments/<pipeline>/<name>/<act>",
         "GET /environments/<pipeline>/<name>/<change>",
         "GET /environments/<pipeline>/<name>/quarantine/<number>",
+        "GET /pipelines/<pipeline>/<change>",
+        "GET /<change>",
         "POST /logout",
     ),
     ("page", "developer"): (
@@ -128,6 +132,8 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
     ("page", "maintainer"): (
         "POST /environments/<pipeline>/<name>/<change>",
         "POST /environments/<pipeline>/<name>/quarantine/<number>",
+        "POST /pipelines/<pipeline>/<change>",
+        "POST /<change>",
     ),
 }
 RULES = {route: rule for rule, listed in OF.items() for route in listed}

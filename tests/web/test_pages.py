@@ -13,7 +13,7 @@ from markupsafe import escape
 
 from pipeline.domain.events import Event
 from pipeline.domain.run import Outcome, State
-from pipeline.errors import StoreUnavailable
+from pipeline.errors import ConfigError, StoreUnavailable
 from tests.support.fake_service import FAILURE, FakeService, environment, steps
 from webhooks.pages import view
 from webhooks.security import ongoing
@@ -277,10 +277,103 @@ def test_a_maintainer_releases_from_quarantine(client, service):
     assert path in inside.get("/").text
     page = inside.get(path).text
     assert "r17 is in quarantine in hello/live: &lt;slow&gt;" in page
-    assert inside.post(path, data=hidden(page)).status_code == 303
-    assert service.acts == [("unquarantine", "hello", "maintainer", 17, "live")]
+    assert inside.post(path, data=hidden(page) | {"reason": " "}).status_code == 409
+    assert service.acts == []
+    assert inside.post(path, data=hidden(page) | {"reason": "the cause is gone"}).status_code == 303
+    assert service.acts == [("unquarantine", "hello", "maintainer", 17, "live", "the cause is gone")]
     for other in ("18", "x", "<b>"):
         assert inside.get(f"/environments/hello/live/quarantine/{other}").status_code == 409
+
+
+@pytest.mark.parametrize(
+    ("typed", "sent"),
+    [
+        ("", ("", "")),
+        ("2h", ("", "2h")),
+        ("08:00", ("08:00", "")),
+        ("2026-12-01 08:00 ", ("2026-12-01 08:00", "")),
+    ],
+)
+def test_a_freeze_of_everything_has_a_reason_and_an_end(client, service, typed, sent):
+    inside = log_in(client, "maintainer")
+    assert 'href="/freeze"' in inside.get("/").text
+    assert 'href="/thaw"' not in inside.get("/").text
+    page = inside.get("/freeze").text
+    assert "No push and no deploy enters any environment of any pipeline" in page
+    form = hidden(page) | {"until": typed, "zone": "Europe/Dublin"}
+    assert inside.post("/freeze", data=form).status_code == 409, "no reason"
+    assert inside.post("/freeze", data=form | {"reason": "exams"}).status_code == 303
+    assert service.acts == [("freeze", "hello", "maintainer", "", "exams", *sent, "Europe/Dublin")]
+
+
+def test_a_time_that_is_none_says_what_can_be_written_on_the_page(client, service, monkeypatch):
+    def wrong(*_: object, **__: object) -> None:
+        raise ConfigError("'soon' is not a time.", advice="Write --until 08:00.")
+
+    monkeypatch.setattr(service, "freeze", wrong)
+    inside = log_in(client, "maintainer")
+    form = hidden(inside.get("/freeze").text) | {"until": "soon", "reason": "exams"}
+    answer = inside.post("/freeze", data=form)
+    assert answer.status_code == 400
+    assert "Go back. Write 2026-12-01 08:00, 08:00 (the next one), or how long" in answer.text
+    assert "--until" not in answer.text
+
+
+def test_a_thaw_of_everything_is_bound_to_the_freezes_that_were_shown(client, service):
+    inside = log_in(client, "maintainer")
+    assert inside.get("/thaw").status_code == 409
+    service.environments[1:] = [environment("qa", freeze=FROZEN), environment("live", freeze=FROZEN)]
+    assert 'href="/thaw"' in inside.get("/").text
+    page = inside.get("/thaw").text
+    assert "hello/qa: live is frozen until a thaw: &lt;exams&gt; (by ada)." in page
+    assert "hello/live: " in page
+    service.environments[1] = environment("qa")
+    form = hidden(page) | {"reason": "a fix"}
+    assert inside.post("/thaw", data=form).status_code == 409
+    assert service.acts == []
+    service.environments[1] = environment("qa", freeze=FROZEN)
+    assert inside.post("/thaw", data=form).status_code == 303
+    assert service.acts == [("thaw", "hello", "maintainer", "", "a fix")]
+
+
+def test_a_pipeline_is_frozen_and_thawed_as_a_whole(client, service):
+    inside = log_in(client, "maintainer")
+    assert "/pipelines/hello/freeze" in inside.get("/runs/hello").text
+    page = inside.get("/pipelines/hello/freeze").text
+    assert "enters any environment of hello" in page
+    assert inside.post("/pipelines/hello/freeze", data=hidden(page) | {"reason": "x"}).status_code == 303
+    assert service.acts == [("freeze", "hello", "maintainer", "", "x", "", "", "UTC")]
+    assert inside.get("/pipelines/nope/freeze").status_code == 404
+    assert inside.get("/pipelines/hello/thaw").status_code == 409
+
+
+def test_a_person_withdraws_the_own_approval_and_no_other(inside, service):
+    run = waiting(service)
+    mine = {"environment": "live", "by": "Developer", "at": 1.0, "release": run.release}
+    path = f"/runs/hello/{run.number}/withdraw"
+    for given in ([], [mine | {"by": "ben"}], [mine | {"release": 17}], [mine | {"environment": "qa"}]):
+        service.shown[run.id] = {"approvals": given}
+        assert path not in inside.get(f"/runs/hello/{run.number}").text
+        assert inside.get(path).status_code == 409
+    service.shown[run.id] = {"approvals": [mine]}
+    assert path in inside.get(f"/runs/hello/{run.number}").text
+    page = inside.get(path).text
+    assert "Your approval of r18 for live no longer counts." in page
+    assert inside.post(path, data=hidden(page) | {"release": "17"}).status_code == 409
+    assert inside.post(path, data=hidden(page) | {"reason": "a bug"}).status_code == 303
+    assert service.acts == [("withdraw", "hello", "developer", 42, "live", 18, "a bug")]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("hello/live is frozen now", "hello/live is"),
+        ("hello#4 has ended", "hello#4 has"),
+        ("a thing", "A thing"),
+    ],
+)
+def test_a_heading_does_not_capitalise_a_name(text, shown):
+    assert view.heading(text).startswith(shown)
 
 
 @pytest.mark.parametrize("act", ["freeze", "quarantine/17"])
@@ -359,6 +452,47 @@ def test_who_let_a_run_in_is_shown_on_its_page(inside, service):
     assert "approved for live" in page
     assert "ben <small" in page
     assert "&lt;c&gt; <small" in page
+
+
+TIMINGS = {
+    "runs": 41, "budget": 300.0, "outcomes": {"live": 40, "failed": 1}, "within": 39,
+    "deploy": {"runs": 40, "p50": 20.0, "p95": 60.0},
+    "steps": [
+        {"stage": "dev<b>", "step": "", "runs": 40, "p50": 10.0, "p95": 20.0},
+        {"stage": "dev<b>", "step": "start", "runs": 40, "p50": 5.0, "p95": 0.0},
+    ],
+    "slower": [{"stage": "live", "step": "start", "before": 2.0, "after": 4.0}],
+    "growing": [{"stage": "live", "step": "start", "per_week": 2.0, "level": 9.0, "runs": 40}],
+    "forecasts": [{"text": "live/start grows by 2.00s a week <b>"}],
+    "deployments": 40, "lead": {"runs": 40, "p50": 120.0, "p95": 240.0}, "reverted": 2,
+    "restored": {"runs": 2, "p50": 30.0, "p95": 31.0},
+}  # fmt: skip
+
+
+def test_the_page_of_timings_has_what_the_command_has(inside, service):
+    assert "/timings/hello" in inside.get("/").text
+    assert "/timings/hello" in inside.get("/runs/hello").text
+    service.measured_timings = TIMINGS
+    page = inside.get("/timings/hello").text
+    assert service.asked_seconds == 30 * 86400
+    for said in (
+        "41 runs ended: 40 live · 1 failed.", "39 of 40 within the budget of 5:00 (98 %)", "1.3 a day",
+        "live/start has become slower: 2.00s → 4.00s", "live/start grows by 2.00s a week, now 9.00s",
+        "Deployments that a revert of the last environment took back.", "5 %</b> 2 of 40", "dev&lt;b&gt;",
+        "live/start grows by 2.00s a week &lt;b&gt;.", 'width="50.0"',
+    ):  # fmt: skip
+        assert said in page, said
+    inside.get("/timings/hello?days=7")
+    assert service.asked_seconds == 7 * 86400
+
+
+def test_the_page_of_timings_without_a_run_says_so(inside, service):
+    assert "No run of hello has ended in the last 30 days." in inside.get("/timings/hello").text
+    for days in ("0", "x", "99999", "-1"):
+        assert inside.get(f"/timings/hello?days={days}").status_code == 400
+    service.measured_timings = TIMINGS | {"deploy": None, "steps": [], "lead": None, "restored": None, "reverted": 0,
+                                          "deployments": 0, "slower": [], "growing": [], "forecasts": []}  # fmt: skip
+    assert inside.get("/timings/hello").status_code == 200
 
 
 def test_viewers_have_no_buttons(client, service):

@@ -55,6 +55,12 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
         run = service.promote(pipeline, by, **wanted)
         return {"run": run.id, "waits": service.still_waits(run)}, 202
 
+    @api.post("/api/pipelines/<pipeline>/withdraw")
+    def withdraw(pipeline: str) -> ResponseReturnValue:
+        by = bearer(web, "developer")
+        kinds = {"run": int, "environment": str, "release": int, "reason": str}
+        return messages(service.withdraw(pipeline, by, **acting_reason(fields(kinds))))
+
     @api.post("/api/pipelines/<pipeline>/hold")
     def hold(pipeline: str) -> ResponseReturnValue:
         by = bearer(web, "developer")
@@ -69,7 +75,8 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
     @api.post("/api/pipelines/<pipeline>/unquarantine")
     def unquarantine(pipeline: str) -> ResponseReturnValue:
         by = bearer(web, "maintainer")
-        wanted = fields({"release": int, "environment": str}, required=("release",))
+        kinds = {"release": int, "environment": str, "reason": str}
+        wanted = acting_reason(fields(kinds, required=("release",)))
         return messages(service.unquarantine(pipeline, by, **wanted))
 
     @api.get("/api/pipelines/<pipeline>/output")

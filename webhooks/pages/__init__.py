@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from pipeline.lib.units import show_duration
+from pipeline.lib.units import show_duration, show_rate
 from pipeline.runlog.failure_card import whose
 from webhooks.context import WebContext
 from webhooks.pages import actions, login, reading, view
@@ -17,6 +17,9 @@ def blueprint(web: WebContext) -> Blueprint:
     pages.add_app_template_filter(show_duration, "duration")
     pages.add_app_template_filter(view.badge, "badge")
     pages.add_app_template_filter(view.coded, "coded")
+    pages.add_app_template_filter(view.heading, "heading")
+    pages.add_app_template_filter(view.approved_by, "approved_by")
+    pages.add_app_template_filter(show_rate, "often")
     pages.add_app_template_filter(whose, "whose")
     for group in (login, reading, actions):
         group.add_routes(pages, web)

@@ -2,74 +2,94 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 from flask import Blueprint, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
+from pipeline.domain.audit_chain import Actor
 from webhooks.api.parameters import run_number
 from webhooks.context import WebContext
-from webhooks.pages import confirm
+from webhooks.pages.acts import environments, freezes, runs
+from webhooks.pages.acts.confirm import Confirm
 from webhooks.pages.render import page, read_form
 from webhooks.security.sessions import acting, logged_in
 
+Asks = Callable[..., Confirm]  # the service, who asks, and the parts of the path
+
+
+class Buttons(NamedTuple):
+    """Buttons of one kind. ``needs``: the lowest role that may press them; ``asks``: what one of them will do, as
+    things are now."""
+
+    endpoint: str
+    rule: str
+    needs: str
+    asks: Asks
+
+
+ALL = (
+    Buttons(
+        "act_on_environment",
+        "/environments/<pipeline>/<name>/<any('revert', 'hold', 'resume'):act>",
+        "developer",
+        environments.on_environment,
+    ),
+    Buttons(
+        "quarantine",
+        "/environments/<pipeline>/<name>/quarantine/<number>",
+        "maintainer",
+        environments.on_quarantine,
+    ),
+    Buttons(
+        "freeze",
+        "/environments/<pipeline>/<name>/<any('freeze', 'thaw'):change>",
+        "maintainer",
+        freezes.on_freeze,
+    ),
+    Buttons(
+        "freeze_pipeline",
+        "/pipelines/<pipeline>/<any('freeze', 'thaw'):change>",
+        "maintainer",
+        freezes.on_all,
+    ),
+    Buttons("freeze_all", "/<any('freeze', 'thaw'):change>", "maintainer", freezes.on_all),
+)
+ON_RUN = "/runs/<pipeline>/<number>/<any('promote', 'withdraw', 'cancel', 'retry'):act>"
+
 
 def add_routes(pages: Blueprint, web: WebContext) -> None:
-    service = web.service
+    def on_run(who: Actor, pipeline: str, number: str, act: str) -> Confirm:
+        run = web.service.show(pipeline, run_number(web, pipeline, number))["run"]
+        return runs.on_run(web.service, who, run, act)
 
-    @pages.get("/environments/<pipeline>/<name>/<any('revert', 'hold', 'resume'):act>")
-    def ask_environment(pipeline: str, name: str, act: str) -> ResponseReturnValue:
+    def on(asks: Asks) -> Asks:
+        return lambda who, **where: asks(web.service, who, **where)
+
+    for one in ALL:
+        _add(pages, web, one._replace(asks=on(one.asks)))
+    _add(pages, web, Buttons("act_on_run", ON_RUN, "developer", on_run))
+
+
+def _add(pages: Blueprint, web: WebContext, buttons: Buttons) -> None:
+    """The page that asks, and the form that it sends to the same path."""
+
+    def ask(**where: str) -> ResponseReturnValue:
         who = logged_in(web)
-        asked = confirm.on_environment(pipeline, confirm.environment_of(service, pipeline, name), act)
-        return page("confirm.html", who, asked=asked, back=url_for("pages.status"))
+        back = _to(f"{where['pipeline']}#{where['number']}" if buttons.endpoint == "act_on_run" else "")
+        return page("confirm.html", who, needs=buttons.needs, asked=buttons.asks(who, **where), back=back)
 
-    @pages.post("/environments/<pipeline>/<name>/<any('revert', 'hold', 'resume'):act>")
-    def do_environment(pipeline: str, name: str, act: str) -> ResponseReturnValue:
+    def do(**where: str) -> ResponseReturnValue:
         read_form()
-        who = acting(web)
-        return _to(confirm.perform_on_environment(service, pipeline, name, act, who, request.form))
+        who = acting(web, buttons.needs)
+        return redirect(_to(buttons.asks(who, **where).confirmed(who, request.form)), 303)
 
-    @pages.get("/environments/<pipeline>/<name>/<any('freeze', 'thaw'):change>")
-    def ask_freeze(pipeline: str, name: str, change: str) -> ResponseReturnValue:
-        who = logged_in(web)
-        asked = confirm.on_freeze(pipeline, confirm.environment_of(service, pipeline, name), change)
-        return page("confirm.html", who, needs="maintainer", asked=asked, back=url_for("pages.status"))
-
-    @pages.post("/environments/<pipeline>/<name>/<any('freeze', 'thaw'):change>")
-    def do_freeze(pipeline: str, name: str, change: str) -> ResponseReturnValue:
-        read_form()
-        who = acting(web, "maintainer")
-        confirm.perform_on_freeze(service, pipeline, name, change, who, request.form)
-        return _to("")
-
-    @pages.get("/environments/<pipeline>/<name>/quarantine/<number>")
-    def ask_quarantine(pipeline: str, name: str, number: str) -> ResponseReturnValue:
-        who = logged_in(web)
-        asked = confirm.on_quarantine(pipeline, confirm.environment_of(service, pipeline, name), number)
-        return page("confirm.html", who, needs="maintainer", asked=asked, back=url_for("pages.status"))
-
-    @pages.post("/environments/<pipeline>/<name>/quarantine/<number>")
-    def do_quarantine(pipeline: str, name: str, number: str) -> ResponseReturnValue:
-        read_form()
-        who = acting(web, "maintainer")
-        confirm.perform_on_quarantine(service, pipeline, name, number, who, request.form)
-        return _to("")
-
-    @pages.get("/runs/<pipeline>/<number>/<any('promote', 'cancel', 'retry'):act>")
-    def ask_run(pipeline: str, number: str, act: str) -> ResponseReturnValue:
-        who = logged_in(web)
-        run = service.show(pipeline, run_number(web, pipeline, number))["run"]
-        back = url_for("pages.run", pipeline=pipeline, number=number)
-        return page("confirm.html", who, asked=confirm.on_run(run, act), back=back)
-
-    @pages.post("/runs/<pipeline>/<number>/<any('promote', 'cancel', 'retry'):act>")
-    def do_run(pipeline: str, number: str, act: str) -> ResponseReturnValue:
-        read_form()
-        who = acting(web)
-        run = service.show(pipeline, run_number(web, pipeline, number))["run"]
-        return _to(confirm.perform_on_run(service, run, act, who, request.form))
+    pages.add_url_rule(buttons.rule, buttons.endpoint, ask, methods=["GET"])
+    pages.add_url_rule(buttons.rule, f"{buttons.endpoint}_confirmed", do, methods=["POST"])
 
 
-def _to(run: str) -> ResponseReturnValue:
-    """Redirects to that run (``hello#44``), or to the status page if it is ""."""
+def _to(run: str) -> str:
+    """The page of that run (``hello#44``), or the status page if it is ""."""
     pipeline, _, number = run.partition("#")
-    to = url_for("pages.run", pipeline=pipeline, number=number) if number else url_for("pages.status")
-    return redirect(to, 303)
+    return url_for("pages.run", pipeline=pipeline, number=number) if number else url_for("pages.status")

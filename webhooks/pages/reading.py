@@ -1,4 +1,4 @@
-"""The pages that only show: status, runs, one run with its log."""
+"""The pages that only show: status, runs, one run with its log, timings."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
+from pipeline.errors import NotFound
 from pipeline.lib.text import printable
 from webhooks import sse
 from webhooks.api.evidence import bundle_response
-from webhooks.api.parameters import event_id, run_number
+from webhooks.api.parameters import event_id, number_between, run_number
 from webhooks.api.runs import log_response
 from webhooks.context import WebContext
 from webhooks.pages import view
@@ -20,6 +21,7 @@ from webhooks.pages.render import page
 from webhooks.security.sessions import logged_in, still_logged_in
 
 RUNS_SHOWN = 100
+DAY, DAYS, MAX_DAYS = 86400.0, (7, 30, 90), 3650
 LOG_LINES, LOG_CHARACTERS = 2000, 500_000  # on the page, which links to the whole log
 
 
@@ -33,7 +35,15 @@ def add_routes(pages: Blueprint, web: WebContext) -> None:
     @pages.get("/runs/<pipeline>")
     def runs(pipeline: str = "") -> ResponseReturnValue:
         who = logged_in(web)
-        return page("runs.html", who, pipeline=pipeline, runs=web.service.runs(pipeline, RUNS_SHOWN))
+        found = web.service.runs(pipeline, RUNS_SHOWN)
+        return page("runs.html", who, pipeline=pipeline, runs=found, frozen=_frozen(web, pipeline))
+
+    @pages.get("/timings/<pipeline>")
+    def timings(pipeline: str) -> ResponseReturnValue:
+        who = logged_in(web)
+        days = number_between("days", DAYS[1], MAX_DAYS)
+        found = web.service.timings(pipeline, seconds=days * DAY)
+        return page("timings.html", who, timings=found, lanes=view.lanes(found), days=days, spans=DAYS)
 
     @pages.get("/runs/<pipeline>/<number>")
     def run(pipeline: str, number: str) -> ResponseReturnValue:
@@ -57,6 +67,17 @@ def add_routes(pages: Blueprint, web: WebContext) -> None:
     @pages.get("/evidence/<pipeline>/<number>")
     def evidence(pipeline: str, number: str) -> ResponseReturnValue:
         return bundle_response(web, pipeline, number, logged_in(web))
+
+
+def _frozen(web: WebContext, pipeline: str) -> bool:
+    """Whether something freezes an environment of that pipeline; False for one of which nothing runs any more."""
+    if not pipeline:
+        return False
+    try:
+        found = web.service.status(pipeline)["pipelines"]
+    except NotFound:
+        return False
+    return any(env.get("freeze") for one in found for env in one["environments"])
 
 
 def _run_values(web: WebContext, shown: dict[str, Any]) -> dict[str, Any]:

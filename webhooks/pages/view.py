@@ -126,6 +126,56 @@ def meter(name: str, used: float, budget: float) -> Meter:
     return Meter(name, text, min(100.0, 100 * max(used, 0.0) / budget) if budget else 100.0, used > budget)
 
 
+@dataclass(frozen=True)
+class Lane:
+    """Of a stage or step: its name, whether it is a stage, and as percentages of the longest what half of the runs and
+    what 95 of 100 stay below."""
+
+    name: str
+    whole: bool
+    p50: float
+    p95: float
+    runs: int
+    median: float
+    most: float
+
+
+def lanes(timings: dict[str, Any]) -> tuple[Lane, ...]:
+    """From ``Queries.timings``."""
+    longest = max((one["p95"] for one in timings["steps"]), default=0.0) or 1.0
+    return tuple(
+        Lane(
+            one["step"] or one["stage"],
+            not one["step"],
+            one["p50"],
+            one["p95"],
+            one["runs"],
+            100 * one["p50"] / longest,
+            100 * one["p95"] / longest,
+        )
+        for one in timings["steps"]
+    )
+
+
 def badge(run: dict[str, Any]) -> str:
     """The word for a run's state: its outcome once it has one."""
     return str(run.get("outcome") or run["state"])
+
+
+def approved_by(run: dict[str, Any], person: str) -> str:
+    """The environment for which that person has approved the run and may still withdraw that, "" if there is none."""
+    where = run.get("gate") or run.get("stage") or ""
+    is_in = any((one["stage"], one["step"]) == (where, "switch") and one["ok"] for one in run["steps"])
+    given = (
+        one
+        for one in run.get("approvals") or ()
+        if (one["environment"], one["release"]) == (where, run["release"])
+        and one["by"].casefold() == person.casefold()
+    )
+    return where if run["state"] != "ended" and not is_in and any(given) else ""
+
+
+def heading(text: str) -> Markup:
+    """An error as a title: its first word is capitalised unless it is a name, such as shop/live or hello#42."""
+    first = text.partition(" ")[0]
+    return coded(text[:1].upper() + text[1:] if first.isalpha() else text)

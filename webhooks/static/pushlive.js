@@ -47,5 +47,8 @@ function follow(log) {
   });
 }
 
+const zone = document.querySelector("[data-own-zone]");
+if (zone) zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone || zone.value;
+
 const log = document.getElementById("log");
 if (log && log.dataset.events) follow(log);

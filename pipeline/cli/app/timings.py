@@ -7,7 +7,7 @@ from typing import Any
 from pipeline.cli.command import JSON, PIPELINE, argument, command, time_span
 from pipeline.cli.context import DONE, Context, pipeline_name
 from pipeline.cli.terminal import Cell, Paint, cleaned, table
-from pipeline.lib.units import show_duration, write_duration
+from pipeline.lib.units import show_duration, show_rate, write_duration
 
 DAY = 86400.0
 
@@ -76,9 +76,8 @@ def _row(stage: str, step: str, spread: dict[str, Any], style: str) -> tuple[Cel
 
 def _dora(answer: dict[str, Any]) -> list[str]:
     """Four figures by which teams are compared (DORA)."""
-    count, days = answer["deployments"], answer["seconds"] / DAY
-    often = f"{count / days:.1f} a day" if count >= days else f"{7 * count / days:.1f} a week"
-    lines = [f"  deployments          {count}, {often}"]
+    count = answer["deployments"]
+    lines = [f"  deployments          {count}, {show_rate(count, answer['seconds'])}"]
     if lead := answer["lead"]:
         lines.append(f"  from push to live    {_spread(lead)}")
     if count:

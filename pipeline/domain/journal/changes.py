@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.domain.environment import Bake, BakeOutcome, Down, Environment, WorseOutcome
-from pipeline.domain.run import Outcome, Run, State, StepResult
+from pipeline.domain.run import Approval, Outcome, Run, State, StepResult
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,23 @@ def _state(before: Run | None, after: Run) -> Iterator[Change]:
         yield _run(after, "run_started")
     if before is not None and after.cancel and not before.cancel:
         yield _run(after, "run_cancel_requested", after.cancel)
-    for given in after.approvals[len(before.approvals) if before else 0 :]:
-        yield _run(after, "approved", given.why, environment=given.environment, actor=given.by)
+    yield from _approvals(before.approvals if before else (), after)
+
+
+def _approvals(before: tuple[Approval, ...], after: Run) -> Iterator[Change]:
+    """Their times are left out: they are moved when the clock is set."""
+    had = {_person(one): one for one in before}
+    has = {_person(one): one for one in after.approvals}
+    for key, one in has.items():
+        if key not in had:
+            yield _run(after, "approved", one.why, environment=one.environment, actor=one.by)
+    for key, one in had.items():
+        if key not in has:
+            yield _run(after, "approval_withdrawn", environment=one.environment, actor=one.by)
+
+
+def _person(one: Approval) -> tuple[str, str, int | None]:
+    return one.environment, one.by.casefold(), one.release
 
 
 def _why(run: Run) -> str:

@@ -68,12 +68,17 @@ def enough(run: Run, environment: str, by: Rule, now: float) -> bool:
 def with_approval(run: Run, environment: str, by: Rule, who: str, now: float, why: str = "") -> Run:
     """The run with that person's approval, which takes the place of an earlier one of theirs."""
     number = len(given(run, environment, by, now)) + 1
-    others = tuple(
+    others = without(run, environment, who)
+    given_now = Approval(environment, who, now, run.release, why, number, by.needed)
+    return replace(others, approvals=(*others.approvals, given_now))
+
+
+def without(run: Run, environment: str, who: str) -> Run:
+    """The run without that person's approval."""
+    kept = (
         one for one in run.approvals if one.environment != environment or one.by.casefold() != who.casefold()
     )
-    return replace(
-        run, approvals=(*others, Approval(environment, who, now, run.release, why, number, by.needed))
-    )
+    return replace(run, approvals=tuple(kept))
 
 
 def change(before: Run, after: Run, environment: str) -> tuple[str, str]:

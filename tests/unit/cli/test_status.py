@@ -282,3 +282,15 @@ def test_open_says_that_nothing_serves_where_nothing_was_deployed(
     told = pushlive("open", "hello", "live")
     assert told.code == 3
     assert "nothing serves in hello/live.\n  Push first." in told.err
+
+
+def test_a_long_message_does_not_widen_the_table_and_is_whole_as_data(
+    pushlive: Callable[..., Told], stub: Stub
+) -> None:
+    long = "A message that goes on " * 20
+    stub.status["pipelines"][0]["environments"][0]["message"] = long  # type: ignore[index]
+    told = pushlive("status")
+    assert max(len(line) for line in told.out.splitlines()) < 250
+    assert "A message that goes on A message" in told.out
+    assert "…" in told.out
+    assert long.strip() in pushlive("status", "--json").out

@@ -15,6 +15,7 @@ from tests.support.advice import HOLE, NO_COMMANDS, advised, texts
 # They act on one pipeline or run; without its name they only work while there is a single pipeline.
 NAMED = {
     "deploy", "promote", "revert", "retry", "cancel", "show", "follow", "hold", "resume", "unquarantine", "logs",
+    "withdraw",
 }  # fmt: skip
 WORDS = {"pipeline", "run", "words", "name"}  # the positional arguments that name it
 # The program's name, a help page, and the first word of what a cipher binds.
