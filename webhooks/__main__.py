@@ -13,6 +13,8 @@ from pipeline.errors import PushliveError
 from pipeline.lib import logs
 from pipeline.lib.processes import SUPERVISED, die_with_parent
 from pipeline.runtime import bootstrap
+from pipeline.runtime.preload import preload
+from pipeline.runtime.running_code import running_code
 from webhooks.app import create_app
 from webhooks.server import Server
 from webhooks.site import Site
@@ -21,7 +23,10 @@ from webhooks.site import Site
 def make_site(settings: Settings) -> Site:
     """The application with the real service behind it."""
     web = bootstrap.web(settings)
-    return Site(create_app(web.commands, settings, web.ensure_repository))
+    app = create_app(web.commands, settings, web.ensure_repository)
+    for name in app.jinja_env.list_templates():  # as with modules: a later one may not fit this code
+        app.jinja_env.get_template(name)
+    return Site(app)
 
 
 def main() -> int:
@@ -29,6 +34,8 @@ def main() -> int:
     logs.configure(logging.INFO)
     if SUPERVISED in sys.argv:
         die_with_parent()
+    running_code()  # before anything that is imported next
+    preload("pipeline", "webhooks")
     os.umask(0o077)  # no other user reads what the service writes
     try:
         settings = settings_module.load()

@@ -10,6 +10,8 @@ from pipeline.errors import PushliveError
 from pipeline.lib import logs
 from pipeline.lib.processes import SUPERVISED, die_with_parent
 from pipeline.runtime import bootstrap
+from pipeline.runtime.preload import preload
+from pipeline.runtime.running_code import running_code
 from workers import messages, pool, recovery
 
 
@@ -22,7 +24,8 @@ def main() -> int:
         return 2
     if SUPERVISED in sys.argv:
         die_with_parent()
-    bootstrap.preload()
+    running_code()  # before anything that is imported next
+    preload("pipeline", "workers")
     journal = bootstrap.process_of_service(loaded, "workers")
     journal.write("process_started", "the workers")
     pool.run(pool.children(loaded, lambda: recovery.loop(loaded), lambda: messages.loop(loaded)), journal)

@@ -26,6 +26,8 @@ def status(context: Context) -> int:
     terminal = context.terminal
     if text := answer.get("unknown_store"):
         terminal.complain(*(terminal.paint(line, "red bold") for line in printable_lines(f"! {text}")))
+    if text := answer.get("replaced"):
+        terminal.complain(*(terminal.paint(line, "yellow bold") for line in printable_lines(f"! {text}")))
     if answer.get("config_error"):
         terminal.complain(*config_warning(str(answer["config_error"]), terminal.paint))
     for text in answer.get("undelivered") or ():

@@ -32,11 +32,14 @@ POSITION = "evidence-acts"  # up to where the audit log's acts have their record
 LOG_TIMEOUT = 12.0  # seconds: after eight, the lease of a worker that died is free
 
 
-def own_version() -> str:
+def _own_version() -> str:
     try:
         return version("pushlive")
     except PackageNotFoundError:
         return ""
+
+
+VERSION = _own_version()  # of the code that is loaded; later another one may be installed
 
 
 class Recorder:
@@ -121,7 +124,7 @@ class Recorder:
         for line in lines:
             entry = audit_chain.read(line)
             if entry is not None and is_kept(entry) and str(entry["time"]) > oldest:
-                self.acts.write(entry, self._services, now, own_version())
+                self.acts.write(entry, self._services, now, VERSION)
         if position != before:
             store.facts.set(POSITION, str(position))
         return len(lines) == at_most
@@ -134,4 +137,4 @@ class Recorder:
 
     def _subject(self, run: Run) -> record.Subject:
         now = self._adapters.clock.now()
-        return record.Subject(self._services, self._adapters.source, run, now, own_version())
+        return record.Subject(self._services, self._adapters.source, run, now, VERSION)

@@ -19,6 +19,7 @@ from pipeline.maintenance.cron import Cron
 from pipeline.maintenance.damage import Damage
 from pipeline.maintenance.doctor.check import Check
 from pipeline.maintenance.doctor.demands import Demands
+from pipeline.maintenance.doctor.replaced_code import ReplacedCode
 from pipeline.maintenance.evidence import CatchUp, WriteBakes, WriteEvidence
 from pipeline.maintenance.health import WatchHealth
 from pipeline.maintenance.images.build_cache import BuildCache
@@ -63,8 +64,8 @@ class Jobs:
     """``accept``: takes a push; ``repositories``: those on the built-in git server;
     ``ensure_proxy``: makes sure that the proxies run and answer, and yields what it did; ``traces``: what the data
     folder has of an earlier store; ``ensure_token``: makes the first token if the store does not know it;
-    ``demands``: examines what store, engines and clusters have to be like; ``take_back``: reverts a release that
-    failed while it was watched."""
+    ``demands``: examines what store, engines and clusters have to be like; ``replaced``: says that the code of the
+    service was; ``take_back``: reverts a release that failed while it was watched."""
 
     def __init__(
         self,
@@ -76,6 +77,7 @@ class Jobs:
         traces: Callable[[], Iterable[str]] = tuple,
         ensure_token: Callable[[], object] = tuple,
         demands: Callable[[], Iterable[Check]] = tuple,
+        replaced: Callable[[], str] = str,
         *,
         take_back: TakeBack,
     ) -> None:
@@ -98,6 +100,7 @@ class Jobs:
         self.heads = UnrecordedHeads(store, configurations, self.damage, accept, repositories, clock)
         self.proxy = Proxy(ensure_proxy, clock)
         self.demands = Demands(demands)
+        self.replaced_code = ReplacedCode(store, replaced)
         self.cron = Cron(services, adapters, self.damage)
         self.opening = Opening(services, adapters, self.damage)
         self.repair_records = RepairRecords(services, adapters)
@@ -126,7 +129,7 @@ class Jobs:
         """In the order of a round. ``requeue`` and ``clock_jumps`` are not in it: they run in every process."""
         return (
             Period(0.0, (self.configuration, self.audit, self.cron, self.evidence)),
-            Period(2.0, (self.opening,)),
+            Period(2.0, (self.opening, self.replaced_code)),
             Period(3.0, (self.pushed_configuration, self.heads, self.left_sessions)),
             Period(
                 5.0,

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,7 +50,7 @@ from pipeline.lib.journal import files as journal_files
 from pipeline.lib.journal.files import JournalFile
 from pipeline.lib.journal.stream import JournalStream
 from pipeline.lib.journal.writer import Journal, JournalHandler
-from pipeline.maintenance.doctor import demands
+from pipeline.maintenance.doctor import demands, replaced_code
 from pipeline.maintenance.fix import fix
 from pipeline.maintenance.gc import gc
 from pipeline.maintenance.jobs import Jobs
@@ -65,6 +64,7 @@ from pipeline.ports.engine import Engine, engine_of
 from pipeline.ports.inspection import Inspection
 from pipeline.runtime import embedded_store, lock, traces
 from pipeline.runtime.first_token import first_token
+from pipeline.runtime.running_code import running_code
 from pipeline.service.accessories import Accessories
 from pipeline.service.app.backups import Backups
 from pipeline.service.app.evidence import Evidence
@@ -79,19 +79,6 @@ if TYPE_CHECKING:
     from pipeline.adapters.kubernetes.api.credentials import CredentialPlugins
     from pipeline.adapters.kubernetes.api.kube_api import KubeApi
     from pipeline.adapters.router import EngineRouter
-
-
-def preload() -> None:
-    """Imports every adapter now, so that processes forked from this one start at once."""
-    for name in (
-        "buildkit.builder",
-        "docker.engine",
-        "git.source",
-        "http.post",
-        "http.probe",
-        "kubernetes.engine",
-    ):
-        import_module(f"pipeline.adapters.{name}")
 
 
 def redis_url(settings: Settings) -> str:
@@ -394,7 +381,11 @@ class _Operations:
         from pipeline.maintenance.doctor.examine import examine
 
         settings = self._settings
-        return examine(services(settings), adapters(settings), _in_use(settings), inspection(settings))
+        parts = (services(settings), adapters(settings), _in_use(settings), inspection(settings))
+        return examine(*parts, self.replaced())
+
+    def replaced(self) -> str:
+        return running_code().replaced() or store(self._settings).facts.get(replaced_code.FACT)
 
     def gc(self, serving: frozenset[str] | None = None) -> tuple[Said, ...]:
         return gc(_jobs(self._settings), serving)
@@ -505,6 +496,7 @@ def _jobs(settings: Settings, *, by_hand: bool = False) -> Jobs:
         lambda: traces.of(settings),
         lambda: first_token(settings, store(settings)),
         lambda: demands.examine(store(settings), settings.data, _in_use(settings), inspection(settings)),
+        running_code().replaced,
         take_back=commands(settings).baking.take_back,
     )
 

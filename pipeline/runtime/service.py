@@ -17,9 +17,11 @@ from pipeline.config.settings import Settings
 from pipeline.errors import ConfigError, PushliveError, StoreUnavailable, TryAgain
 from pipeline.lib.processes import SUPERVISED
 from pipeline.lib.retry import poll
+from pipeline.maintenance.doctor import replaced_code
 from pipeline.runtime import bootstrap, lock
 from pipeline.runtime.embedded_store import EmbeddedStore
 from pipeline.runtime.first_token import first_token
+from pipeline.runtime.running_code import ARGUMENT, running_code
 from pipeline.runtime.supervisor import SpawnedChild, Supervisor, stop
 from pipeline.store import Store
 from pipeline.store.configurations import Configurations
@@ -75,6 +77,7 @@ class Service:
         if self._store:
             self._store.start()
         store = bootstrap.store(self._settings)
+        store.facts.remove(replaced_code.FACT)  # of the service before this one
         self._take_up_config(store)
         bootstrap.refuse_second(self._settings)  # before what it runs is taken for the rest of a lost store
         self._recognise()
@@ -189,7 +192,7 @@ def _reached(listen: str) -> str:
 
 
 def _module(name: str) -> list[str]:
-    return [sys.executable, "-m", name, SUPERVISED]
+    return [sys.executable, "-m", name, SUPERVISED, f"{ARGUMENT}{running_code().digest}"]
 
 
 def become_web(settings: Settings) -> NoReturn:

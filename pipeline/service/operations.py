@@ -17,6 +17,9 @@ class Operations(Protocol):
     def doctor(self) -> list[dict[str, Any]]:
         """The checks of ``maintenance.doctor``."""
 
+    def replaced(self) -> str:
+        """That the code of the service was replaced while it runs, and what to do; "" if it was not."""
+
     def gc(self, serving: frozenset[str] | None = None) -> tuple[Said, ...]:
         """Removes what nothing needs any more; what it did, and what it could not do. ``serving``: which environments
         it may remove although they still serve; None: all."""

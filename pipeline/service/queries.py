@@ -179,6 +179,7 @@ class Queries:
                 "config": "",
                 "origin": None,
                 "unknown_store": unknown,
+                "replaced": self._operations.replaced(),
             }
         view = views.Views(
             self._store, self._settings, config, self._clock.now(), self._freezes, self._deciding
@@ -195,6 +196,7 @@ class Queries:
             "origin": self.origin(digest),
             "undelivered": messages,
             "unknown_store": self.unknown_store(),
+            "replaced": self._operations.replaced(),
         }
 
     def unknown_store(self) -> str:

@@ -97,6 +97,9 @@ class Operations:
     def doctor(self) -> list[dict[str, Any]]:
         return []
 
+    def replaced(self) -> str:
+        return self._world.replaced
+
     def gc(self, serving: frozenset[str] | None = None) -> tuple[Said, ...]:
         return gc(self._world.jobs, serving)
 
@@ -146,6 +149,7 @@ class World:
             self.configure(config)
         self.redis, self.store = redis, Store(redis, self.settings.instance)
         self.store.origin.mark()
+        self.replaced = ""  # how the code of the service was, while it runs
         self.clock, self.queue = FakeClock(), FakeQueue()
         self.source, self.builder, self.engine = FakeSource(), FakeBuilder(), FakeEngine()
         self.engine.now = self.clock.now

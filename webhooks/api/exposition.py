@@ -19,6 +19,7 @@ from pipeline.domain.run import State
 
 # Seconds. They are begins of buckets of ``judging.latency``.
 ANSWERS = (0.001, 0.0022, 0.0047, 0.01, 0.022, 0.047, 0.1, 0.22, 0.47, 1.0, 2.2, 4.7, 10.0)
+VERSION = version("pushlive")  # of the code that is loaded; later another one may be installed
 OPEN_STATES = [state.value for state in State if state is not State.ENDED]
 WAITED_FOR = (FOR_PEOPLE, FOR_FREEZE)
 _BOUNDS = [*map(str, BUCKETS), "+Inf"]
@@ -49,7 +50,7 @@ def _service(found: Measurements) -> Iterator[Metric]:
     build = GaugeMetricFamily(
         "pushlive_build_info", "Version of Pushlive and Python; always 1.", labels=["version", "python"]
     )
-    build.add_metric([version("pushlive"), platform.python_version()], 1)
+    build.add_metric([VERSION, platform.python_version()], 1)
     yield build
     yield _counter(
         "pushlive_refusals",

@@ -45,14 +45,20 @@ HOOK = '#!/bin/sh\nexec "$PUSHLIVE_PYTHON" -I -S "$PUSHLIVE_HOOKS/{}.py"\n'
 
 
 def install_hooks(folder: Path) -> Path:
-    """Writes our hooks into ``folder``, the only files there, and returns the folder."""
+    """Writes our hooks and their programs into ``folder``, the only files there, and returns the folder. Copies: an
+    update may replace the programs while this process expects what they send now."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, program in HOOKS.items():
-        fresh = folder / f".{name}.{os.getpid()}"
-        fresh.write_text(HOOK.format(program))
-        fresh.chmod(stat.S_IRWXU)
-        fresh.rename(folder / name)
+        _write(folder / f"{program}.py", Path(__file__).with_name(f"{program}.py").read_text())
+        _write(folder / name, HOOK.format(program))
     return folder
+
+
+def _write(path: Path, text: str) -> None:
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.write_text(text)
+    fresh.chmod(stat.S_IRWXU)
+    fresh.rename(path)
 
 
 def blueprint(web: WebContext) -> Blueprint:
@@ -196,7 +202,7 @@ def _environment(web: WebContext, repository: Path, path: str, token: TokenPort)
         "PUSHLIVE_LISTEN": loopback(web.settings),
         "PUSHLIVE_INTERNAL": web.internal.reveal(),
         "PUSHLIVE_PYTHON": sys.executable,
-        "PUSHLIVE_HOOKS": str(Path(__file__).parent),
+        "PUSHLIVE_HOOKS": str(web.hooks),
         "PUSHLIVE_NOTE": str(push_notes.file_of(repository.absolute(), uuid.uuid4().hex)),
     }
     env |= configuration.environment(web, repository.name.removesuffix(".git"))

@@ -22,6 +22,7 @@ from pipeline.maintenance.doctor import (
     evidence,
     forecasts,
     logs,
+    replaced_code,
     traces,
     volumes,
 )
@@ -53,11 +54,17 @@ def _disk(settings: Settings) -> Check:
 
 
 def examine(
-    services: Services, adapters: Adapters, engines: frozenset[str], inspection: Inspection
+    services: Services,
+    adapters: Adapters,
+    engines: frozenset[str],
+    inspection: Inspection,
+    replaced: str = "",
 ) -> list[Check]:
-    """Everything, with the real adapters. ``engines``: the keys of those in use."""
+    """Everything, with the real adapters. ``engines``: the keys of those in use; ``replaced``: that the code of the
+    service was."""
     settings, store = services.settings, services.store
     checks = [
+        *replaced_code.examine(replaced),
         *demands.examine(store, settings.data, engines, inspection),
         _configuration(services),
         _keeper(store),

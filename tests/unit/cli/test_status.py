@@ -144,6 +144,12 @@ def test_a_lost_store_is_said_first(stub: Stub, pushlive: Callable[..., Told]) -
     assert pushlive("status").err.startswith("! the store has no records.")
 
 
+def test_code_that_was_replaced_is_said_first(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    text = "Pushlive was updated from 0.1.0 to 0.2.0 while it runs. Restart it."
+    stub.answers["GET", "/api/status"] = (200, stub.status | {"replaced": text})
+    assert pushlive("status").err.startswith(f"! {text}")
+
+
 def test_a_release_that_is_down_is_said_with_where_its_output_is() -> None:
     down = {"state": "down", "text": "r17 is down since 12:00: it exited", "serving": 0, "replicas": 2}
     lines = pipeline_lines(_entry(health=down, problem="more"), NOW, plain, 0)

@@ -84,7 +84,7 @@ def test_fault_45_the_search_finds_code_that_executes_data(tmp_path: Path) -> No
 def test_only_tables_in_the_code_name_modules_to_import() -> None:
     """``import_module`` takes names from tables in the code, never from outside."""
     found = {names(path) for path in SOURCES for name, _ in calls(path) if name.endswith("import_module")}
-    assert found == {"pipeline/cli/main.py", "pipeline/runtime/bootstrap.py"}
+    assert found == {"pipeline/cli/main.py", "pipeline/runtime/preload.py"}
 
 
 # ── git ──────────────────────────────────────────────────────────────────────
