@@ -13,6 +13,7 @@ from pipeline.domain import budget as budgets
 from pipeline.domain import slots, transitions
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
+from pipeline.domain.going_back import by_itself
 from pipeline.domain.measuring import comparing, trends
 from pipeline.domain.measuring.difference import Difference
 from pipeline.domain.measuring.trends import Forecast
@@ -125,7 +126,22 @@ def _next_lines(context: RunContext, name: str) -> list[str]:
     if target is None:
         why = slots.passed_over(environment) if environment else ""
         return [*more, f"{why or 'this is the first release here'}, so there is nothing to revert to yet"]
-    return [*more, f"to go back to r{target}: `pushlive revert {run.pipeline}`"]
+    return [
+        *more,
+        f"to go back to r{target}: `pushlive revert {run.pipeline}`",
+        *_by_itself(environment, target),
+    ]
+
+
+def _by_itself(environment: Environment | None, target: int) -> list[str]:
+    """If another release than a person's revert brings takes the place of one that fails while it is watched."""
+    if environment is None or not (by := by_itself.watched_by(environment)):
+        return []
+    first = next(iter(by_itself.targets(environment)), target)
+    if first == target:
+        return []
+    why = by_itself.why_not(environment, target)
+    return [f"{by} would go back to r{first}, not to r{target} ({why})"]
 
 
 def _quarantined_by(run: Run, environment: Environment | None) -> list[str]:

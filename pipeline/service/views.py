@@ -126,16 +126,21 @@ def missing_images(store: Store, pipeline: str) -> frozenset[int]:
 def revert_readiness(
     store: Store, environment: Environment | None, missing: frozenset[int]
 ) -> dict[str, Any]:
-    """What `pushlive revert` would do now: ``{"ready", "release", "how", "text", "across", "asks", "backs"}``.
+    """What `pushlive revert` would do now: ``{"ready", "release", "how", "text", "across", "asks", "backs",
+    "by_itself"}``, the last as in ``bakes.with_by_itself``.
     ``across``: the newest release whose command it goes across and that is not reversible; ``asks``: what a person has
     to know of all such; ``backs``: the commands that ``--back`` would run first: ``{"release", "command"}``."""
-    found = _revert_readiness(store, environment, missing)
+    found = _revert_readiness(store, environment, missing) | {"by_itself": None}
     crossed: tuple[release_commands.Crossed, ...] = ()
     if environment and found["release"] is not None:
-        crossed = release_commands.crossed(
-            environment, found["release"], lambda number: store.release(environment.pipeline, number)
-        )
+        crossed = _crossed(store, environment, found["release"])
     asked = release_commands.irreversible(crossed)
+
+    def can_come(target: int) -> bool:
+        if environment is None or _not_ready(store, environment, target, missing):
+            return False
+        return not release_commands.irreversible(_crossed(store, environment, target))
+
     found["across"], found["asks"] = (asked[0].release if asked else None), ""
     found["backs"] = [{"release": one.release, "command": one.commands[1]} for one in crossed if one.back]
     if asked and environment:
@@ -146,7 +151,13 @@ def revert_readiness(
             if len(names) == 1
             else f", across the release commands of {', '.join(names[:-1])} and {names[-1]}, which are not reversible"
         )
-    return found
+    return bakes.with_by_itself(environment, found, can_come) if environment else found
+
+
+def _crossed(store: Store, environment: Environment, target: int) -> tuple[release_commands.Crossed, ...]:
+    return release_commands.crossed(
+        environment, target, lambda number: store.release(environment.pipeline, number)
+    )
 
 
 def _revert_readiness(
@@ -199,6 +210,7 @@ _NO_REVERT: dict[str, Any] = {
     "across": None,
     "asks": "",
     "backs": [],
+    "by_itself": None,
 }
 
 

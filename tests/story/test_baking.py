@@ -390,15 +390,34 @@ def test_fault_62_of_two_bad_releases_in_a_row_the_good_one_before_both_comes_ba
     assert (world.serving(), list(world.environment("live").failed)) == ({"live": 2}, [3])
 
 
-def test_a_release_that_was_hardly_watched_is_passed_over(world):
+def test_a_release_that_was_hardly_watched_is_passed_over_and_status_has_said_so(world):
     world.push("two")
     look(world)
-    world.push("three")
+    three = world.push("three")
+    assert any("bake would go back to r1, not to r2 (" in one for one in world.events(three)[-1].data["more"])
     look(world)
+    assert readiness(world) == (
+        "revert ready: r2, warm; bake goes back to r1, not to r2 (it served for 5 s, and was not watched to the end)"
+    )
     crash_loop(world)
     world.work()
     assert world.serving() == {"live": 1}
     assert "r2 did not work here last (it served for 5 s, and was not watched to the end)" in readiness(world)
+
+
+def test_a_release_that_worked_and_was_replaced_early_is_the_one_promised_and_comes_back(make_world):
+    world = make_world(config("5m"))
+    world.push("one")
+    look(world, times=70)
+    world.push("two")
+    look(world, times=12)
+    world.push("three")
+    look(world)
+    [found] = world.commands.status("hello")["pipelines"][0]["environments"]
+    assert (found["revert"]["text"], found["revert"]["by_itself"]) == ("revert ready: r2, warm", 2)
+    crash_loop(world)
+    world.work()
+    assert world.serving() == {"live": 2}
 
 
 def test_a_release_that_was_hardly_watched_is_better_than_one_that_is_down(make_world):

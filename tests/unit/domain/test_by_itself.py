@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pipeline.domain import slots
-from pipeline.domain.environment import Bake, BakeOutcome, Down, Environment, SlotState
+from pipeline.domain.environment import Bake, BakeOutcome, Down, Environment, SlotState, Trial
 from pipeline.domain.going_back import by_itself
 from tests.support.records import environment, release, run, slot
 
@@ -23,6 +23,10 @@ def there(two: BakeOutcome, switched: float) -> Environment:
     return replace(place, bakes=bakes)
 
 
+def lasting(place: Environment, seconds: float) -> Environment:
+    return replace(place, bakes=tuple(replace(one, lasts=seconds) for one in place.bakes))
+
+
 def test_one_whose_watch_was_cut_short_comes_last_unless_it_served_long_enough() -> None:
     assert by_itself.targets(there(BakeOutcome.SUPERSEDED, 1059.0)) == (1, 2)
     assert by_itself.targets(there(BakeOutcome.SUPERSEDED, 1060.0)) == (2, 1)
@@ -30,6 +34,28 @@ def test_one_whose_watch_was_cut_short_comes_last_unless_it_served_long_enough()
     assert by_itself.targets(there(BakeOutcome.FAILED, 1069.0)) == (1, 2)
     assert by_itself.targets(there(BakeOutcome.FAILED, 1070.0)) == (2, 1)
     assert by_itself.targets(replace(there(BakeOutcome.BAKED, 1060.0), bakes=())) == (2, 1)
+
+
+def test_one_that_worked_for_a_minute_is_not_passed_over_however_long_its_bake_would_have_been() -> None:
+    assert by_itself.targets(lasting(there(BakeOutcome.SUPERSEDED, 1060.0), 1800.0)) == (2, 1)
+    assert by_itself.targets(lasting(there(BakeOutcome.SUPERSEDED, 1059.0), 1800.0)) == (1, 2)
+    assert by_itself.targets(lasting(there(BakeOutcome.SUPERSEDED, 1020.0), 20.0)) == (2, 1)
+    assert by_itself.targets(lasting(there(BakeOutcome.FAILED, 1100.0), 1800.0)) == (1, 2)
+
+
+def test_who_would_take_back_what_serves() -> None:
+    place = there(BakeOutcome.BAKED, 1060.0)
+    assert by_itself.watched_by(place) == "bake"
+    over = replace(place, bakes=())
+    assert by_itself.watched_by(over) == ""
+    assert by_itself.watched_by(replace(over, trials=(Trial(3, 3, 0.0, "act", "revert"),))) == "judge"
+    for trial in (
+        Trial(3, 3, 0.0, "act", "hold"),
+        Trial(3, 3, 0.0, "observe", "revert"),
+        Trial(3, 3, 0.0, "act", "revert", left="a person looks"),
+        Trial(2, 2, 0.0, "act", "revert"),
+    ):
+        assert by_itself.watched_by(replace(over, trials=(trial,))) == ""
 
 
 def test_one_that_did_not_work_last_is_no_target() -> None:
