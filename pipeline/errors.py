@@ -10,7 +10,8 @@
     │   └── TokenExpired     a maintainer creates another
     ├── AppFailed            the pushed application failed (build, start, smoke): the developer pushes a fix
     │   ├── WrongRelease     an answer to a check came from elsewhere than the tested release
-    │   └── BackFailed       the release that is left could not undo its release command
+    │   ├── BackFailed       the release that is left could not undo its release command
+    │   └── BothFailed       so did the release that serves, at the same time: the cause may be one of both
     ├── EngineFailed         our side failed (Docker, Git remote, disk): the operator fixes it, then `retry`
     │   ├── AccessoryFailed  a database, cache or broker is not ready: its definition, or what it says, shows why
     │   ├── DoesNotFit       blue and green do not fit into memory together
@@ -125,6 +126,10 @@ class WrongRelease(AppFailed):
 
 
 class BackFailed(AppFailed):
+    pass
+
+
+class BothFailed(AppFailed):
     pass
 
 

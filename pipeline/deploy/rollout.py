@@ -42,6 +42,7 @@ from pipeline.errors import (
     AccessoryFailed,
     AppFailed,
     BackFailed,
+    BothFailed,
     CommandLeft,
     ConfigError,
     EngineFailed,
@@ -317,8 +318,9 @@ class Rollout:
         records come first: if the proxy does not follow now, the keeper brings it there."""
         slot, why = self._spec.ref.slot, self._context.masked(error.message)
         keep = self._failed_for if isinstance(error, AppFailed | EngineFailed | TimedOut) else 0.0
-        # Neither a check that another release answered nor the `back` of another one says anything against this one.
-        fault = isinstance(error, AppFailed) and not isinstance(error, WrongRelease | BackFailed)
+        # Neither a check that another release answered nor the `back` of another one says anything against this one,
+        # nor what the release beside it suffers as well.
+        fault = isinstance(error, AppFailed) and not isinstance(error, WrongRelease | BackFailed | BothFailed)
         bad = self._last and fault
         shared = self._has_a_share()
         moved = self._record.abandoned(

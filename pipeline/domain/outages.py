@@ -99,6 +99,16 @@ def serving_down(environment: Environment) -> Down | None:
     return Down(health.release, health.down_since, health.reason) if health and health.down else None
 
 
+def serving_unwell(environment: Environment, now: float) -> bool:
+    """Whether what serves may be about to be down: no replica serves, or one was started again just now."""
+    health = serving_health(environment)
+    if health is None:
+        return False
+    return not health.serving or any(
+        one.count and now - one.last < UP_AFTER for one in health.series.values()
+    )
+
+
 def failing(environment: Environment, slot: Slot) -> str:
     """Why a revert to that warm slot would not work; "" if nothing says so."""
     health = environment.health.get(slot)

@@ -13,6 +13,7 @@ from pipeline.deploy.slot.in_turn import exchanging, instead
 from pipeline.domain import outages
 from pipeline.domain.environment import Environment, Slot
 from pipeline.domain.health import Seen
+from pipeline.domain.shifting.rule import leaves_alone
 from pipeline.domain.slots import slot_ref, spec_of
 from pipeline.domain.watching import bake
 from pipeline.domain.watching.seen import Mask, of_replica
@@ -72,8 +73,12 @@ class Watches(Job):
         return masked
 
     def _is_busy(self, environment: Environment) -> bool:
-        """A run, a restart or a restore is at work in an environment whose release is watched after its switch."""
-        return environment.bake is not None and not self._store.leases.free(f"env:{environment.id}")
+        """A run, a restart or a restore is at work in an environment whose release is watched after its switch. A run
+        that only waits for the end of a step of its shift is not."""
+        if environment.bake is None:
+            return False
+        holder = self._store.leases.holder(f"env:{environment.id}")
+        return bool(holder) and not leaves_alone(environment, holder)
 
     def _spared(self, environment: Environment, now: float) -> float:
         """Until when its release has time to find an accessory again that a person has restarted, upgraded or moved;

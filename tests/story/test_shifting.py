@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.adapters.fake.script import Killed
 from pipeline.domain.engine_types import Answered, Share
+from pipeline.domain.environment import Bake, BakeOutcome
 from pipeline.domain.run import Kind, Outcome, Run, State
 from pipeline.errors import EngineAway, RequestError
 from tests.story.conftest import World
@@ -146,6 +147,85 @@ def test_worse_goes_back_and_is_in_quarantine(visited: World) -> None:
 def test_errors_of_both_are_no_fault_of_one(visited: World) -> None:
     Visitors(visited, rate=100.0).errors.update({1: 0.05, 2: 0.05})
     assert visited.push().outcome == Outcome.LIVE
+
+
+def keeping(world: World) -> None:
+    """From now on the keeper looks and judges, every five seconds, also while a run is at work."""
+    last, busy = [world.clock.now()], [False]
+
+    def look() -> None:
+        if busy[0] or world.clock.now() - last[0] < 5:
+            return
+        busy[0], last[0] = True, world.clock.now()
+        world.jobs.health.run()
+        world.jobs.baking.run()
+        busy[0] = False
+
+    world.engine.before("health", look, times=10**6)
+
+
+def failing(world: World, *releases: int) -> None:
+    for ref, one in world.engine.contents.items():
+        if one.spec.release in releases:
+            world.engine.sicken(ref, 1, "GET /healthz answered 503")
+
+
+def test_what_serves_is_watched_on_during_a_shift_and_may_be_baked(visited: World) -> None:
+    keeping(visited)
+    during(visited, lambda: told.append(visited.environment("live").bakes[-1]))
+    told: list[Bake] = []
+    assert visited.push().outcome == Outcome.LIVE
+    assert [(one.release, one.outcome) for one in told] == [(1, BakeOutcome.BAKED)]
+    one, two = visited.environment("live").bakes
+    assert (one.outcome, two.release, two.outcome) == (BakeOutcome.BAKED, 2, None)
+
+
+def test_if_what_serves_fails_all_go_to_the_new_release_at_once(visited: World) -> None:
+    keeping(visited)
+    during(visited, lambda: failing(visited, 1), step=0)
+    run = visited.push()
+    assert run.outcome == Outcome.LIVE, run.reason
+    assert shares(visited) == [5.0]
+    assert state(visited) == (2, False, False)
+    assert "r1, which serves, is down: all visitors go to r2 at once" in said(visited, run)
+    assert visited.environment("live").quarantine == ()
+    assert [one.kind for one in visited.store.recent("hello", 9)] == [Kind.PUSH, Kind.PUSH]
+    (step,) = (one for one in run.steps if one.step == "shift")
+    assert step.detail.startswith("5 % in ")
+    assert len(step.data["steps"]) == 1
+    assert next(iter(visited.environment("live").bakes[-1].before)) == "/down"
+
+
+def test_if_both_fail_neither_is_to_blame_and_what_is_watched_is_taken_back(visited: World) -> None:
+    visited.clock.sleep(300)
+    visited.configure(SHIFT.replace("shift: {steps: [5%, 25%], for: 5m}", "bake: 1h"))
+    assert visited.push().outcome == Outcome.LIVE
+    visited.configure(SHIFT.replace("shift", "bake: 1h, shift"))
+    keeping(visited)
+    during(visited, lambda: failing(visited, 2, 3))
+    run = visited.push()
+    assert run.outcome == Outcome.FAILED
+    assert run.failure is not None
+    assert "r2, which serves, is down as well, since " in run.failure.message
+    environment = visited.environment("live")
+    assert (environment.serving, environment.quarantine) == (2, ())
+    visited.jobs.baking.run()
+    visited.work()
+    assert state(visited) == (1, False, False)
+    assert [one.release for one in visited.environment("live").quarantine] == [2]
+
+
+def test_killed_when_what_serves_is_down_the_next_worker_switches(visited: World) -> None:
+    keeping(visited)
+    during(visited, lambda: failing(visited, 1), step=0)
+    number = visited.accept(visited.commit("two")).number
+    visited.engine.kill("switch")
+    with pytest.raises(Killed):
+        visited.work()
+    visited.reconcile()
+    visited.work()
+    assert visited.run(number).outcome == Outcome.LIVE
+    assert state(visited) == (2, False, False)
 
 
 def crash(world: World) -> None:

@@ -15,15 +15,15 @@ from pipeline.config.promotion.shift import Shift as Policy
 from pipeline.deploy.environment_record import EnvironmentRecord, MayEnter
 from pipeline.deploy.run_context import RunContext, Step
 from pipeline.domain.engine_types import Answered, SlotRef, SlotSpec
-from pipeline.domain.environment import Environment
-from pipeline.domain.outages import serving_down
+from pipeline.domain.environment import Down, Environment
+from pipeline.domain.outages import serving_down, serving_unwell
 from pipeline.domain.run import Kind
 from pipeline.domain.shifting import rule
 from pipeline.domain.shifting.records import Count, Shift
 from pipeline.domain.slots import slot_ref
 from pipeline.domain.watching.seen import of_replica
-from pipeline.errors import AppFailed, Held, NotFound, PushliveError, StoreUnavailable
-from pipeline.lib.units import write_duration
+from pipeline.errors import AppFailed, BothFailed, Held, NotFound, PushliveError, StoreUnavailable
+from pipeline.lib.units import show_time, write_duration
 from pipeline.ports.clock import Deadline
 from pipeline.ports.engine import Engine
 
@@ -83,11 +83,17 @@ class Shifting:
         while not shift.done:
             self._acting().traffic.share(spec, shift.percent)
             self._tell(shift)
-            shift = self._step(spec, shift, step)
+            shift, down = self._step(spec, shift, step)
+            if down:
+                text = f"r{down.release}, which serves, is down: all visitors go to r{shift.release} at once"
+                self._context.note(text, self._record.name, "warning")
+                self._record.shifted(rule.finished(shift), 0.0)
+                break
             self._context.note(_over(shift), self._record.name, shift="over")
             shift = rule.next_step(shift)
             self._record.shifted(shift, 0.0)
-        step.detail = f"{', '.join(map(rule.percent, shift.steps))} in {_time(shift.watched)}"
+        shares = ", ".join(map(rule.percent, shift.steps[: shift.step + 1]))
+        step.detail = f"{shares} in {_time(shift.watched)}"
         step.data = _figures(shift)
 
     def _begun(self, spec: SlotSpec, may_enter: MayEnter) -> Shift:
@@ -112,21 +118,24 @@ class Shifting:
         self._record.begin_shift(shift, may_enter)
         return shift
 
-    def _step(self, spec: SlotSpec, shift: Shift, step: Step) -> Shift:
-        """Looks until the present step is over. What was seen is recorded now and then, and at its end."""
+    def _step(self, spec: SlotSpec, shift: Shift, step: Step) -> tuple[Shift, Down | None]:
+        """Looks until the present step is over, or what serves is down, which is returned, and the new release is not.
+        What was seen is recorded now and then, and at its end. Raises AppFailed if the new release is worse, BothFailed
+        if both are down."""
         written = shift.watched
         while True:
             shift = self._look(spec, shift)
-            if why := rule.fault(shift):
+            down = self._down()
+            if self._is_bad(shift, down):
                 self._record.shifted(shift, shift.watched - written)
                 step.data = _figures(shift)
-                raise self._worse(spec, shift, why)
-            over = rule.is_over(shift)
+                raise self._worse(spec, shift, down)
+            over = rule.takes_all(shift) if down else rule.is_over(shift)
             if over or shift.watched - written >= WRITE or not written:
                 self._record.shifted(shift, shift.watched - written)
                 written = shift.watched
             if over:
-                return shift
+                return shift, down
             step.watch.wait(min(LOOK, max(0.05, shift.lasts - shift.passed)))
 
     def _look(self, spec: SlotSpec, shift: Shift) -> Shift:
@@ -145,11 +154,33 @@ class Shifting:
         found = self._engine.traffic.answered(ref) or Answered()
         return Count(found.requests, found.errors)
 
-    def _worse(self, spec: SlotSpec, shift: Shift, why: str) -> AppFailed:
-        command = spec.ref.output_command
+    def _down(self) -> Down | None:
+        """That what serves is down, by the look before: no visitor is sent back to it, and the new release is not
+        compared with it."""
+        return serving_down(self._record.known)
+
+    def _is_bad(self, shift: Shift, down: Down | None) -> bool:
+        """Whether the release goes back. What both suffer shows in one of them first: then the other is waited for."""
+        fails = rule.fails(shift)
+        if down or (fails and serving_unwell(self._record.known, self._context.clock.now())):
+            return fails and down is not None
+        return bool(rule.fault(shift))
+
+    def _worse(self, spec: SlotSpec, shift: Shift, down: Down | None) -> AppFailed:
+        command, name = spec.ref.output_command, self._record.name
+        text = (
+            f"{name} r{shift.release} failed while it had {rule.percent(shift.percent)} of the new visitors: "
+            f"{rule.fault(shift)}: {rule.answers(shift)}."
+        )
+        if down:
+            return BothFailed(
+                f"{text} r{down.release}, which serves, is down as well, since {show_time(down.since)}: {down.said}.",
+                advice=f"`{command}` prints what both wrote. If they fail for the same reason, correct that, then "
+                f"`pushlive retry '{self._context.run.id}'`; else push a fix.",
+                facts=tuple(rule.evidence(shift)),
+            )
         return AppFailed(
-            f"{self._record.name} r{shift.release} failed while it had {rule.percent(shift.percent)} of the new "
-            f"visitors: {why}: {rule.answers(shift)}.",
+            text,
             advice=f"All visitors are on r{shift.before} again. `{command}` prints what both wrote; push a fix.",
             # In the first step they are those of the message.
             facts=tuple(rule.evidence(shift)) if shift.step else (),

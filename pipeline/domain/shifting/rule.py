@@ -42,6 +42,13 @@ def wanted(environment: Environment) -> Shift | None:
     return shift if mine and record and record.state == SlotState.STARTING else None
 
 
+def leaves_alone(environment: Environment, holder: str) -> bool:
+    """True while ``holder``, who has the environment's lease, is a run that only looks at both slots: what serves there
+    may be judged. Before the first step and after the last one it acts on them."""
+    shift = wanted(environment)
+    return shift is not None and not shift.done and holder == f"{environment.pipeline}#{shift.run}"
+
+
 def of_run(environment: Environment, run: int) -> Shift | None:
     """The shift of that run."""
     found = wanted(environment)
@@ -114,6 +121,21 @@ def is_over(shift: Shift) -> bool:
 def _is_well(shift: Shift) -> bool:
     """A fault that has just begun is waited for."""
     return shift.health is None or (shift.health.serving > 0 and not shift.health.down)
+
+
+def takes_all(shift: Shift) -> bool:
+    """Whether the release is better than one that is down: it serves."""
+    return shift.health is not None and _is_well(shift)
+
+
+def fails(shift: Shift) -> bool:
+    """Whether the release is down itself."""
+    return shift.health is not None and shift.health.down
+
+
+def finished(shift: Shift) -> Shift:
+    """Only the switch is left."""
+    return replace(shift, step=len(shift.steps), passed=0.0)
 
 
 def next_step(shift: Shift) -> Shift:

@@ -10,6 +10,7 @@ from pipeline.domain import audit_chain, gates
 from pipeline.domain.audit_chain import Actor
 from pipeline.domain.environment import SLOTS, Environment
 from pipeline.domain.run import Run
+from pipeline.domain.shifting.rule import leaves_alone
 from pipeline.domain.slots import slot_ref
 from pipeline.domain.watching.bake import Judgement
 from pipeline.domain.watching.trials import Finding
@@ -45,7 +46,7 @@ class TakesBack(Job, Generic[F]):
         said: list[str] = []
         for environment in self._damage.each(lambda name: self._store.environments(name).values()):
             found = self._found(environment)
-            if found and self._is_free(environment):
+            if found and self._may_settle(environment, found):
                 said += self._end(environment, found)
         return said
 
@@ -57,9 +58,11 @@ class TakesBack(Job, Generic[F]):
         """What follows from it; returns what the log gets."""
         raise NotImplementedError
 
-    def _is_free(self, environment: Environment) -> bool:
-        """No run is at work there, nor a restart or a restore: it may be what takes it out of service."""
-        return self._store.leases.free(f"env:{environment.id}")
+    def _may_settle(self, environment: Environment, found: Found) -> bool:
+        """No run is at work there, nor a restart or a restore: it may be what takes it out of service. While a shift is
+        under way only a good end is recorded; if what serves fails, the shift moves its visitors on."""
+        holder = self._store.leases.holder(f"env:{environment.id}")
+        return not holder or (not found.act and leaves_alone(environment, holder))
 
     def _taken_back(
         self, environment: Environment, found: Found, *, dry: bool = False
