@@ -174,6 +174,8 @@ def _environment(path: str, pipeline: Pipeline, name: str, live: bool) -> Iterat
         yield Warned(f"{path}.promote.{key}", text)
     for key, text in own.bake.unwise(pipeline.bake_of(name).lasts or 0.0, own.judge == ACT):
         yield Warned(f"{path}.bake.{key}".rstrip("."), text)
+    for key, text in own.shift.unwise():
+        yield Warned(f"{path}.shift.{key}", text)
     proxied = rendered.engine.kind.proxied
     if own.metrics and proxied:
         yield Warned(f"{path}.metrics", "has no effect on Docker: the proxy counts requests there")

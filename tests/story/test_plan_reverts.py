@@ -37,6 +37,12 @@ def test_the_next_deploy_makes_what_serves_warm(world):
     }
 
 
+def test_a_revert_during_a_shift_moves_all_back(world):
+    assert reverts(world, "replicas: 3, shift: [5%]")["live"].endswith(
+        ". until the next release has all visitors (`shift`), a revert moves its own back to r1 at once"
+    )
+
+
 def test_the_next_deploy_ends_the_warm_release(world):
     world.push("two")
     assert reverts(world, "replicas: 3")["live"].startswith(

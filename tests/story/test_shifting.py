@@ -144,6 +144,36 @@ def test_worse_goes_back_and_is_in_quarantine(visited: World) -> None:
     assert names[-3:] == ["unshare", "drain", "stop_and_keep"]
 
 
+def test_a_release_that_restarts_in_a_short_step_does_not_get_all_visitors(visited: World) -> None:
+    visited.configure(SHIFT.replace("[5%, 25%], for: 5m", "[30%], for: 25s"))
+    began = visited.clock.now()
+
+    def crash_now_and_then() -> None:
+        shift = visited.environment("live").shift
+        ref = next((ref for ref, one in visited.engine.contents.items() if one.spec.release == 2), None)
+        if shift and ref and visited.clock.now() - began > 12 * (crashes[0] + 1):
+            crashes[0] += 1
+            visited.engine.crash(ref)
+
+    crashes = [0]
+    visited.engine.before("health", crash_now_and_then, times=10**6)
+    run = visited.push()
+    assert run.outcome == Outcome.FAILED
+    assert run.failure is not None
+    assert "restarted 3 times" in run.failure.message
+    assert "the step goes on: a container has restarted just now" in said(visited, run)
+    assert state(visited) == (1, False, False)
+
+
+def test_a_release_that_seems_worse_in_a_short_step_is_watched_until_that_is_certain(visited: World) -> None:
+    visited.configure(SHIFT.replace("[5%, 25%], for: 5m", "[30%], for: 25s"))
+    Visitors(visited, rate=22.0).errors[2] = 0.09
+    run = visited.push()
+    assert run.outcome == Outcome.FAILED, said(visited, run)
+    assert "the step goes on: it seems to answer worse" in said(visited, run)
+    assert state(visited) == (1, False, False)
+
+
 def test_errors_of_both_are_no_fault_of_one(visited: World) -> None:
     Visitors(visited, rate=100.0).errors.update({1: 0.05, 2: 0.05})
     assert visited.push().outcome == Outcome.LIVE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from pydantic import (
@@ -19,6 +20,7 @@ from pipeline.config.fields import Duration, Model, Words
 from pipeline.lib.units import write_duration
 
 LASTS = 300.0  # seconds of a step
+SOUND = 60.0  # seconds of a step in which a release that fails shows
 SHORTEST, LONGEST = 1.0, 3600.0  # seconds of a step: it keeps a worker
 
 
@@ -80,6 +82,15 @@ class Shift(Model):
         if not SHORTEST <= self.lasts <= LONGEST:
             raise ValueError(f"`for` is {write_duration(self.lasts)}; write 1s to 1h, for each step")
         return self
+
+    def unwise(self) -> Iterator[tuple[str, str]]:
+        """The key, and the text of a warning."""
+        if self.steps and self.lasts < SOUND:
+            yield (
+                "for",
+                f"{write_duration(self.lasts)} is short for a step: a release is down after 8s without an answer or "
+                f"three restarts, and is compared after 200 requests; write {write_duration(SOUND)} or more",
+            )
 
     @model_serializer(mode="wrap")
     def _as_list(self, whole: SerializerFunctionWrapHandler) -> Any:

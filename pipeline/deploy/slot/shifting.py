@@ -73,7 +73,7 @@ class Shifting:
 
     def limit(self) -> float:
         """Seconds for the whole step."""
-        return MARGIN + self._policy.lasts * len(self._policy.steps) * 2
+        return MARGIN + (self._policy.lasts * 2 + rule.LONGER) * len(self._policy.steps)
 
     def go(self, spec: SlotSpec, step: Step, may_enter: MayEnter) -> None:
         """Raises AppFailed if the release is worse, Held if the environment is held meanwhile, and what stops the
@@ -122,9 +122,12 @@ class Shifting:
         """Looks until the present step is over, or what serves is down, which is returned, and the new release is not.
         What was seen is recorded now and then, and at its end. Raises AppFailed if the new release is worse, BothFailed
         if both are down."""
-        written = shift.watched
+        written, told = shift.watched, ""
         while True:
             shift = self._look(spec, shift)
+            if (why := rule.longer(shift)) and not told:
+                told = why
+                self._context.note(f"the step goes on: {why}", self._record.name, "warning")
             down = self._down()
             if self._is_bad(shift, down):
                 self._record.shifted(shift, shift.watched - written)

@@ -95,6 +95,22 @@ def _is_worse(new: Sequence[Minute], before: Sequence[Minute], level: float) -> 
     return tail(errors, errors + earlier, share) <= level
 
 
+def looks_worse(requests: int, errors: int, before: int, errors_before: int) -> bool:
+    """True if so many requests with so many errors look worse than those of the release before, although it may be too
+    early, or one burst, for a verdict. Not for fewer errors than a verdict needs."""
+    if errors < SPREAD or not before:
+        return False
+    return tail(errors, errors + errors_before, MARGIN * requests / (MARGIN * requests + before)) <= LEVEL
+
+
+def is_plainly_worse(new: Sequence[Minute], before: Sequence[Minute]) -> bool:
+    """One look, at the end of a time that was fixed beforehand, however few requests there were. ``before``: the same
+    minutes, one by one."""
+    if sum(bool(one.errors) for one in new) < SPREAD or not total(before).requests:
+        return False
+    return _is_worse(new, before, LEVEL)
+
+
 def dispersion(series: Sequence[Sequence[Minute]]) -> float:
     """How many errors come at once: 1 if they come one by one. Each series has its own share of errors."""
     squares, degrees = 0.0, 0

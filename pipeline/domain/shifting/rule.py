@@ -22,6 +22,7 @@ from pipeline.lib.units import write_duration
 
 GAP = 10.0  # seconds between two looks; of a longer time nothing counts as watched
 LONGEST_STRETCH = 60.0  # seconds, as in the comparison after a switch, unless there were too many of them
+LONGER = 300.0  # seconds for which a step goes on at most until it can be judged
 STRETCHES = 20  # of a whole shift, at least
 MOST = 100
 
@@ -113,9 +114,34 @@ def _sum(counts: Iterable[Count]) -> Count:
 
 
 def is_over(shift: Shift) -> bool:
-    """True if the present step has lasted as long as it has to, or has seen enough requests."""
+    """True if the present step has lasted as long as it has to, or has seen enough requests, and nothing speaks against
+    the next one."""
+    return _is_due(shift) and _is_well(shift) and not _doubt(shift)
+
+
+def longer(shift: Shift) -> str:
+    """Why the present step goes on although its time is over, for people; "" if it does not."""
+    return _doubt(shift) if not shift.done and _is_due(shift) else ""
+
+
+def _is_due(shift: Shift) -> bool:
     enough = bool(shift.enough) and counted(shift, shift.step)[0].requests >= shift.enough
-    return (shift.passed >= shift.lasts or enough) and _is_well(shift)
+    return shift.passed >= shift.lasts or enough
+
+
+def _doubt(shift: Shift) -> str:
+    """Short steps end before a release that fails can be told from one that does not: more is to be seen of it."""
+    series = shift.health.series.values() if shift.health else ()
+    if any(one.count and shift.looked - one.last < health.UP_AFTER for one in series):
+        return "a container has restarted just now"
+    new, old = counted(shift)
+    if rule.looks_worse(new.requests, new.errors, old.requests, old.errors) and not _has_waited(shift):
+        return "it seems to answer worse"
+    return ""
+
+
+def _has_waited(shift: Shift) -> bool:
+    return shift.passed >= shift.lasts + LONGER
 
 
 def _is_well(shift: Shift) -> bool:
@@ -153,17 +179,19 @@ def fault(shift: Shift) -> str:
     if known and known.killed:
         names = ", ".join(sorted(known.killed))
         return f"{names} ran out of memory and {'was' if len(known.killed) == 1 else 'were'} killed"
-    return f"it answers worse than r{shift.before}" if _verdict(shift) is Verdict.WORSE else ""
+    return f"it answers worse than r{shift.before}" if _is_worse(shift) else ""
 
 
-def _verdict(shift: Shift) -> Verdict:
-    """Of the stretches that are over."""
+def _is_worse(shift: Shift) -> bool:
+    """By the stretches that are over."""
     ready = [
         one for one in shift.stretches if one.at + stretch(shift) <= shift.watched or one.step < shift.step
     ]
     new = [_minute(shift.release, shift.run, one.at, one.new) for one in ready]
     old = [_minute(shift.before, 0, one.at, one.old) for one in ready]
-    return rule.judge(new, old, beside=True).verdict
+    if rule.judge(new, old, beside=True).verdict is Verdict.WORSE:
+        return True
+    return _has_waited(shift) and rule.is_plainly_worse(new, old)
 
 
 def _minute(release: int, run: int, at: float, count: Count) -> Minute:
@@ -203,6 +231,8 @@ def _so_far(shift: Shift) -> str:
     if shift.done:
         return ""
     following = "all" if shift.step + 1 == len(shift.steps) else percent(shift.steps[shift.step + 1])
+    if why := longer(shift):
+        return f" for {_whole(shift.passed)}, longer than {_whole(shift.lasts)} since {why}, then {following}"
     return f" for {_whole(min(shift.passed, shift.lasts))} of {_whole(shift.lasts)}, then {following}"
 
 

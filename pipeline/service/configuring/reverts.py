@@ -42,6 +42,10 @@ def _sentences(
     else:
         told = f"{ends}; nothing is kept warm here: a revert {again}"
     found = [told]
+    if wanted.environment(environment.name).shift.steps and service.web:
+        found.append(
+            f"until the next release has all visitors (`shift`), a revert moves its own back to {name} at once"
+        )
     if service.release.command and not service.release.reversible:
         found.append("a revert across the new release's command asks first (`reversible: false`)")
     if now["asks"]:

@@ -12,11 +12,12 @@ from pipeline.store import Store
 
 
 def shown(environment: Environment | None) -> dict[str, Any] | None:
-    """``{"environment", "release", "run", "before", "slot", "percent", "step", "steps", "for", "passed", "left",
-    "since", "requests", "errors", "old", "figures", "text"}``, None if all visitors are at one release. ``old``:
-    requests and errors of ``before``, which serves, in the same time; ``for`` and ``passed``: seconds of the present
-    step; ``left``: until all visitors are at the new one, at the longest; ``figures``: of each step, a line each. Times
-    are seconds since the epoch."""
+    """``{"environment", "release", "run", "before", "slot", "percent", "step", "steps", "for", "passed", "longer",
+    "left", "since", "requests", "errors", "old", "figures", "text"}``, None if all visitors are at one release.
+    ``old``: requests and errors of ``before``, which serves, in the same time; ``for`` and ``passed``: seconds of the
+    present step; ``longer``: why that goes on although its time is over, "" if it does not; ``left``: seconds until all
+    visitors are at the new one, at the longest; ``figures``: of each step, a line each. Times are seconds since the
+    epoch."""
     shift = rule.wanted(environment) if environment else None
     if environment is None or shift is None:
         return None
@@ -32,6 +33,7 @@ def shown(environment: Environment | None) -> dict[str, Any] | None:
         "steps": list(shift.steps),
         "for": shift.lasts,
         "passed": min(shift.passed, shift.lasts),
+        "longer": rule.longer(shift),
         "left": rule.left(shift),
         "since": shift.since,
         **codec.plain(new),

@@ -25,6 +25,14 @@ def with_another(text: str, name: str, more: str = "") -> str:
     return text + edited(text.partition("pipelines:\n")[2], "hello:", f"{name}:{more}")
 
 
+def test_a_step_that_ends_before_a_fault_shows_is_short() -> None:
+    for shift, count in (("[5%]", 0), ("{steps: [5%], for: 1m}", 0), ("{steps: [5%], for: 25s}", 1)):
+        found = warned("live: {}", f"live: {{shift: {shift}}}")
+        assert len(found) == count, found
+    assert found[0].startswith("pipelines.hello.environments.live.shift.for: 25s is short for a step: ")
+    assert found[0].endswith("write 1m or more")
+
+
 def test_a_complete_configuration_has_no_warnings() -> None:
     assert warnings(load(WISE)) == ()
     assert warnings(load("")) == ()

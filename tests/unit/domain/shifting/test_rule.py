@@ -62,6 +62,44 @@ def test_a_fault_that_has_just_begun_is_waited_for() -> None:
     assert rule.fault(rule.looked(found, Count(), Count(), sick, BEGAN + 8)) == "it is not well"
 
 
+def after(found: Shift, now: float, new: Count, old: Count, restarts: int = 0) -> Shift:
+    return rule.looked(found, new, old, (Seen("live-1", True, restarts=restarts),), now)
+
+
+def test_a_step_does_not_end_soon_after_a_restart() -> None:
+    found = after(shift(lasts=20.0), BEGAN, Count(), Count())
+    for second in range(1, 50):
+        found = after(found, BEGAN + second, Count(), Count(), restarts=int(second >= 15))
+        assert rule.is_over(found) == (second >= 45)
+        assert bool(rule.longer(found)) == (20 <= second < 45)
+    assert rule.fault(found) == ""
+
+
+def test_a_step_whose_release_seems_worse_goes_on_until_that_is_certain() -> None:
+    found = after(shift((30.0,), lasts=25.0), BEGAN, Count(), Count())
+    for second in range(1, 26):
+        found = after(found, BEGAN + second, Count(2 * second, 0), Count(4 * second, 0))
+    assert rule.is_over(found)  # without errors
+    found = after(found, BEGAN + 26, Count(67, 15), Count(104, 0))
+    assert (rule.is_over(found), rule.fault(found)) == (False, "")  # one burst
+    assert rule.longer(found) == "it seems to answer worse"
+    assert rule.text(found).startswith(
+        "30 % to r2 for 26s, longer than 25s since it seems to answer worse, then all: errors 22"
+    )
+    better = after(found, BEGAN + 27, Count(4067, 15), Count(9000, 30))
+    assert rule.is_over(better)
+    worse = after(shift((30.0,), lasts=25.0), BEGAN, Count(), Count())
+    for second in range(1, 400):
+        worse = after(worse, BEGAN + second, Count(second // 4, second // 8), Count(4 * second, 0))
+        if 25 <= second < 325:
+            assert (rule.is_over(worse), rule.fault(worse)) == (False, ""), second
+    assert rule.fault(worse) == "it answers worse than r1"
+    single = found
+    for second in range(27, 330):
+        single = after(single, BEGAN + second, Count(67, 15), Count(104 + second, 0))
+    assert (rule.is_over(single), rule.fault(single)) == (True, "")
+
+
 def test_what_a_warm_slot_went_through_before_is_no_fault() -> None:
     tired = (Seen("live-1", True, restarts=9, out_of_memory=True),)
     found = rule.looked(shift(), Count(), Count(), tired, BEGAN)
