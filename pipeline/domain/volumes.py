@@ -125,6 +125,18 @@ class KeptBackup:
 
 
 @dataclass(frozen=True)
+class WrittenBackup(KeptBackup):
+    """One that has just been written. ``sha256``: of its file."""
+
+    sha256: str = ""
+
+    @property
+    def kept(self) -> KeptBackup:
+        """As it is remembered."""
+        return KeptBackup(self.file, self.at, self.size)
+
+
+@dataclass(frozen=True)
 class BackupState:
     """What is remembered of the backups of one volume or accessory.
 

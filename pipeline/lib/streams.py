@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
 import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from pipeline.lib.units import show_size
 
 T = TypeVar("T")
 
@@ -112,3 +115,24 @@ class _Reader(Generic[T]):
             except queue.Empty:
                 if time.monotonic() - began >= silence:
                     raise Silence from None
+
+
+class Counted:
+    """Pieces on their way: how many bytes they had, and their hash."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces, self._digest, self.size = pieces, hashlib.sha256(), 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._pieces:
+            self._digest.update(piece)
+            self.size += len(piece)
+            yield piece
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+    def __str__(self) -> str:
+        """``12 MiB, sha256 0badcafe…``"""
+        return f"{show_size(self.size)}, sha256 {self.sha256}"

@@ -224,7 +224,14 @@ class _Adopt:
         for name, plan in plans.items():
             for one in plan.environments:
                 entry = audit_chain.entry(
-                    self._by, "adopt", self._now, pipeline=name, environment=one.name, release=one.serving
+                    self._by,
+                    "adopt",
+                    self._now,
+                    pipeline=name,
+                    environment=one.name,
+                    release=one.serving,
+                    before="no record",
+                    after=f"r{one.serving} serves" if one.serving is not None else "nothing serves",
                 )
                 self._store.audit.record(entry)
 

@@ -121,7 +121,7 @@ class Jobs:
         self.missing_images = MissingImages(store, builder, clock, settings.instance, self.damage)
         self.logs = KeepLogs(store, settings, clock, self.damage)
         self.journal = KeepJournal(settings, clock)
-        self.left_sessions = LeftSessions(store, adapters.engines, self.damage.add)
+        self.left_sessions = LeftSessions(store, adapters.engines, self.damage.add, clock.now)
         self.build_cache = BuildCache(builder, settings.build_cache, services.store, adapters.clock)
         self.image_gc = ImageGc(store, builder, settings.instance, settings.keep_releases, self.damage)
 

@@ -29,7 +29,8 @@ class Wanted:
 @dataclass(frozen=True)
 class SessionRecord:
     """What is kept of a session while it runs, so that it ends with the process that serves it.
-    ``id``: letters and digits; ``replica``: the container it runs in, "" for a fresh one of its own."""
+    ``id``: letters and digits; ``replica``: the container it runs in, "" for a fresh one of its own. ``act``, ``what``
+    and ``release``: how the audit log has it, "" if it is in none."""
 
     id: str
     pipeline: str
@@ -40,6 +41,9 @@ class SessionRecord:
     replica: str = ""
     by: str = ""
     began: float = 0.0
+    act: str = ""
+    what: str = ""
+    release: int | None = None
 
     @property
     def ref(self) -> SlotRef:

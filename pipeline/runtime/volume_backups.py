@@ -15,6 +15,7 @@ from pipeline.deploy.data.volumes import VolumeWork
 from pipeline.domain import audit_chain
 from pipeline.domain.volumes import VolumeRef
 from pipeline.errors import PushliveError, StoreUnavailable
+from pipeline.lib.units import show_size
 from pipeline.ports.adapters import Adapters
 from pipeline.runtime import bootstrap
 
@@ -89,6 +90,8 @@ def _restored(
                     adapters.clock.now(),
                     environment=ref.environment,
                     detail=str(ref),
+                    before="no data",
+                    after=f"{newest.file}, {show_size(newest.size)}",
                 )
                 accessories.restore(ref, pieces, newest.size, lambda: entry)
             else:

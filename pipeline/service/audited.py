@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pipeline.deploy.services import Services
 from pipeline.domain import audit_chain
 from pipeline.domain.audit_chain import Entry, Report, Who
 from pipeline.domain.run import Run
-from pipeline.errors import StoreUnavailable
+from pipeline.errors import PushliveError, StoreUnavailable
 from pipeline.ports.clock import Clock
 from pipeline.ports.queue import Queue
 from pipeline.service.operations import Operations
@@ -18,6 +19,16 @@ from pipeline.service.queries import Queries
 from pipeline.store import Transaction
 
 T = TypeVar("T")
+
+
+BROKEN_OFF = "broken off"
+
+
+@dataclass
+class Outcome:
+    """``after``: what an act has changed, as it is now."""
+
+    after: str = ""
 
 
 class Audited(Queries):
@@ -36,6 +47,37 @@ class Audited(Queries):
         """An act without a transaction of its own, recorded before it is done. ``what``: see ``audit_chain.entry``."""
         self._store.audit.record(self._entry(by, act, **what))
         self._move_entries()
+
+    @contextmanager
+    def acting(self, by: Who, act: str, **what: Any) -> Iterator[Outcome]:
+        """An act of which only its end shows what it has changed: recorded before it is done, and once more, as
+        ``<act> ended``, with what came of it. Without the second entry the service has died meanwhile."""
+        outcome = Outcome()
+        end = self.begin(by, act, **what)
+        try:
+            yield outcome
+        except PushliveError as error:
+            end(f"failed: {error.message}")
+            raise
+        except Exception:
+            end(BROKEN_OFF)
+            raise
+        end(outcome.after)
+
+    def begin(self, by: Who, act: str, **what: Any) -> Callable[[str], None]:
+        """The same for what ends elsewhere: call what is returned with what it has changed, once."""
+        self.record(by, act, **what)
+        return self.ending(by, act, **what)
+
+    def ending(self, by: Who, act: str, **what: Any) -> Callable[[str], None]:
+        """Its second half alone: the act itself is recorded in the transaction that does it."""
+
+        def end(after: str) -> None:
+            with suppress(PushliveError):  # it is done, whether this can be recorded or not
+                mask, _ = self._vault.mask(str(what.get("pipeline", "")))
+                self.record(by, f"{act} ended", **what | {"after": mask.text(after)})
+
+        return end
 
     def audit_log(self, pipeline: str = "", limit: int = 50) -> list[Entry]:
         """The newest entries, newest first."""

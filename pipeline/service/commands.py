@@ -370,8 +370,10 @@ class Commands(SettingCommands, VolumeCommands, FreezeCommands, WithdrawCommands
         """Removes what nothing needs any more; what it did, and what it could not do. ``serving``: which environments
         it may remove although they still serve, such as ``hello/live``; None: all."""
         self.insist_on_store()
-        self.record(by, "gc")
-        return self._operations.gc(serving)
+        with self.acting(by, "gc") as outcome:
+            said = self._operations.gc(serving)
+            outcome.after = "; ".join(one.text for one in said) or "nothing was removed"
+        return said
 
     def adopt(self, by: Who) -> tuple[str, ...]:
         """Takes up what runs into a store that was lost; what it did, and what is lost."""
@@ -380,8 +382,10 @@ class Commands(SettingCommands, VolumeCommands, FreezeCommands, WithdrawCommands
     def fix(self, by: Who) -> tuple[str, ...]:
         """Brings engines and proxy to what the store says; what it repaired."""
         self.insist_on_store()
-        self.record(by, "doctor --fix")
-        return self._operations.fix()
+        with self.acting(by, "doctor --fix") as outcome:
+            repaired = self._operations.fix()
+            outcome.after = "; ".join(repaired) or "nothing was repaired"
+        return repaired
 
     # ── small helpers ────────────────────────────────────────────────────────
 

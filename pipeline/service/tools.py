@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Generator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -118,9 +118,11 @@ class Tools(Audited):
             )
         ref = SlotRef(name, environment, 0, SLOTS[0], record.engine)
         one = self._wanted(ref, by, asked, state.container)
-        self.record(by, "accessory exec", environment=environment, detail=f"{name}: {one.detail}")
+        about = {"environment": environment, "detail": f"{name}: {one.detail}"}
+        end = self.begin(by, "accessory exec", **about, before=record.config.image)
         start = partial(one.terminals.exec_session, ref, state.container, one.wanted)
-        return self._sessions.open(one.record, one.terminals, start, one.mask, terminal=asked.terminal)
+        kept = replace(one.record, act="accessory exec", what=about["detail"])
+        return self._sessions.open(kept, one.terminals, start, one.mask, terminal=asked.terminal, ended=end)
 
     def _running(self, spec: SlotSpec, process: str) -> list[str]:
         """The names of the containers of that process that run; ``process``: "" for the web one, or for all of a
@@ -213,9 +215,9 @@ class Tools(Audited):
         # Only now: a run that had the lease until a moment ago may have switched.
         spec = self._serving_spec(pipeline, name)
         engine, who = self._engines.of(spec.ref.engine), audit_chain.actor(by).name
-        work = Restart(self._store, self._clock, engine, spec, who, lease)
-        self.record(by, "restart", pipeline=pipeline, environment=name, release=spec.release)
-        return work.lines()
+        about = {"pipeline": pipeline, "environment": name, "release": spec.release}
+        end = self.begin(by, "restart", **about, before=_what(spec))
+        return Restart(self._store, self._clock, engine, spec, who, lease, end).lines()
 
     def _serving(self, pipeline: str, environment: str, by: Who, what: str) -> SlotSpec:
         """The release that serves there. Raises NotFound, Forbidden, RequestError."""
@@ -237,8 +239,10 @@ class Tools(Audited):
         """``copied``: a path whose archive is the output, as it is, instead of that of a command."""
         ref, one = spec.ref, self._wanted(spec.ref, by, asked, replica)
         what = {"pipeline": ref.pipeline, "environment": ref.environment, "release": spec.release}
-        self.record(by, act, **what, detail=f"{replica}: {one.detail}" if replica else one.detail)
-        begin = partial(self._sessions.open, one.record, one.terminals)
+        detail = f"{replica}: {one.detail}" if replica else one.detail
+        end = self.begin(by, act, **what, detail=detail, before=_what(spec))
+        record = replace(one.record, act=act, what=detail, release=spec.release)
+        begin = partial(self._sessions.open, record, one.terminals, ended=end)
         if copied:
             start = partial(one.terminals.copy_session, ref, replica, copied, one.wanted.session)
             return begin(start, Mask(), terminal=False)
@@ -270,6 +274,11 @@ class Tools(Audited):
         )
         terminals = self._engines.of(ref.engine).terminals
         return _Wish(wanted, record, terminals, mask, mask.text(as_typed(asked.argv)))
+
+
+def _what(spec: SlotSpec) -> str:
+    """What an act is done to."""
+    return f"r{spec.release}, image {spec.image}"
 
 
 def _refuse_words(argv: tuple[str, ...]) -> None:

@@ -112,8 +112,13 @@ class Configurations:
     def refuse(self, problem: str, commit: str, by: Who) -> None:
         """The configuration in that commit is wrong: what is in force stays."""
 
+        kept = self.in_force() or "none"
+
         def entry(_: str) -> audit_chain.Entry:
-            return audit_chain.entry(by, "configuration-refused", time.time(), why=problem, detail=commit[:7])
+            return audit_chain.entry(
+                by, "configuration-refused", time.time(), why=problem, detail=commit[:7],
+                before=kept, after=kept,  # the last good one stays in force
+            )  # fmt: skip
 
         self._store.facts.change(_ERROR, problem, entry)
         self._see(commit)

@@ -92,6 +92,7 @@ def test_every_act_is_recorded_with_who_what_where_and_why(make_world):
         ("cancel", "ann", "cli", "hello#4", ""),
         ("retry", "ann", "cli", "hello#5", ""),
         ("gc", "ann", "cli", "", ""),
+        ("gc ended", "ann", "cli", "", ""),
         ("token create", "ann", "cli", "", ""),
         ("token revoke", "ann", "cli", "", ""),
     ]

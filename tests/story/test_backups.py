@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Generator
 from functools import partial
@@ -129,8 +130,14 @@ def test_one_is_made_and_restored_when_asked(world: World) -> None:
     world.engine.running[LIVE].content = b"something else"
     world.backups.restore_accessory("shop-db", "live", "ada", (), "latest")
     assert world.engine.running[LIVE].content == b"all that it has"
-    acts = [one["act"] for one in world.commands.audit_log()[:3]]
-    assert acts == ["accessory restore", "accessory backup read", "accessory backup"]
+    digest = hashlib.sha256(b"all that it has").hexdigest()
+    assert [(one["act"], one["before"], one["after"]) for one in world.commands.audit_log()[4::-1]] == [
+        ("accessory backup", "", ""),
+        ("accessory backup ended", "", f"{made['file']}, 15 B, sha256 {digest}"),
+        ("accessory backup read", made["file"], f"{made['file']} was sent, 15 B"),
+        ("accessory restore", "its data", made["file"]),
+        ("accessory restore ended", "its data", f"{made['file']}: 15 B, sha256 {digest}"),
+    ]
     for refused in ("../../../token", "none.dump"):
         with pytest.raises(NotFound):
             world.backups.path("shop-db", "live", "data", refused, "ada")

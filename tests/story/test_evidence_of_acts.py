@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -9,14 +11,20 @@ from pathlib import Path
 import pytest
 
 from pipeline.adapters.fake import Killed
+from pipeline.adapters.fake.terminals import MISSING
+from pipeline.deploy.tools.sessions import Ended
 from pipeline.domain import audit_chain
 from pipeline.domain.audit_chain import Actor
+from pipeline.domain.engine_types import CommandResult
+from pipeline.errors import AppFailed, EngineFailed
 from pipeline.evidence.acts import NOT_KEPT, Acts
 from pipeline.evidence.bundle import SCHEMA_FILE
 from pipeline.evidence.recorder import POSITION
 from pipeline.lib.secret import Secret
+from pipeline.service.tools import Asked
 from tests.story.test_evidence import content, exported, folder  # noqa: F401 - a fixture
 from tests.support.json_schema import problems
+from tests.support.paths import ROOT
 
 ANN = Actor("ann", "maintainer", "10.0.0.9", "cli")
 BEN = Actor("ben", "developer", "10.0.0.8", "page")
@@ -136,6 +144,100 @@ def test_a_value_that_was_there_is_said_as_it_is_written(make_world):
         "shift: {steps: [20%, 50%], for: 60s}",
         "shift: {steps: [30%], for: 60s}",
     )
+
+
+def ends(world, pipeline: str = "hello") -> list[tuple[str, str, str]]:
+    world.jobs.evidence.run()
+    keys = ("act", "before", "after")
+    return [tuple(one["act"][key] for key in keys) for one in kept(world, pipeline)]
+
+
+def test_what_a_command_did_is_recorded_at_its_end(world):
+    world.push("one")
+    image = f"r1, image {world.store.release('hello', 1).image}"
+    world.engine.commands = lambda *_: CommandResult(3, "four", 0.1)
+    session = world.tools.exec_command("hello", ANN, Asked(("ls", "-l")), environment="live")
+    assert list(session.events())[-1] == Ended(3)
+    session.close()
+    hashed = hashlib.sha256(b"four").hexdigest()
+
+    begun, ended = ends(world)
+    assert begun == ("exec", image, "")
+    assert ended[:2] == ("exec ended", image)
+    assert ended[2].startswith("exit code 3 after 0")
+    assert ended[2].endswith(f"; 0 B in, 4 B out (sha256 {hashed})")
+    for one in kept(world):
+        assert problems(one, SCHEMA["act"]) == []
+        assert one["act"]["detail"].endswith(": ls -l")
+
+
+def test_a_command_that_its_client_left_or_that_did_not_start_has_an_end_too(world):
+    world.push("one")
+    world.tools.run_command("hello", ANN, Asked(("cat",)), environment="live").close()
+    with pytest.raises(AppFailed):
+        world.tools.run_command("hello", ANN, Asked((MISSING,)), environment="live")
+
+    told = [one for one in ends(world) if one[0] == "run ended"]
+    assert told[0][2].startswith("ended before it was done after ")
+    assert told[1][2] == "it could not be started"
+
+
+def test_the_end_of_a_command_whose_service_died_is_recorded_by_the_keeper(world):
+    world.push("one")
+    session = world.tools.exec_command("hello", ANN, Asked(("cat", "x hunter22")), environment="live")
+    world.store.client.delete(world.store.key("lease", session.record.lease))
+    assert "was ended, since the service" in world.another_process().left_sessions.run()[0]
+
+    act = next(one["act"] for one in kept_now(world) if one["act"]["act"] == "exec ended")
+    assert (act["who"], act["way"], act["release"]) == ("ann", "keeper", "r1")
+    assert act["after"].startswith("what came of it is not known")
+    assert act["detail"].endswith("cat 'x hunter22'")
+
+
+def kept_now(world) -> list[dict]:
+    world.jobs.evidence.run()
+    return kept(world)
+
+
+def test_a_restart_and_what_gc_and_doctor_did_say_so(world, monkeypatch):
+    world.push("one")
+    list(world.tools.restart("hello", ANN, environment="live"))
+    world.commands.gc(ANN)
+    world.commands.fix(ANN)
+    monkeypatch.setattr(world.commands._operations, "gc", lambda _: failing())
+    with pytest.raises(EngineFailed):
+        world.commands.gc(ANN)
+
+    restarted = ends(world)[-1]
+    assert (restarted[0], restarted[1].split(",")[0]) == ("restart ended", "r1")
+    assert restarted[2].startswith("started again")
+    others = [one for one in ends(world, "") if one[0].endswith(" ended")]
+    assert [one[0] for one in others] == ["gc ended", "doctor --fix ended", "gc ended"]
+    assert all(one[2] for one in others)
+    assert others[-1][2] == "failed: the disk is full."
+
+
+def failing() -> None:
+    raise EngineFailed("the disk is full.")
+
+
+def test_every_act_in_the_code_says_what_it_changed():
+    """Either its entry has `after`, or it has a second one at its end."""
+    without = []
+    for file in sorted((ROOT / "pipeline").rglob("*.py")):
+        for call in ast.walk(ast.parse(file.read_text())):
+            if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+                continue
+            name = call.func.attr
+            texts = {
+                one.value for one in call.args if isinstance(one, ast.Constant) and isinstance(one.value, str)
+            }
+            known = {one.arg for one in call.keywords}
+            if name not in ("entry", "_entry", "record") or not texts or texts & NOT_KEPT:
+                continue
+            if "after" not in known and None not in known:
+                without.append((file.name, call.lineno, *texts))
+    assert without == []
 
 
 def test_a_secret_in_a_reason_is_not_in_its_record(world):

@@ -19,7 +19,7 @@ from pipeline.deploy.data.volumes import TRANSFER, VolumeWork
 from pipeline.deploy.heartbeat import HeldLease, holding
 from pipeline.deploy.services import Services
 from pipeline.domain.accessories import AccessoryRecord
-from pipeline.domain.volumes import BackupState, KeptBackup, VolumeRef, backup_state
+from pipeline.domain.volumes import BackupState, KeptBackup, VolumeRef, WrittenBackup, backup_state
 from pipeline.errors import Busy, EngineFailed, NotFound, PushliveError, RequestError, StoreUnavailable
 from pipeline.lib import codec
 from pipeline.lib.retry import poll
@@ -114,15 +114,19 @@ class BackupWork(BackupPlaces):
         except PushliveError as error:
             self._failed(ref, said, error, held)
             raise
+        known = made.kept if isinstance(made, WrittenBackup) else made
         self._change(
-            ref, lambda one: replace(one, made=made, good=made, failed="", told=False), held, self._again(ref)
+            ref,
+            lambda one: replace(one, made=known, good=known, failed="", told=False),
+            held,
+            self._again(ref),
         )
         return made
 
-    def _written(self, ref: VolumeRef, said: Backup, now: float, held: HeldLease) -> KeptBackup:
+    def _written(self, ref: VolumeRef, said: Backup, now: float, held: HeldLease) -> WrittenBackup:
         with closing(self._pieces(ref, said, held)) as pieces:
             made = self.kept.write(ref, float(int(now)), pieces, held.insist)
-        self._change(ref, lambda one: replace(one, made=made), held)
+        self._change(ref, lambda one: replace(one, made=made.kept), held)
         self.kept.prune(ref, said.keep, made.file)
         return made
 

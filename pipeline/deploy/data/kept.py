@@ -14,8 +14,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from pipeline.domain.volumes import KeptBackup, VolumeRef, ending_of, number_of, stem_of, time_of
+from pipeline.domain.volumes import (
+    KeptBackup,
+    VolumeRef,
+    WrittenBackup,
+    ending_of,
+    number_of,
+    stem_of,
+    time_of,
+)
 from pipeline.errors import EngineFailed, NotFound
+from pipeline.lib.streams import Counted
 from pipeline.lib.units import show_size
 
 FOLDER = "backups"
@@ -51,7 +60,7 @@ class KeptBackups:
 
     def write(
         self, ref: VolumeRef, at: float, pieces: Iterable[bytes], insist: Callable[[], None]
-    ) -> KeptBackup:
+    ) -> WrittenBackup:
         """Keeps the pieces, all or nothing. ``insist``: called before they count; what it raises leaves nothing. For
         one process at a time. Raises EngineFailed if they cannot be written."""
         folder = self._folder(ref)
@@ -61,7 +70,8 @@ class KeptBackups:
             path = self._free(folder, stem_of(ref, at), ending_of(ref))
             part = folder / f".{path.name}{_PART}"
             try:
-                size = self._write(part, pieces)
+                counted = Counted(pieces)
+                self._write(part, counted)
                 insist()
                 part.rename(path)
             finally:
@@ -72,7 +82,7 @@ class KeptBackups:
                 f"The backup of {ref} cannot be written in {folder}: {error.strerror or error}.",
                 advice="Check the folder and the free space on its disk.",
             ) from error
-        return KeptBackup(path.name, at, size)
+        return WrittenBackup(path.name, at, counted.size, counted.sha256)
 
     @contextmanager
     def spooled(self, ref: VolumeRef, pieces: Iterable[bytes]) -> Iterator[tuple[Path, int]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pipeline.domain import audit_chain
+from pipeline.domain.audit_chain import Actor
 from pipeline.errors import DamagedRecord, PushliveError, StoreUnavailable
 from pipeline.ports.engine import Engines
 from pipeline.ports.terminal import SessionRecord
@@ -15,8 +17,14 @@ class LeftSessions:
 
     waited = 0.0
 
-    def __init__(self, store: Store, engines: Engines, damaged: Callable[[DamagedRecord], None]) -> None:
-        self._store, self._engines, self._damaged = store, engines, damaged
+    def __init__(
+        self,
+        store: Store,
+        engines: Engines,
+        damaged: Callable[[DamagedRecord], None],
+        now: Callable[[], float],
+    ) -> None:
+        self._store, self._engines, self._damaged, self._now = store, engines, damaged, now
         self._said: set[str] = set()
 
     def run(self) -> list[str]:
@@ -29,8 +37,24 @@ class LeftSessions:
         ends = (self._end(one) if one.engine in known else self._give_up(one) for one in left)
         return [text for text in ends if text]
 
+    def _told(self, one: SessionRecord) -> None:
+        """The audit log gets the end that its process could not record. Twice if the keeper dies right after it."""
+        if one.act:
+            entry = audit_chain.entry(
+                Actor(one.by, way="keeper"),
+                f"{one.act} ended",
+                self._now(),
+                pipeline="" if one.act.startswith("accessory") else one.pipeline,
+                environment=one.environment,
+                release=one.release,
+                detail=one.what,
+                after="what came of it is not known: the process that served it has not ended it",
+            )
+            self._store.audit.record(entry)
+
     def _give_up(self, one: SessionRecord) -> str:
         """Of an engine that is no longer in the configuration, and that has no environment any more."""
+        self._told(one)
         self._store.sessions.forget(one.id)
         return (
             f"{one.pipeline}/{one.environment}: a command of {one.by} was not ended: nothing uses the engine "
@@ -48,5 +72,6 @@ class LeftSessions:
             fresh = text not in self._said
             self._said.add(text)
             return text if fresh else ""
+        self._told(one)
         self._store.sessions.forget(one.id)
         return f"{where}: a command of {one.by} was ended, since the service that it ran through has stopped"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 
 from pipeline.deploy.heartbeat import HeldLease, holding
@@ -33,11 +33,20 @@ def take(store: Store, clock: Clock, where: str) -> Lease:
 
 
 class Restart:
-    """``by``: who asked for it. ``lease``: the environment's, taken before ``spec`` was read."""
+    """``by``: who asked for it. ``lease``: the environment's, taken before ``spec`` was read. ``ended``: is told what
+    came of it."""
 
     def __init__(
-        self, store: Store, clock: Clock, engine: Engine, spec: SlotSpec, by: str, lease: Lease
+        self,
+        store: Store,
+        clock: Clock,
+        engine: Engine,
+        spec: SlotSpec,
+        by: str,
+        lease: Lease,
+        ended: Callable[[str], None] = lambda _: None,
     ) -> None:
+        self._ended = ended
         self._store, self._clock, self._engine, self._spec = store, clock, engine, spec
         ref = spec.ref
         self._record = SessionRecord(
@@ -49,6 +58,8 @@ class Restart:
             ref.engine,
             by=by,
             began=clock.now(),
+            act="restart",
+            release=spec.release,
         )
         self._lease = lease
 
@@ -57,8 +68,21 @@ class Restart:
         yield from told("restart", self._work)
 
     def _work(self, tell: Tell) -> None:
-        with holding(self._store, self._lease) as held:
-            self._restart(held, tell)
+        done: list[str] = []
+
+        def told(text: str) -> None:
+            done.append(text)
+            tell(text)
+
+        try:
+            with holding(self._store, self._lease) as held:
+                self._restart(held, told)
+        except LeaseLost:
+            raise  # the keeper ends it, and says so
+        except PushliveError as error:
+            self._ended(f"failed: {error.message}")
+            raise
+        self._ended(f"started again: {'; '.join(done)}" if done else "started again")
 
     def _restart(self, held: HeldLease, tell: Tell) -> None:
         """If this process dies, or loses the lease, the keeper ends what it has left, and brings the proxy to what the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterator
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pipeline.deploy.heartbeat import LeaseHeartbeat
 from pipeline.deploy.tools.buffer import OutputBuffer, Piece
 from pipeline.errors import NotFound, PushliveError, RequestError, TryAgain
-from pipeline.lib.units import show_duration
+from pipeline.lib.units import show_duration, show_size
 from pipeline.ports.clock import Clock
 from pipeline.ports.terminal import STDERR, STDOUT, Session, SessionRecord, Terminals
 from pipeline.secrets.redaction import ByteStream, Mask
@@ -49,7 +50,9 @@ class OpenSession:
         self._buffer = OutputBuffer()
         self._masks = {kind: ByteStream(mask) for kind in (STDOUT, STDERR)}
         self._input: queue.Queue[bytes | None] = queue.Queue(PIECES)
-        self._taken = 0  # bytes of input
+        self._taken, self._given = 0, 0  # bytes of input and of output
+        self._code: int | None = None
+        self._digest = hashlib.sha256()
         self._began = self._used = clock.monotonic()
         self._closing, self._writing = threading.Lock(), threading.Lock()
         self._closed = False
@@ -74,16 +77,31 @@ class OpenSession:
             yield from self._shown((kind, one.feed(b"", last=True)) for kind, one in self._masks.items())
             if self._closed:
                 raise RequestError("the session was ended.")
-            yield Ended(self._session.exit_code())
+            self._code = code = self._session.exit_code()
+            yield Ended(code)
         finally:
             self.close()
 
     def _holds(self) -> bool:
         return self.terminal and any(one.holds for one in self._masks.values())
 
-    @staticmethod
-    def _shown(pieces: Iterator[Piece]) -> Iterator[Piece]:
-        return ((kind, data) for kind, data in pieces if data)
+    def _shown(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
+        for kind, data in pieces:
+            if data:
+                self._given += len(data)
+                self._digest.update(data)
+                yield kind, data
+
+    def came_of_it(self) -> str:
+        """How it ended, and how much went in and out."""
+        how = "ended before it was done" if self._code is None else f"exit code {self._code}"
+        lasted = show_duration(self._clock.monotonic() - self._began)
+        given = (
+            f"{show_size(self._given)} out (sha256 {self._digest.hexdigest()})"
+            if self._given
+            else "nothing out"
+        )
+        return f"{how} after {lasted}; {show_size(self._taken)} in, {given}"
 
     def _refuse_idle(self) -> None:
         now = self._clock.monotonic()
@@ -169,8 +187,10 @@ class Sessions:
         mask: Mask,
         *,
         terminal: bool,
+        ended: Callable[[str], None] = lambda _: None,
     ) -> OpenSession:
-        """Raises TryAgain if there are too many, and what ``start`` raises: then nothing is left."""
+        """``ended``: is told what came of it. Raises TryAgain if there are too many, and what ``start`` raises: then
+        nothing is left."""
         with self._lock:
             if len(self._open) + self._starting >= MOST:
                 raise TryAgain(
@@ -179,7 +199,7 @@ class Sessions:
                 )
             self._starting += 1
         try:
-            return self._begin(record, terminals, start, mask, terminal)
+            return self._begin(record, terminals, start, mask, terminal, ended)
         finally:
             with self._lock:
                 self._starting -= 1
@@ -191,6 +211,7 @@ class Sessions:
         start: Callable[[], Session],
         mask: Mask,
         terminal: bool,
+        ended: Callable[[str], None],
     ) -> OpenSession:
         lease = self._store.leases.take(record.lease, "session")
         if lease is None:
@@ -204,7 +225,9 @@ class Sessions:
             with stack, suppress(PushliveError):  # then the keeper does it
                 terminals.end_session(record.ref, record.id, record.replica)
                 self._store.sessions.forget(record.id)
+            ended(found.came_of_it() if found else "it could not be started")
 
+        found: OpenSession | None = None
         try:
             self._store.sessions.put(record)
             found = OpenSession(record, start(), mask, self._clock, terminal, end)

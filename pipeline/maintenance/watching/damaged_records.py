@@ -96,6 +96,8 @@ class RepairRecords(Job):
                     environment=name,
                     release=record.serving,
                     detail="its record was damaged",
+                    before="a record that could not be read",
+                    after=f"r{record.serving} serves; held",
                 )
             )
             return True

@@ -52,7 +52,15 @@ class AdoptAccessories:
                 )
                 for name, number in there.items()
             }
-            entry = audit_chain.entry(self._by, "adopt", now, environment=ref.environment, detail=ref.name)
+            entry = audit_chain.entry(
+                self._by,
+                "adopt",
+                now,
+                environment=ref.environment,
+                detail=ref.name,
+                before="no record",
+                after=record.config.image,
+            )
             self._store.accessories.put(replace(record, secrets=versions), lease, entry)
         yield f"the accessory {ref.id}: it goes on as it is{_with(versions)}"
 

@@ -16,8 +16,9 @@ from pipeline.deploy.data.backups import BackupWork
 from pipeline.deploy.data.kept import chunks
 from pipeline.deploy.services import Services
 from pipeline.domain.audit_chain import Who
-from pipeline.domain.volumes import DATA, BackupState, KeptBackup, OwnerKind, VolumeRef
-from pipeline.errors import EngineFailed, NotFound, RequestError
+from pipeline.domain.volumes import DATA, BackupState, KeptBackup, OwnerKind, VolumeRef, WrittenBackup
+from pipeline.errors import EngineFailed, NotFound, PushliveError, RequestError
+from pipeline.lib.streams import Counted
 from pipeline.lib.units import show_size
 from pipeline.ports.adapters import Adapters
 from pipeline.ports.clock import Clock
@@ -79,15 +80,18 @@ class Backups(Audited):
         self.insist_on_store()
         ref = self._ref(owner, environment, name)
         self._insist(ref)
-        self._note("backup", ref, by)
-        made = self._work().make(ref)
+        with self.acting(by, _act("backup", ref), **_about(ref)) as outcome:
+            made = self._work().make(ref)
+            digest = f", sha256 {made.sha256}" if isinstance(made, WrittenBackup) else ""
+            outcome.after = f"{made.file}, {show_size(made.size)}{digest}"
         return {**_plain(made), "messages": [f"{named(ref)}: {show_size(made.size)} in {made.file}"]}
 
     def path(self, owner: str, environment: str, name: str, file: str, by: Who) -> Path:
         """The file of one that is kept; `latest` is the newest. Raises NotFound."""
         ref = self._ref(owner, environment, name)
         found = self._path(ref, file)
-        self._note("backup read", ref, by, found.name)
+        after = f"{found.name} was sent, {show_size(found.stat().st_size)}"
+        self.record(by, _act("backup read", ref), **_about(ref, found.name), before=found.name, after=after)
         return found
 
     def restore_accessory(
@@ -113,21 +117,19 @@ class Backups(Audited):
         file: str = "",
     ) -> tuple[str, ...]:
         restore = AccessoryRestore(self._services, self._make_adapters(), work.kept)
-        what = f"{ref.owner} {file}".strip()
-        done = restore.restore(
-            ref,
-            data,
-            size,
-            lambda: self._entry(
-                by,
-                "accessory restore",
-                environment=ref.environment,
-                detail=what,
-                before="its data",
-                after=file or "those that were sent",
-            ),
-        )
-        self._move_entries()
+        about: dict[str, Any] = {"environment": ref.environment, "detail": f"{ref.owner} {file}".strip()}
+        change: dict[str, Any] = {"before": "its data", "after": file or "those that were sent"}
+        counted = Counted(data)
+        end = self.ending(by, "accessory restore", **about, **change)
+        try:
+            done = restore.restore(
+                ref, counted, size, lambda: self._entry(by, "accessory restore", **about, **change)
+            )
+        except PushliveError as error:
+            if counted.size:
+                end(f"failed: {error.message}")
+            raise
+        end(f"{change['after']}: {counted}")
         return done
 
     def restore_volume(
@@ -137,8 +139,11 @@ class Backups(Audited):
         self.insist_on_store()
         ref = self._ref(owner, environment, name)
         with self._work().at_hand(ref, kept) as (path, file), closing(_read(path)) as tar:
-            self._note("restore", ref, by, file, before="its files", after=file)
-            return self._operations.volumes().restore(ref, tar, stop=stop)
+            counted = Counted(tar)
+            with self.acting(by, _act("restore", ref), **_about(ref, file), before="its files") as outcome:
+                said = self._operations.volumes().restore(ref, counted, stop=stop)
+                outcome.after = f"{file}: {counted}"
+            return said
 
     def _path(self, ref: VolumeRef, file: str) -> Path:
         kept = self._work().kept
@@ -175,14 +180,18 @@ class Backups(Audited):
                 f"pipelines.yaml has no {named(ref)[:120]}.", advice="`pushlive backups` lists them."
             )
 
-    def _note(self, act: str, ref: VolumeRef, by: Who, more: str = "", **change: str) -> None:
-        of_pipeline = {"pipeline": ref.owner} if ref.kind == "pipeline" else {}
-        detail = f"{ref} {more}".strip()
-        kind = "volume" if ref.kind == "pipeline" else "accessory"
-        self.record(by, f"{kind} {act}", environment=ref.environment, detail=detail, **of_pipeline, **change)
-
     def _work(self) -> BackupWork:
         return BackupWork(self._services, self._make_adapters())
+
+
+def _act(act: str, ref: VolumeRef) -> str:
+    return f"{'volume' if ref.kind == 'pipeline' else 'accessory'} {act}"
+
+
+def _about(ref: VolumeRef, more: str = "") -> dict[str, str]:
+    """Of an entry in the audit log."""
+    of_pipeline = {"pipeline": ref.owner} if ref.kind == "pipeline" else {}
+    return {"environment": ref.environment, "detail": f"{ref} {more}".strip(), **of_pipeline}
 
 
 def _plain(one: KeptBackup) -> dict[str, Any]:

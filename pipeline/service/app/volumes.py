@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from pipeline.deploy.tools.telling import told
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.volumes import BEFORE_UPGRADE, DATA, OwnerKind, StoredVolume, VolumeRef
 from pipeline.errors import ConfigError, NotFound, RequestError
+from pipeline.lib.streams import Counted
 from pipeline.service.app.unfinished import text_of
 from pipeline.service.audited import Audited
 
@@ -72,8 +74,7 @@ class VolumeCommands(Audited):
     def volume_files(self, owner: str, environment: str, name: str, by: Who) -> Generator[bytes]:
         """Its files as a tar stream. Close it. Raises NotFound."""
         work, ref = self._operations.volumes(), self._existing(owner, environment, name)
-        self._record_volume("volume backup", ref, by)
-        return work.back_up(ref)
+        return _sent(work.back_up(ref), self.begin(by, "volume backup", **_about(ref)))
 
     def restore_volume(
         self, owner: str, environment: str, name: str, by: Who, tar: Iterable[bytes], *, stop: bool = False
@@ -88,8 +89,11 @@ class VolumeCommands(Audited):
             ref = VolumeRef(owner, environment, name, kind)
             if self._left(ref):
                 raise
-        self._record_volume("volume restore", ref, by, before="its files", after="those that were sent")
-        return self._operations.volumes().restore(ref, tar, stop=stop)
+        counted = Counted(tar)
+        with self.acting(by, "volume restore", **_about(ref), before="its files") as outcome:
+            said = self._operations.volumes().restore(ref, counted, stop=stop)
+            outcome.after = f"the files that were sent: {counted}"
+        return said
 
     def remove_volume(self, owner: str, environment: str, name: str, by: Who) -> tuple[str, ...]:
         """Removes it with its files, and gives up a copy to it. Raises NotFound, and RequestError if it is in use."""
@@ -99,7 +103,7 @@ class VolumeCommands(Audited):
             if given_up := self._given_up(owner, environment, name, by):
                 return given_up
             raise
-        self._record_volume("volume rm", ref, by, before=str(ref), after="removed")
+        self.record(by, "volume rm", **_about(ref), before=str(ref), after="removed")
         self._operations.volumes().remove(ref)
         return (f"removed the volume {ref} and its files",)
 
@@ -107,7 +111,8 @@ class VolumeCommands(Audited):
         """A copy that has not made its volume yet."""
         for one in unfinished(self._store):
             if (one.ref.owner, one.ref.environment, one.ref.name) == (owner, environment, name):
-                self._record_volume("volume rm", one.ref, by, before=f"{one.act} to it", after="given up")
+                change = {"before": f"{one.act} to it", "after": "given up"}
+                self.record(by, "volume rm", **_about(one.ref), **change)
                 self._operations.volumes().give_up(one.ref)
                 return (f"`{one.act}` to {one.ref} is given up; there was no such volume yet",)
         return ()
@@ -137,23 +142,29 @@ class VolumeCommands(Audited):
                 advice="Write the new name into pipelines.yaml first; `pushlive check` says whether the file is valid.",
             )
         work.movable(ref, target)
-        self._record_volume("volume mv", ref, by, f"{ref} to {target}", before=str(ref), after=str(target))
+        about = _about(ref) | {"detail": f"{ref} to {target}"}
+        self.record(by, "volume mv", **about, before=str(ref), after=str(target))
         return told("volume-mv", partial(work.move, ref, target))
 
     def _existing(self, owner: str, environment: str, name: str) -> VolumeRef:
         return self._operations.volumes().existing(owner, environment, name)
 
-    def _record_volume(
-        self, act: str, ref: VolumeRef, by: Who, detail: str = "", before: str = "", after: str = ""
-    ) -> None:
-        what = {
-            "environment": ref.environment,
-            "detail": detail or str(ref),
-            "before": before,
-            "after": after,
-        }
-        of_pipeline = {"pipeline": ref.owner} if ref.kind == "pipeline" else {}
-        self.record(by, act, **what, **of_pipeline)
+
+def _about(ref: VolumeRef) -> dict[str, str]:
+    """Of an entry in the audit log."""
+    of_pipeline = {"pipeline": ref.owner} if ref.kind == "pipeline" else {}
+    return {"environment": ref.environment, "detail": str(ref), **of_pipeline}
+
+
+def _sent(pieces: Generator[bytes], end: Callable[[str], None]) -> Generator[bytes]:
+    """``end``: is told what was sent."""
+    counted, whole = Counted(pieces), False
+    try:
+        with closing(pieces):
+            yield from counted
+        whole = True
+    finally:
+        end(f"{'its files were sent' if whole else 'broken off'}: {counted}")
 
 
 def _named(text: str, like: VolumeRef) -> VolumeRef:
