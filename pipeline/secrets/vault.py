@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from pipeline.config.engines import Registry
-from pipeline.config.models import Pipeline
+from pipeline.config.models import Config, Pipeline
 from pipeline.domain import audit_chain, secret_versions
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.engine_types import Login
@@ -18,6 +18,7 @@ from pipeline.domain.secret_versions import Chosen, SecretRecord, Version
 from pipeline.errors import ConfigError, EngineFailed, NotFound
 from pipeline.lib.secret import Secret
 from pipeline.secrets.accessory_values import AccessoryValues
+from pipeline.secrets.named import Named, named
 from pipeline.secrets.redaction import Mask
 from pipeline.secrets.rules import check_name, check_value
 from pipeline.secrets.sealed_values import REMOVE, SET, context, record_act
@@ -129,18 +130,15 @@ class Vault(AccessoryValues):
         password = self._decrypt(pipeline, record, version, self._reader())
         return Login(registry.username, password, f"{pipeline} {registry.password}")
 
-    def missing(self, name: str, pipeline: Pipeline) -> Iterator[tuple[str, str]]:
-        """(environment, secret) of each secret that the configuration names and that is not set. The environment of the
-        registry's password is ""."""
-        records = self._store.secrets(name)
-        password = pipeline.registry.password if pipeline.registry else ""
-        if password and not records.get(password, SecretRecord(password)).newest(secret_versions.EVERY):
-            yield secret_versions.EVERY, password
-        for environment in pipeline.environments:
-            for secret in pipeline.render(environment).service.secrets:
-                record = records.get(secret)
-                if record is None or record.newest(environment) is None:
-                    yield environment, secret
+    def missing(self, config: Config) -> Iterator[Named]:
+        """Each secret that the configuration names and that is not set."""
+        records: dict[str, dict[str, SecretRecord]] = {}
+        for one in named(config):
+            if one.owner not in records:
+                records[one.owner] = self._store.secrets(one.owner)
+            record = records[one.owner].get(one.name)
+            if record is None or record.newest(one.environment) is None:
+                yield one
 
     def choose(self, release: Release, environment: str) -> Chosen:
         """The versions that the release gets in that environment now. Raises ConfigError; see

@@ -96,14 +96,10 @@ class Queries:
         return found
 
     def _not_set(self, config: Config) -> Iterator[str]:
-        for name, pipeline in config.pipelines.items():
-            for environment, secret in self._vault.missing(name, pipeline):
-                ref = f"environments.{environment}.secrets" if environment else "registry.password"
-                option = f" --env {environment}" if environment else ""
-                yield (
-                    f"pipelines.{name}.{ref}: {secret} is not set, so no run will start; "
-                    f"`pushlive secret set {name} {secret}{option}`"
-                )
+        for one in self._vault.missing(config):
+            option = f" --env {one.environment}" if one.environment else ""
+            command = f"`pushlive secret set {one.owner} {one.name}{option}`"
+            yield f"{one.key}: {one.name} is not set, so {one.without}; {command}"
 
     def _against_what_runs(
         self,

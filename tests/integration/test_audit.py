@@ -94,6 +94,7 @@ def test_every_interface_is_recorded_in_the_log(service: Service) -> None:
         ("token create", "first", "maintainer", "cli", here, "", ""),
         ("hold", "ann", "developer", "cli", here, "", "my token is •••"),
         ("gc", "first", "maintainer", "cli", here, "", ""),
+        ("gc ended", "first", "maintainer", "cli", here, "", ""),
         ("resume", "first", "maintainer", "api", here, "", ""),
         ("push", "eve", "", "webhook:github", here, "shop#1", ""),
         ("log-in", "ann", "developer", "page", here, "", ""),

@@ -9,6 +9,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -200,9 +201,18 @@ def test_who_did_what_is_recorded_and_the_last_environment_is_a_maintainers(serv
     ):
         refused = service.pushlive(*words, code=6, PUSHLIVE_TOKEN=token)
         assert "only a maintainer may" in refused.err
-    newest = service.ask("GET", "/api/audit?pipeline=hello&limit=1")["entries"][0]
+    until(lambda: acts_of(service)[0]["act"] == "run ended", 15)
+    ended, newest = acts_of(service)[:2]
+    assert ended["after"].startswith("exit code 0 after ")
+    assert ", image sha256:" in ended["before"]
     assert (newest["who"], newest["act"], newest["environment"]) == ("dora", "run", "dev")
     assert newest["detail"] == "echo '\\x1b[2J' •••"
+
+
+def acts_of(service: Service) -> list[dict[str, Any]]:
+    """Entries of the audit log, newest first."""
+    found: list[dict[str, Any]] = service.ask("GET", "/api/audit?pipeline=hello&limit=2")["entries"]
+    return found
 
 
 def test_too_many_at_once_are_refused_and_the_rest_goes_on(service: Service) -> None:
