@@ -220,6 +220,15 @@ def namespace(kubeconfig: Path, instance: str) -> Iterator[str]:
     clusterbench.end_namespace(api, instance)
 
 
+@pytest.fixture(scope="session")
+def gateway(namespace: str, kubeconfig: Path) -> Iterator[object]:
+    """A Gateway in that namespace, and what passes its requests on; see tests/support/gateway_api.py."""
+    from tests.support.gateway_api import gateway
+
+    with gateway(namespace, kubeconfig) as one:
+        yield one
+
+
 @pytest.fixture
 def cluster_bench(namespace: str, instance: str, pushed_app: str) -> Iterator[clusterbench.ClusterBench]:
     """An environment of one's own on the cluster; removed afterwards."""

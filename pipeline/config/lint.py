@@ -8,7 +8,7 @@ from time import time as wall_clock
 
 from pipeline.config.dockerfile import builder_settings
 from pipeline.config.engines import Where
-from pipeline.config.models import Config, Pipeline, Rendered, Service
+from pipeline.config.models import Config, Environment, Pipeline, Rendered, Service
 from pipeline.config.promotion.freezes import Window, never_opens
 from pipeline.config.workload.container import USUAL_SHM, refused_devices
 from pipeline.config.workload.judge import ACT
@@ -167,6 +167,23 @@ def _promotion(path: str, pipeline: Pipeline) -> Iterator[Warned]:
         )
 
 
+def _shift(path: str, own: Environment, proxied: bool) -> Iterator[Warned]:
+    if not own.shift.steps or proxied:
+        return
+    if own.metrics is None:
+        text = "replicas alone are watched then: a cluster counts no requests; name a Prometheus that does (`metrics`)"
+        yield Warned(f"{path}.shift", text)
+    elif not own.metrics.tells_slots_apart:
+        text = (
+            "replicas alone are watched then: the queries of `metrics` do not tell the two releases apart; use $pods "
+            "or $slot in both"
+        )
+        yield Warned(f"{path}.shift", text)
+    if own.host or own.hosts:
+        text = "what comes by the Ingress of `host` is not divided; only what comes by the HTTPRoute is"
+        yield Warned(f"{path}.shift", text)
+
+
 def _environment(path: str, pipeline: Pipeline, name: str, live: bool) -> Iterator[Warned]:
     rendered, own = pipeline.render(name), pipeline.environment(name)
     service = rendered.service
@@ -179,6 +196,7 @@ def _environment(path: str, pipeline: Pipeline, name: str, live: bool) -> Iterat
     proxied = rendered.engine.kind.proxied
     if own.metrics and proxied:
         yield Warned(f"{path}.metrics", "has no effect on Docker: the proxy counts requests there")
+    yield from _shift(path, own, proxied)
     if own.judge == ACT and not proxied and not own.metrics:
         text = "act has no effect: a cluster counts no requests; name a Prometheus that does (`metrics`)"
         yield Warned(f"{path}.judge", text)

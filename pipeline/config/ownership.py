@@ -171,7 +171,7 @@ OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {
         "uses": _M, "engine": _M,
     },
     Metrics: {"prometheus": _M, "requests": _M, "errors": _M, "token": _M},
-    Shift: {"steps": _M, "for": _M, "requests": _M},
+    Shift: {"steps": _M, "for": _M, "requests": _M, "route": _M},
     Bake: {"for": _M, "on_failure": _M},
     Promote: {"manual": _M, "approvals": _M, "not_by_pusher": _M, "expires": _M},
     Where: {"docker": _M, "kubernetes": _M, "namespace": _M, "ingress": _M},

@@ -226,6 +226,13 @@ def namespace(text: str) -> str:
     return text
 
 
+def http_route(text: str) -> str:
+    """An HTTPRoute of a cluster, or "" for none."""
+    if text and not (len(text) <= 253 and re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", text)):
+        raise ValueError(f"{text[:80]!r} is not the name of an HTTPRoute; `kubectl get httproute` lists them")
+    return text
+
+
 def ingress_class(text: str) -> str:
     """An IngressClass of a cluster, or "" for its default."""
     if text and not (len(text) <= 253 and re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", text)):

@@ -149,7 +149,7 @@ class Reconciler:
             yield Difference(
                 f"the proxy should send {much} of the new visitors to {what}, and does not",
                 f"the proxy sends {much} of the new visitors to {what} again",
-                lambda: self._share(spec, shift.percent),
+                lambda: self._share(spec, shift),
             )
         elif has or left:
             where = self._environment.active or "no slot"
@@ -159,10 +159,10 @@ class Reconciler:
                 self._unshare,
             )
 
-    def _share(self, spec: SlotSpec, percent: float) -> None:
+    def _share(self, spec: SlotSpec, shift: Shift) -> None:
         if self._engine.drift.missing(spec):
             self._engine.drift.restore(spec)
-        self._engine.traffic.share(spec, percent)
+        self._engine.traffic.share(spec, shift.percent, shift.route)
 
     def _unshare(self) -> None:
         """The record first: no later round gives the slot a share again."""

@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from pipeline.config.judging.metrics import Metrics
 from pipeline.config.promotion.shift import Shift as ShiftPolicy
 from pipeline.config.workload.bake import Bake
 from pipeline.config.workload.judge import Judge
@@ -22,6 +23,7 @@ from pipeline.deploy.data.unfinished import refuse
 from pipeline.deploy.environment_record import EnvironmentRecord, MayEnter
 from pipeline.deploy.run_context import RunContext, Step
 from pipeline.deploy.slot import failed_slot
+from pipeline.deploy.slot.counting import Counting
 from pipeline.deploy.slot.in_turn import InTurn
 from pipeline.deploy.slot.left_files import LeftFiles
 from pipeline.deploy.slot.processes import ProcessHandover
@@ -70,10 +72,9 @@ VERIFY_REQUESTS = 3  # fresh connections on the public route after the switch
 class Rollout:
     """One release into one environment. ``last``: this environment is live, so a failure puts the release in
     quarantine. ``failed_for``: seconds that a failed slot is kept; ``keep_warm``: that the slot which served before
-    is; ``bake``, ``judge``: how the release is watched after its switch; ``shift``: how it takes the traffic over;
-    ``elsewhere``: its host names that another
-    environment has taken over;
-    ``left_files``: the folder for copies of what ends with its containers."""
+    is; ``bake``, ``judge``: how the release is watched after its switch; ``shift``: how it takes the traffic over, and
+    ``metrics``: who counts its answers meanwhile if the engine does not; ``elsewhere``: its host names that another
+    environment has taken over; ``left_files``: the folder for copies of what ends with its containers."""
 
     def __init__(
         self,
@@ -91,6 +92,7 @@ class Rollout:
         bake: Bake,
         judge: Judge,
         shift: ShiftPolicy | None = None,
+        metrics: Metrics | None = None,
         elsewhere: tuple[str, ...] = (),
         left_files: Path | None = None,
     ) -> None:
@@ -106,7 +108,9 @@ class Rollout:
         self._spec = replace(self._spec, elsewhere=elsewhere)
         self._engine = adapters.engines.of(self._spec.ref.engine)
         self._in_turn = InTurn(context, self._acting, self._record)
-        self._shifting = Shifting(context, self._engine, self._acting, self._record, shift or ShiftPolicy())
+        counting = Counting(self._engine, self._clock, adapters.figures, vault, metrics)
+        policy = shift or ShiftPolicy()
+        self._shifting = Shifting(context, self._engine, self._acting, self._record, policy, counting)
         self._processes = ProcessHandover(context, self._acting, self._record, vault)
         self._slot_start = SlotStart(context, self._engine, self._acting, self._record, room.fit)
         ignored = self._config.service.ignore
@@ -121,6 +125,8 @@ class Rollout:
             self._acting().slots.prepare(self._spec.ref, self._spec.hosts, routes=self._spec.web)
             environment, back = self._record.known, self._context.run.back
             starts = environment.serving != self._release.number
+            if starts:
+                self._shifting.check(self._spec)
             commands = starts or release_commands.is_undone(environment, self._release.number)
             if commands or back:
                 self._await_accessories()

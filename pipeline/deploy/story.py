@@ -130,6 +130,7 @@ class Story:
             bake=pipeline.bake_of(name) if pipeline else Bake(),
             judge=pipeline.environment(name).judge if pipeline else OBSERVE,
             shift=pipeline.environment(name).shift if pipeline else None,
+            metrics=pipeline.environment(name).metrics if pipeline else None,
             elsewhere=taken,
             left_files=self._settings.data / "left-files",
         )

@@ -29,18 +29,23 @@ class Traffic(Protocol):
     def switch(self, spec: SlotSpec) -> None:
         """Moves all traffic to this slot, atomically. Survives a restart of the proxy. Ends a share. Idempotent."""
 
-    def share(self, spec: SlotSpec, percent: float) -> None:
+    def can_share(self, ref: SlotRef, route: str, percent: float) -> None:
+        """Returns if the engine could give the slot that part of the visitors, by that HTTPRoute of a cluster; "" where
+        it needs none. Raises ConfigError or EngineFailed, with what to do, if it could not. Changes nothing."""
+
+    def share(self, spec: SlotSpec, percent: float, route: str = "") -> None:
         """From now on that part of the visitors who come new goes to this slot, the others to the one that serves.
-        Each stays where it went, also if the part of the same spec changes. ``switch``, ``unshare``, ``pause`` and
-        ``unroute`` end it. The slot counts as one that serves: it cannot be stopped or drained meanwhile. Atomic,
-        survives a restart of the proxy. Idempotent. Raises RequestError if the slot was not exposed or no other one
-        serves, and EngineFailed if the engine cannot divide the traffic."""
+        Each stays where it went, also if the part of the same spec changes; but an HTTPRoute (``route``, on a cluster)
+        decides about each request. ``switch``, ``unshare``, ``pause`` and ``unroute`` end it. The slot counts as one
+        that serves: it cannot be stopped or drained meanwhile. Atomic, survives a restart of the proxy. Idempotent.
+        Raises RequestError if the slot was not exposed or no other one serves, and what ``can_share`` raises."""
 
     def unshare(self, ref: SlotRef) -> None:
         """All traffic goes to the slot that serves (``ref.slot`` is ignored). Idempotent."""
 
     def shared(self, ref: SlotRef) -> Share | None:
-        """Which slot gets a part of the visitors beside the one that serves (``ref.slot`` is ignored). Read-only."""
+        """Which slot gets a part of the visitors beside the one that serves (``ref.slot`` is ignored); 0 % if it is not
+        known how large a part. Read-only."""
 
     def unroute(self, ref: SlotRef) -> None:
         """Makes the environment answer 503 with an explanation again. Idempotent."""

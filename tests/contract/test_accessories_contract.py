@@ -37,7 +37,7 @@ def kit(request: pytest.FixtureRequest) -> Iterator[Kit]:
     elif request.param == "remote":
         yield from on_a_remote_engine(request.getfixturevalue("there"))
     elif request.param == "cluster":
-        yield from on_a_cluster(request.getfixturevalue("cluster_bench"))
+        yield from on_a_cluster(request)
     else:
         bench = request.getfixturevalue("bench")
         yield Kit(bench.engine, HttpProbe(), bench.name, bench.index, bench.image, unused)

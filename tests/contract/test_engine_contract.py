@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.adapters.fake import FakeEngine, FakeProbe, IllegalOrder
 from pipeline.adapters.http.probe import HttpProbe
-from pipeline.adapters.kubernetes.names import slot_name
+from pipeline.adapters.kubernetes.names import base, slot_name
 from pipeline.config.engines import kind_of
 from pipeline.domain.adoption import made_of, remembered
 from pipeline.domain.engine_types import Answer, Answered, CommandResult, Share, SlotRef, SlotSpec
@@ -52,6 +52,7 @@ class Kit(EngineBench):
     remote: str = ""
     heals: bool = False  # the engine starts by itself again what has died: then `kill` takes it away
     unexposed: str = "does not know"  # in what `missing` says of a slot that is ready and not yet exposed
+    route: Callable[[], str] = str  # makes the HTTPRoute that divides its visitors, if it needs one
     hosts: tuple[str, ...] = ()
     events: list[Event] = field(default_factory=list)
 
@@ -87,7 +88,7 @@ def kit_for(request: pytest.FixtureRequest) -> Iterator[Kit]:
         yield Kit(fake, FakeProbe(fake), "app", 3, "sha256:1", lambda spec: fake.exit(spec.ref, 3))
         return
     if request.param == "cluster":
-        yield from on_a_cluster(request.getfixturevalue("cluster_bench"))
+        yield from on_a_cluster(request)
         return
     if request.param == "remote":
         yield from on_a_remote_engine(request.getfixturevalue("there"))
@@ -113,7 +114,14 @@ def on_a_remote_engine(there: RemoteEngine) -> Iterator[Kit]:
     there.engine.remove(kit.ref())
 
 
-def on_a_cluster(bench: ClusterBench) -> Iterator[Kit]:
+def on_a_cluster(request: pytest.FixtureRequest) -> Iterator[Kit]:
+    bench: ClusterBench = request.getfixturevalue("cluster_bench")
+
+    def route() -> str:
+        service = base(bench.ref())
+        request.getfixturevalue("gateway").route(bench.name, service, f"{bench.name}.example.com")
+        return bench.name
+
     def take_away(spec: SlotSpec) -> None:
         name = slot_name(spec.ref)
         bench.api.merge("Deployment", name, {"spec": {"replicas": 0}})
@@ -130,6 +138,7 @@ def on_a_cluster(bench: ClusterBench) -> Iterator[Kit]:
         bench.remote,
         heals=True,
         unexposed="does not select its pods",
+        route=route,
     )
 
 
@@ -203,14 +212,11 @@ def test_a_part_of_the_visitors_goes_to_a_slot_that_does_not_serve_yet(prepared:
     with pytest.raises((*REFUSED, EngineFailed)):
         engine.share(green, 5.0)  # it was not exposed
     prepared.stand(green)
-    if prepared.key.startswith("kubernetes"):  # a Service cannot
-        with pytest.raises(EngineFailed):
-            engine.share(green, 5.0)
-        engine.unshare(blue.ref)
-        assert engine.shared(blue.ref) is None
-        return
+    route = prepared.route()
+    engine.can_share(green.ref, route, 5.0)
+    assert engine.shared(blue.ref) is None
     for percent in (0.1, 5.0, 5.0, 99.9):
-        engine.share(green, percent)
+        engine.share(green, percent, route)
         assert engine.shared(blue.ref) == engine.shared(green.ref) == Share("green", percent)
         assert engine.serving(blue.ref) == "blue"
     for act in (
@@ -228,7 +234,7 @@ def test_a_part_of_the_visitors_goes_to_a_slot_that_does_not_serve_yet(prepared:
         lambda: engine.switch(green),
     ):
         engine.switch(blue)
-        engine.share(green, 50.0)
+        engine.share(green, 50.0, route)
         end()
         end()
         assert engine.shared(green.ref) is None

@@ -41,6 +41,7 @@ IN_FORCE: dict[str, Any] = {
                 "far": {"engine": {"docker": "ssh://u@h"}},
                 "kube": {
                     "engine": {"kubernetes": "ctx", "namespace": "n", "ingress": "i"},
+                    "shift": {"steps": ["25%"], "route": "mine"},
                     "processes": {"worker": {"replicas": 0}},
                     "uses": {"db": {"address": "db.example.com:5432"}},
                 },
@@ -113,6 +114,7 @@ HELLO: dict[str, Any] = {
     **{f"freeze[].{key}": value for key, value in FREEZE.items()},
     "environments.*.host": "www.example.com", "environments.*.hosts": ["www.example.com"],
     "environments.*.shift.steps": ["5%"], "environments.*.shift.for": "9m", "environments.*.shift.requests": 9,
+    "environments.*.shift.route": "other",
     "environments.*.bake.for": "0", "environments.*.bake.on_failure": "tell",
     "environments.*.judge": "act", "environments.*.metrics.prometheus": "https://evil.example",
     "environments.*.metrics.requests": "other", "environments.*.metrics.errors": "other",
@@ -196,7 +198,7 @@ def changed(path: str) -> dict[str, Any]:
 def place_of(path: str) -> list[str]:
     """Where the key is in IN_FORCE: ``pipelines.*.smoke[].tcp.within`` → pipelines, hello, smoke, 1, within."""
     environment = "dev" if "smoke" in path else "live"
-    if "engine" in path:
+    if "engine" in path or path.endswith("shift.route"):
         environment = "far" if path.endswith("docker") else "kube"
     path = path.replace("pipelines.*", "pipelines.hello").replace(
         "environments.*", f"environments.{environment}"

@@ -50,7 +50,10 @@ class DockerTraffic(EngineBase):
                 advice="A release must be started, ready and exposed before it gets traffic.",
             )
 
-    def share(self, spec: SlotSpec, percent: float) -> None:
+    def can_share(self, ref: SlotRef, route: str, percent: float) -> None:
+        """The proxy can; one that an earlier version started says so when it is asked."""
+
+    def share(self, spec: SlotSpec, percent: float, route: str = "") -> None:  # noqa: ARG002 - its proxy divides them
         self._insist_on_exposed(spec)
         shared = Shared(spec.ref.slot, round(percent * 10), f"r{spec.release} #{spec.run}")
         self._proxy.share(spec.ref.index, shared)

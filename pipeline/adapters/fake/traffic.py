@@ -43,8 +43,12 @@ class FakeTraffic(EngineState):
                 self.hosts[other] = tuple(host for host in names if host not in coming)
             self.hosts[key] = (*self.hosts.get(key, ()), *coming)
 
-    def share(self, spec: SlotSpec, percent: float) -> None:
-        with self.call("share", spec, percent):
+    def can_share(self, ref: SlotRef, route: str, percent: float) -> None:
+        with self.call("can_share", ref, route, percent):
+            pass
+
+    def share(self, spec: SlotSpec, percent: float, route: str = "") -> None:
+        with self.call("share", spec, percent, *filter(None, (route,))):
             require(self._require_content(spec, "share with an empty slot").exposed, "share before expose")
             key = environment_key(spec.ref)
             require(self.active.get(key) not in (None, spec.ref.slot), "share with nothing that serves")

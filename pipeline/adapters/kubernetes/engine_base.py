@@ -9,7 +9,7 @@ from pipeline.adapters.kubernetes.api.objects import KubeObject, Manifest
 from pipeline.adapters.kubernetes.cpu_rules import read_rules
 from pipeline.adapters.kubernetes.env_sources import EnvSources
 from pipeline.adapters.kubernetes.manifests import Manifests, selected_slot
-from pipeline.adapters.kubernetes.names import COMMAND, CRON, RESULT, SPEC, base, slot_labels
+from pipeline.adapters.kubernetes.names import COMMAND, CRON, HTTP_ROUTE, RESULT, SPEC, base, slot_labels
 from pipeline.adapters.kubernetes.ownership import OwnedObjects
 from pipeline.adapters.kubernetes.pods.state import is_finished, is_terminating
 from pipeline.adapters.kubernetes.probe import replica_set_of, serving_replica_sets
@@ -75,8 +75,15 @@ class EngineBase:
     def serving(self, ref: SlotRef) -> Slot | None:
         return selected_slot(self._api.get("Service", base(ref)))
 
+    def _marked_route(self, ref: SlotRef) -> tuple[str, Slot]:
+        """The HTTPRoute that has divided the environment's visitors, and the slot that it gives a part of them now, ""
+        if it gives it none."""
+        found = self._api.get("Service", base(ref)) or {"metadata": {}}
+        route, _, slot = str((found["metadata"].get("annotations") or {}).get(HTTP_ROUTE, "")).partition("/")
+        return route, slot
+
     def _refuse_serving(self, ref: SlotRef, what: str) -> None:
-        if self.serving(ref) == ref.slot:
+        if self.serving(ref) == ref.slot or self._marked_route(ref)[1] == ref.slot:
             raise RequestError(
                 f"{base(ref)}: {ref.slot} takes the traffic, so it cannot be {what}.",
                 advice="Switch to the other slot first.",

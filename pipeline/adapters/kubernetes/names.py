@@ -40,6 +40,9 @@ CRON_AT = "pushlive/cron-at"  # its time in the schedule, seconds since the epoc
 SESSION = "pushlive/session"  # of a pod in which a person runs a command
 DETACHED = "pushlive/detached"  # annotation: the switch after which its connections were ended
 ASKED = "pushlive/asked"  # annotation: when the cluster was last told to try again what it could not do
+HTTP_ROUTE = (
+    "pushlive/http-route"  # annotation of the public Service: the HTTPRoute, and "/green" after it in a shift
+)
 ROUTE = "pushlive/route"  # of a Service: "public" or "preview"
 
 RESULT = "pushlive/result"  # finalizer: keeps a command's pod until its result has been recorded

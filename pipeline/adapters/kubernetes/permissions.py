@@ -59,6 +59,8 @@ ACCESSORIES = Permission("apps", "statefulsets", ("get", "list", "create", "patc
 # Optional, as an earlier version's Role does not grant it: for `pushlive stats` alone, if the cluster has the metrics
 # API.
 METRICS = Permission("metrics.k8s.io", "pods", ("list",))
+# Optional for the same reason: for `shift` with a `route` alone.
+HTTP_ROUTES = Permission("gateway.networking.k8s.io", "httproutes", ("get", "patch"))
 # Cluster-wide and optional: without it only quotas decide whether a slot fits.
 NODES = Permission("", "nodes", ("list",))
 

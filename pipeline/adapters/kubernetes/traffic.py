@@ -7,9 +7,12 @@ from contextlib import suppress
 from pipeline.adapters.kubernetes import diff
 from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.adapters.kubernetes.engine_base import EngineBase
+from pipeline.adapters.kubernetes.gateway.http_routes import HttpRoutes
+from pipeline.adapters.kubernetes.gateway.weights import Backends
 from pipeline.adapters.kubernetes.manifests import NO_HOST
 from pipeline.adapters.kubernetes.names import (
     DETACHED,
+    HTTP_ROUTE,
     INSTANCE,
     NOWHERE,
     SLOT,
@@ -82,6 +85,7 @@ class KubeTraffic(EngineBase):
         with suppress(TryAgain):  # the traffic has moved already
             self._settle(spec)
         self._apply_ingress(spec)
+        self._unshare_after(spec.ref)
 
     def _settle(self, spec: SlotSpec) -> None:
         """Waits a limited time until the Service's endpoints follow its selector."""
@@ -134,22 +138,71 @@ class KubeTraffic(EngineBase):
         hosts = {rule.get("host", "") for rule in (found or {}).get("spec", {}).get("rules") or ()}
         return hosts - {NO_HOST} != set(spec.hosts)
 
-    def share(self, spec: SlotSpec, percent: float) -> None:  # noqa: ARG002 - one Service has one selector
-        raise EngineFailed(
-            f"{base(spec.ref)}: a Service cannot divide the traffic between two releases.",
-            advice="Remove `shift` from this environment in pipelines.yaml.",
-        )
+    def can_share(self, ref: SlotRef, route: str, percent: float) -> None:
+        self._routes.check(route, self._backends(ref), Share(ref.slot, percent))
+
+    def share(self, spec: SlotSpec, percent: float, route: str = "") -> None:
+        ref = spec.ref
+        if not self._is_exposed(spec):
+            raise RequestError(
+                f"{base(ref)}: the Service {slot_name(ref)} does not select the pods of r{spec.release}.",
+                advice="Start and expose the slot before it gets a part of the visitors.",
+            )
+        if self.serving(ref) in (None, ref.slot):
+            raise RequestError(
+                f"{base(ref)}: there is no other release to share the traffic with {ref.slot}.",
+                advice="Switch to the other slot first.",
+            )
+        if not route:
+            raise EngineFailed(
+                f"{base(ref)}: a Service cannot divide the traffic between two releases.",
+                advice="Name an HTTPRoute that can: `shift: {steps: […], route: NAME}` in pipelines.yaml.",
+            )
+        # First, so that a share is found whatever dies after it was given.
+        self._mark_route(ref, f"{route}/{ref.slot}")
+        self._routes.divide(route, self._backends(ref), Share(ref.slot, percent))
 
     def unshare(self, ref: SlotRef) -> None:
-        """Nothing is ever shared."""
+        route, slot = self._marked_route(ref)
+        if route:
+            self._routes.restore(route, self._backends(ref))
+        if slot:
+            self._mark_route(ref, route)
 
-    def shared(self, ref: SlotRef) -> Share | None:  # noqa: ARG002
-        return None
+    def shared(self, ref: SlotRef) -> Share | None:
+        route, slot = self._marked_route(ref)
+        if not route:
+            return None
+        try:
+            found = self._routes.shared(route, self._backends(ref))
+        except EngineFailed:
+            if slot:
+                raise
+            return None  # this account may no longer read it, and has given no share that has to end
+        return found or (Share(slot, 0.0) if slot else None)
+
+    def _unshare_after(self, ref: SlotRef) -> None:
+        """Once all traffic goes to one slot or to none. If it fails, reconciliation ends the share."""
+        with suppress(TryAgain, EngineFailed):
+            self.unshare(ref)
+
+    def _backends(self, ref: SlotRef) -> Backends:
+        slots = {slot: f"{base(ref)}-{slot}" for slot in SLOTS}
+        return Backends(self._api.namespace, base(ref), slots)
+
+    @property
+    def _routes(self) -> HttpRoutes:
+        return HttpRoutes(self._api, self._clock)
+
+    def _mark_route(self, ref: SlotRef, mark: str) -> None:
+        if "/".join(filter(None, self._marked_route(ref))) != mark:
+            self._api.merge("Service", base(ref), {"metadata": {"annotations": {HTTP_ROUTE: mark}}})
 
     def unroute(self, ref: SlotRef) -> None:
         if self._owned.get("Service", base(ref), ref):
             # Its type stays: another one would give up the address of a load balancer.
             self._api.merge("Service", base(ref), {"spec": {"selector": {SLOT: NOWHERE}}})
+            self._unshare_after(ref)
 
     def pause(self, ref: SlotRef, seconds: float) -> bool:  # noqa: ARG002 - an Ingress controller does not wait
         self.unroute(ref)

@@ -76,5 +76,10 @@ class Metrics(Model):
 
         return filled(self.requests or REQUESTS), filled(self.errors or ERRORS)
 
+    @property
+    def tells_slots_apart(self) -> bool:
+        """The queries ask for the answers of one slot. Those of ingress-nginx do not: it counts by Ingress."""
+        return all("$slot" in one or "$pods" in one for one in (self.requests, self.errors))
+
     def __str__(self) -> str:
         return self.prometheus + (", with its own queries" if self.requests else "")

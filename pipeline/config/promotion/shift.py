@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -16,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from pipeline.config import validators
 from pipeline.config.fields import Duration, Model, Words
 from pipeline.lib.units import write_duration
 
@@ -67,6 +69,9 @@ class Shift(Model):
     """How long each step lasts, 1s to 1h."""
     requests: int = Field(default=0, ge=0, le=10**9)
     """A step ends before that once the new release has answered so many requests in it. 0: it does not."""
+    route: Annotated[str, AfterValidator(validators.http_route), Words("the name of an HTTPRoute")] = ""
+    """On a cluster: the HTTPRoute in the environment's namespace by which its visitors come. Pushlive changes the
+    weights of its backends for the time of a shift, and nothing else of it."""
 
     @model_validator(mode="before")
     @classmethod
@@ -75,7 +80,7 @@ class Shift(Model):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Shift:
-        if not self.steps and (self.lasts != LASTS or self.requests):
+        if not self.steps and (self.lasts != LASTS or self.requests or self.route):
             raise ValueError("has no `steps`; write {steps: [5%, 25%], for: 5m}")
         if any(after <= before for before, after in zip(self.steps, self.steps[1:], strict=False)):
             raise ValueError("each of the `steps` has to be larger than the one before")
@@ -94,12 +99,17 @@ class Shift(Model):
 
     @model_serializer(mode="wrap")
     def _as_list(self, whole: SerializerFunctionWrapHandler) -> Any:
-        more = self.lasts != LASTS or self.requests
-        return whole(self) if more else list(self.steps)
+        if not (self.lasts != LASTS or self.requests or self.route):
+            return list(self.steps)
+        found = whole(self)
+        if not self.route:  # as an earlier version wrote it
+            del found["route"]
+        return found
 
     def __str__(self) -> str:
         if not self.steps:
             return "none"
         more = [f"for {write_duration(self.lasts)}"] if self.lasts != LASTS else []
         more += [f"or {self.requests} requests"] if self.requests else []
+        more += [f"by the HTTPRoute {self.route}"] if self.route else []
         return " ".join([", ".join(f"{one:g}%" for one in self.steps), *more])

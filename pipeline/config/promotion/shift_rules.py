@@ -27,6 +27,11 @@ def _impossible(pipeline: Pipeline, environment: str) -> str:
         return "there is no web process, so there are no visitors to divide; remove it"
     if service.one:
         return "with `one: true` two releases never run at once; remove one of the two"
-    if not own.engine.kind.proxied:
-        return "a Service on Kubernetes sends all traffic to one release; remove it, or run it on Docker"
+    if own.engine.kind.proxied and own.shift.route:
+        return "the proxy divides the visitors on Docker, where there are no HTTPRoutes; remove `route`"
+    if not own.engine.kind.proxied and not own.shift.route:
+        return (
+            "a Service on Kubernetes sends all traffic to one release; name the HTTPRoute by which the visitors come "
+            "(`shift: {steps: […], route: NAME}`), or remove it"
+        )
     return ""

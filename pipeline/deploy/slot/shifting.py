@@ -9,12 +9,15 @@ after a failed check: the record first, then the proxy.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+from pipeline.config.engines import where_of
 from pipeline.config.promotion.shift import Shift as Policy
 from pipeline.deploy.environment_record import EnvironmentRecord, MayEnter
 from pipeline.deploy.run_context import RunContext, Step
-from pipeline.domain.engine_types import Answered, SlotRef, SlotSpec
+from pipeline.deploy.slot.counting import Counting
+from pipeline.domain.engine_types import Share, SlotRef, SlotSpec
 from pipeline.domain.environment import Down, Environment
 from pipeline.domain.outages import serving_down, serving_unwell
 from pipeline.domain.run import Kind
@@ -44,9 +47,18 @@ class Shifting:
         acting: Callable[[], Engine],
         record: EnvironmentRecord,
         policy: Policy,
+        counting: Counting,
     ) -> None:
         self._context, self._engine, self._acting, self._record = context, engine, acting, record
-        self._policy = policy
+        self._policy, self._counting = policy, counting
+
+    def check(self, spec: SlotSpec) -> None:
+        """Raises what ``Traffic.can_share`` raises if visitors are to be divided and cannot be: before anything is
+        started."""
+        environment, first = self._record.known, next(iter(self._policy.steps), None)
+        shifts = first and spec.web and self._context.run.kind != Kind.REVERT
+        if first and shifts and not self._nothing_to_share_with(environment):
+            self._engine.traffic.can_share(spec.ref, self._policy.route, first)
 
     def applies(self, spec: SlotSpec) -> bool:
         """False if all visitors are moved at once: nothing says otherwise, there is nothing to share with, or a person
@@ -81,7 +93,7 @@ class Shifting:
         shift = self._begun(spec, may_enter)
         step.begun(shift.since)
         while not shift.done:
-            self._acting().traffic.share(spec, shift.percent)
+            self._acting().traffic.share(spec, shift.percent, shift.route)
             self._tell(shift)
             shift, down = self._step(spec, shift, step)
             if down:
@@ -102,7 +114,7 @@ class Shifting:
         known = rule.of_run(environment, self._context.run.number)
         if known:
             return known
-        new, old = self._answered(spec.ref), self._answered(_serving(environment))
+        new, old, why_not = self._both(spec, environment)
         shift = Shift(
             spec.ref.slot,
             spec.release,
@@ -114,6 +126,8 @@ class Shifting:
             self._context.clock.now(),
             seen=new,
             seen_old=old,
+            route=self._policy.route,
+            uncounted=why_not,
         )
         self._record.begin_shift(shift, may_enter)
         return shift
@@ -137,6 +151,7 @@ class Shifting:
             if over or shift.watched - written >= WRITE or not written:
                 self._record.shifted(shift, shift.watched - written)
                 written = shift.watched
+                self._insist_on_share(spec, shift)
             if over:
                 return shift, down
             step.watch.wait(min(LOOK, max(0.05, shift.lasts - shift.passed)))
@@ -145,17 +160,39 @@ class Shifting:
         environment = self._record.read()
         if environment.hold and self._context.run.kind != Kind.REVERT:
             raise Held(f"{environment.name} is held: {environment.hold.reason}.")
-        new, old = self._answered(spec.ref), self._answered(_serving(environment))
+        new, old, why_not = self._both(spec, environment)
+        if why_not and why_not != shift.uncounted:
+            self._context.note(f"requests are not counted: {why_not}", self._record.name, "warning")
         checked = {one.name: one for one in self._engine.traffic.health(spec)}
         seen = [
             of_replica(one, checked.get(one.name), self._context.masked)
             for one in self._engine.slots.replicas(spec.ref)
         ]
-        return rule.looked(shift, new, old, seen, self._context.clock.now())
+        shift = rule.looked(shift, new, old, seen, self._context.clock.now())
+        return replace(shift, uncounted=why_not)
 
-    def _answered(self, ref: SlotRef) -> Count:
-        found = self._engine.traffic.answered(ref) or Answered()
-        return Count(found.requests, found.errors)
+    def _both(self, spec: SlotSpec, environment: Environment) -> tuple[Count, Count, str]:
+        """The counters of the new slot and of the old one, and why they do not count now, "" if they do."""
+        found = [
+            self._counting.answered(ref, self._namespace(spec)) for ref in (spec.ref, _serving(environment))
+        ]
+        new, old = (Count(one.requests, one.errors) for one in found)
+        return new, old, self._counting.why_not
+
+    def _namespace(self, spec: SlotSpec) -> str:
+        """The configured one, else the one that the engine itself is in; "" on Docker."""
+        named = where_of(spec.ref.engine).namespace
+        return (
+            named or self._engine.traffic.public(spec).service.partition("/")[0] if self._policy.route else ""
+        )
+
+    def _insist_on_share(self, spec: SlotSpec, shift: Shift) -> None:
+        """The proxy keeps to its share; an HTTPRoute may be changed by others."""
+        if not shift.route or self._engine.traffic.shared(spec.ref) == Share(shift.slot, shift.percent):
+            return
+        self._acting().traffic.share(spec, shift.percent, shift.route)
+        text = f"HTTPRoute {shift.route} was changed by others; r{shift.release} has its part of the visitors again"
+        self._context.note(text, self._record.name, "warning")
 
     def _down(self) -> Down | None:
         """That what serves is down, by the look before: no visitor is sent back to it, and the new release is not
@@ -194,6 +231,9 @@ class Shifting:
         text = f"{rule.percent(shift.percent)} of new visitors go to r{shift.release}, the others to r{shift.before}"
         left = _time(max(0.0, shift.lasts - shift.passed))
         self._context.note(f"{text}, for {left}{enough}", self._record.name, shift="begins")
+        if shift.uncounted and not shift.step:
+            text = f"only its replicas are watched: requests are not counted, since {shift.uncounted}"
+            self._context.note(text, self._record.name, "warning")
 
     # ── back ─────────────────────────────────────────────────────────────────
 

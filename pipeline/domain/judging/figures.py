@@ -6,6 +6,7 @@ from pipeline.config.engines import kind_of
 from pipeline.config.judging.metrics import Metrics
 from pipeline.config.models import Config
 from pipeline.domain.environment import Environment
+from pipeline.domain.naming import service_name
 
 PROXY, PROMETHEUS = "proxy", "prometheus"
 HEALTH_ALONE = "its requests are not counted (no `metrics`): it is watched by restarts and readiness alone"
@@ -24,6 +25,19 @@ def source(config: Config, environment: Environment) -> str:
     if kind_of(environment.engine).proxied:
         return PROXY
     return PROMETHEUS if configured(config, environment) else ""
+
+
+def stands_for(pipeline: str, environment: str, slot: str, namespace: str) -> dict[str, str]:
+    """What the words in the queries of ``metrics`` stand for (``metrics.WORDS``)."""
+    service = service_name(pipeline, environment)
+    return {
+        "namespace": namespace,
+        "service": service,
+        "slot": slot,
+        "pods": f"{service}-{slot}-.*",
+        "pipeline": pipeline,
+        "environment": environment,
+    }
 
 
 def problem_name(environment: str) -> str:

@@ -33,7 +33,9 @@ class Shift:
     ``lasts``: seconds of each step; ``enough``: requests after which a step ends before that, 0 if never; ``since``:
     when it began; ``passed``: seconds of the present step in which someone looked; ``watched``: those of the whole
     shift; ``looked``: when someone looked last, 0 before the first look; ``seen``, ``seen_old``: the counters of both
-    slots then; ``health``: of the new slot. Once ``step`` is the number of steps, only the switch is left.
+    slots then; ``health``: of the new slot; ``route``: the HTTPRoute that divides the visitors on a cluster;
+    ``uncounted``: why no answers are counted now, "" if they are. Once ``step`` is the number of steps, only the switch
+    is left.
     """
 
     slot: str
@@ -52,6 +54,8 @@ class Shift:
     seen_old: Count = field(default_factory=Count)
     stretches: tuple[Stretch, ...] = ()
     health: Health | None = None
+    route: str = ""
+    uncounted: str = ""
 
     @property
     def percent(self) -> float:

@@ -215,6 +215,8 @@ def percent(value: float) -> str:
 def answers(shift: Shift, step: int | None = None) -> str:
     """``errors 0.4 % of 512 requests, beside 0.3 % of 1,533 of r7``."""
     new, old = counted(shift, step)
+    if not new.requests and shift.uncounted:
+        return f"requests are not counted: {shift.uncounted}"
     if not new.requests:
         return f"no requests yet, beside {old.requests:,} of r{shift.before}"
     mine = f"errors {share(new.errors, new.requests)} of {new.requests:,} requests"

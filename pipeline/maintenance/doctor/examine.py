@@ -10,9 +10,10 @@ from pipeline.config.place.repository import hosted
 from pipeline.config.settings import Settings
 from pipeline.deploy.reconciler import Reconciler
 from pipeline.deploy.services import Services
-from pipeline.domain.environment import Environment
+from pipeline.domain.environment import Environment, other
 from pipeline.domain.judging.figures import HEALTH_ALONE, PROMETHEUS, PROXY, problem_name, source
 from pipeline.domain.outages import process_known, process_reason, serving_health, what_next
+from pipeline.domain.slots import slot_ref
 from pipeline.errors import PushliveError, TryAgain
 from pipeline.lib.units import show_size
 from pipeline.maintenance.doctor import (
@@ -207,6 +208,7 @@ def _environment(environment: Environment, services: Services, adapters: Adapter
     except PushliveError as error:
         found = [check(environment.id, False, error.message, error.advice)]
     poor = [*_health(environment), *_processes(environment), *_figures(environment, services)]
+    poor += _route(environment, services, adapters)
     yield from [*poor, *found] or [
         check(environment.id, True, _well(environment) + _counted(environment, services))
     ]
@@ -235,6 +237,28 @@ def _figures(environment: Environment, services: Services) -> list[Check]:
     problem = services.store.facts.get(problem_name(environment.id))
     text = f"requests are not counted: {problem}"
     return [check(environment.id, False, text, _METRICS)] if problem else []
+
+
+def _route(environment: Environment, services: Services, adapters: Adapters) -> list[Check]:
+    """That an HTTPRoute could not divide the visitors of its next release."""
+    try:
+        _, config = services.configurations.current()
+    except PushliveError:
+        return []  # said elsewhere
+    pipeline = config.pipelines.get(environment.pipeline)
+    if environment.active is None or not pipeline or environment.name not in pipeline.environments:
+        return []
+    shift, ref = (
+        pipeline.environment(environment.name).shift,
+        slot_ref(environment, other(environment.active)),
+    )
+    if not shift.steps or not shift.route or environment.shift:
+        return []
+    try:
+        adapters.engines.of(ref.engine).traffic.can_share(ref, shift.route, shift.steps[0])
+    except PushliveError as error:
+        return [check(environment.id, False, error.message, error.advice)]
+    return []
 
 
 def _counted(environment: Environment, services: Services) -> str:

@@ -12,9 +12,8 @@ from pipeline.config.judging.metrics import Metrics
 from pipeline.deploy.services import Services
 from pipeline.domain.engine_types import Answered
 from pipeline.domain.environment import Environment
-from pipeline.domain.judging.figures import configured, problem_name
+from pipeline.domain.judging.figures import configured, problem_name, stands_for
 from pipeline.domain.judging.series import LAG, Seen, looked
-from pipeline.domain.naming import service_name
 from pipeline.domain.slots import slot_ref, spec_of
 from pipeline.errors import ConfigError, EngineAway, PushliveError, StoreUnavailable, TryAgain
 from pipeline.ports.adapters import Adapters
@@ -97,16 +96,8 @@ class Figures:
         return seen.whole, "" if seen.requests else f"{_at(url)}: {NONE_YET}."
 
     def _stands_for(self, environment: Environment) -> dict[str, str]:
-        service = service_name(environment.pipeline, environment.name)
-        slot = environment.active or ""
-        return {
-            "namespace": self._namespace(environment),
-            "service": service,
-            "slot": slot,
-            "pods": f"{service}-{slot}-.*",
-            "pipeline": environment.pipeline,
-            "environment": environment.name,
-        }
+        namespace = self._namespace(environment)
+        return stands_for(environment.pipeline, environment.name, environment.active or "", namespace)
 
     def _namespace(self, environment: Environment) -> str:
         """The configured one, else the one that the engine itself is in."""

@@ -13,11 +13,12 @@ from pipeline.store import Store
 
 def shown(environment: Environment | None) -> dict[str, Any] | None:
     """``{"environment", "release", "run", "before", "slot", "percent", "step", "steps", "for", "passed", "longer",
-    "left", "since", "requests", "errors", "old", "figures", "text"}``, None if all visitors are at one release.
-    ``old``: requests and errors of ``before``, which serves, in the same time; ``for`` and ``passed``: seconds of the
-    present step; ``longer``: why that goes on although its time is over, "" if it does not; ``left``: seconds until all
-    visitors are at the new one, at the longest; ``figures``: of each step, a line each. Times are seconds since the
-    epoch."""
+    "left", "since", "requests", "errors", "old", "figures", "route", "uncounted", "text"}``, None if all visitors are
+    at one release. ``old``: requests and errors of ``before``, which serves, in the same time; ``for`` and ``passed``:
+    seconds of the present step; ``longer``: why that goes on although its time is over, "" if it does not; ``left``:
+    seconds until all visitors are at the new one, at the longest; ``figures``: of each step, a line each; ``route``:
+    the HTTPRoute that divides them, "" for the proxy; ``uncounted``: why no requests are counted now, "" if they are.
+    Times are seconds since the epoch."""
     shift = rule.wanted(environment) if environment else None
     if environment is None or shift is None:
         return None
@@ -39,6 +40,8 @@ def shown(environment: Environment | None) -> dict[str, Any] | None:
         **codec.plain(new),
         "old": codec.plain(old),
         "figures": list(rule.evidence(shift)),
+        "route": shift.route,
+        "uncounted": shift.uncounted,
         "text": rule.text(shift),
     }
 

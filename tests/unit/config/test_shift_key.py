@@ -68,7 +68,7 @@ def test_what_it_cannot_be_is_refused_in_its_place(written: str, said: str) -> N
     [
         ("one: true", "", "`one: true`"),
         ("", "one: true, ", "`one: true`"),
-        ("", "engine: kubernetes, ", "a Service on Kubernetes sends all traffic to one release"),
+        ("", "engine: kubernetes, ", "name the HTTPRoute by which the visitors come"),
         ("web: false, processes: {worker: {command: [work]}}", "", "there is no web process"),
     ],
 )

@@ -30,7 +30,7 @@ ANY: dict[str, object] = {
     "service": {"volumes": {"data": "/app/data"}},
     "environments": {"live": {}},
 }
-OTHERS = {"scrape_configs", "alert"}  # Prometheus's
+OTHERS = {"scrape_configs", "alert", "apiVersion"}  # Prometheus's, and a cluster's
 
 
 def whole(piece: dict[str, object]) -> dict[str, object]:

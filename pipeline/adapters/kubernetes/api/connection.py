@@ -96,7 +96,7 @@ class Connection:
         doing: str,
         *,
         query: dict[str, str] | None = None,
-        body: dict[str, Any] | None = None,
+        body: dict[str, Any] | list[dict[str, Any]] | None = None,
         content_type: str = "application/json",
         silence: float | None = 0.0,
     ) -> BaseHTTPResponse:

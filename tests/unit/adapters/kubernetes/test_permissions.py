@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import io
 import json
 import re
@@ -21,6 +22,7 @@ from pipeline.adapters.kubernetes.engine import KubeEngine
 from pipeline.adapters.kubernetes.permissions import (
     ACCESSORIES,
     CLAIMS,
+    HTTP_ROUTES,
     INSIDE,
     LIMITS,
     METRICS,
@@ -35,7 +37,7 @@ from pipeline.adapters.tar_stream import END
 from pipeline.config.engines import Registry
 from pipeline.config.workload.accessory import Accessory
 from pipeline.domain.accessories import AccessoryRef, AccessorySpec, Attachment
-from pipeline.domain.engine_types import Login, SlotRef, SlotSpec
+from pipeline.domain.engine_types import Login, Share, SlotRef, SlotSpec
 from pipeline.domain.volumes import VolumeRef
 from pipeline.errors import EngineFailed
 from pipeline.lib.secret import Secret
@@ -74,7 +76,9 @@ def documents(path: str) -> list[dict[str, Any]]:
 
 def test_the_role_grants_what_the_table_lists() -> None:
     role, binding = documents("namespace/role.yaml")
-    assert granted(role["rules"]) == flat(*INSIDE, LIMITS, TERMINALS, CLAIMS, ACCESSORIES, METRICS, READERS)
+    assert granted(role["rules"]) == flat(
+        *INSIDE, LIMITS, TERMINALS, CLAIMS, ACCESSORIES, METRICS, READERS, HTTP_ROUTES
+    )
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     (account,) = documents("base/account.yaml")
     assert binding["subjects"][0]["name"] == account["metadata"]["name"]
@@ -113,6 +117,8 @@ class FakeApi(KubeApi):
         assert found, path
         group, kind, name, part = (found[key] or "" for key in ("group", "kind", "name", "part"))
         body = json.loads(more.get("body") or "{}")
+        if isinstance(body, list):  # a JSON patch
+            body = self._patched(kind, name, body, query)
         with self._lock:
             self.used |= {(group, f"{kind}/{part}" if part else kind, self._verb(method, name, query))}
             if method == "PATCH" and "fieldManager" in query and (kind, name) not in self._kept:
@@ -120,6 +126,16 @@ class FakeApi(KubeApi):
             return self._answer(
                 method, kind, name or body.get("metadata", {}).get("name", ""), part, query, body
             )
+
+    def _patched(self, kind: str, name: str, changes: list[Any], query: dict[str, str]) -> dict[str, Any]:
+        found: dict[str, Any] = copy.deepcopy(self._kept[kind, name])
+        for one in [] if "dryRun" in query else changes:
+            rule = found["spec"]["rules"][int(one["path"].split("/")[3])]
+            if one["op"] == "test":
+                assert rule["backendRefs"] == one["value"]
+            else:
+                rule["backendRefs"] = one["value"]
+        return found
 
     @staticmethod
     def _verb(method: str, name: str, query: dict[str, str]) -> str:
@@ -246,6 +262,8 @@ def use_every_method(api: FakeApi) -> None:
         engine.start(one, watch)
         assert engine.ready(one, print, watch)
         engine.expose(one)
+        if one is green:
+            share_the_visitors(engine, api, green)
         engine.switch(one)
         ask(KubeProbe(api), engine.preview(one))
         ask(KubeProbe(api), engine.public(one))
@@ -274,16 +292,33 @@ def use_every_method(api: FakeApi) -> None:
     engine.waited(green.ref)
     engine.answered(green.ref)
     engine.timed(green.ref)
-    assert engine.shared(green.ref) is None
-    engine.unshare(green.ref)
-    with pytest.raises(EngineFailed):
-        engine.share(green, 5.0)
     engine.unroute(green.ref)
     assert list(engine.slots())
     assert list(engine.environments())
     engine.remove(green.ref)
     ports = (Slots, Traffic, Commands, Drift)
     assert engine.called == {name for port in ports for name in vars(port) if not name.startswith("_")}
+
+
+def share_the_visitors(engine: Any, api: FakeApi, green: SlotSpec) -> None:
+    """By a route that a Gateway follows at once."""
+    accepted = {"type": "Accepted", "status": "True", "observedGeneration": 1}
+    route = {
+        "metadata": {"name": "hello", "generation": 1},
+        "spec": {"rules": [{"backendRefs": [{"name": "hello-live", "port": 80, "weight": 1}]}]},
+        "status": {"parents": [{"conditions": [accepted]}]},
+    }
+    api._kept["httproutes", "hello"] = route
+    assert engine.shared(green.ref) is None
+    with pytest.raises(EngineFailed, match="a Service cannot divide"):
+        engine.share(green, 5.0)
+    engine.can_share(green.ref, "hello", 5.0)
+    assert engine.shared(green.ref) is None
+    engine.share(green, 5.0, "hello")
+    assert engine.shared(green.ref) == Share("green", 5.0)
+    engine.unshare(green.ref)
+    assert engine.shared(green.ref) is None
+    assert api._kept["httproutes", "hello"]["spec"] == route["spec"]
 
 
 def ask(probe: KubeProbe, route: Any) -> None:
@@ -319,7 +354,9 @@ def test_the_engine_uses_every_permission_and_no_other(inside: bool) -> None:
     use_every_method(api)
     forwarded = {("", "pods/portforward", "get"), ("", "pods/portforward", "create")}  # over a WebSocket
     sets = {("apps", "statefulsets", "list")}  # a slot that is stopped may have processes with `one`
-    assert api.used == flat(*INSIDE, LIMITS, NODES) | sets | (set() if inside else flat(*OUTSIDE) - forwarded)
+    assert api.used == flat(*INSIDE, LIMITS, NODES, HTTP_ROUTES) | sets | (
+        set() if inside else flat(*OUTSIDE) - forwarded
+    )
 
 
 def test_volumes_use_the_permission_for_claims_and_those_of_every_environment() -> None:
