@@ -202,7 +202,8 @@ def _below(entry: dict[str, Any], paint: Paint) -> list[str]:
             if one["problem"]:
                 text = f"  ! {where}: backup of {one['of']}: {one['problem']}"
                 lines.append(paint(text, "yellow") + "  → " + paint("`pushlive backups`", "bold"))
-        if (bake := environment.get("bake") or {}).get("state") == "failed":
+        said = str((environment.get("hold") or {}).get("reason") or "")
+        if (bake := environment.get("bake") or {}).get("state") == "failed" and bake["text"] not in said:
             lines.append(paint(f"  ! {where}: {bake['text']}", "yellow"))
         lines += _failing(name, environment, paint) + _scheduled(name, environment, paint)
         if hold := environment.get("hold"):

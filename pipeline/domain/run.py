@@ -110,6 +110,16 @@ class Approval:
 
 
 @dataclass(frozen=True)
+class Waited:
+    """A wait before an environment that is over. ``seconds`` of it; ``by``: who ended it, with a promotion or the end of
+    a hold, "" if a freeze was over."""
+
+    environment: str
+    seconds: float
+    by: str = ""
+
+
+@dataclass(frozen=True)
 class Ending:
     """How a run is going to end. It is written together with the change to its environment's record, so that a worker
     that takes the run up after a crash only has to finish it."""
@@ -153,6 +163,7 @@ class Run:
     human: float = (
         0.0  # seconds spent waiting at gates, for people or the end of a freeze: not counted in the budget
     )
+    waited: tuple[Waited, ...] = ()  # the waits in that time; runs of earlier versions have none recorded
     shifted: float = 0.0  # seconds in which two releases shared the traffic, not counted in the budget
     queued: float = 0.0  # seconds spent waiting for another run to leave an environment, not counted either
     parked: float = 0.0  # since when it waits for that, 0 if it does not

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from pipeline.domain.run import Outcome, Run, State
+from pipeline.domain.run import Outcome, Run, State, Waited
 
 ALLOWED: dict[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.RUNNING, State.ENDED}),
@@ -24,6 +24,13 @@ def move(run: Run, state: State, **changes: Any) -> Run:
     if state not in ALLOWED[run.state]:
         raise IllegalTransition(f"{run.id} cannot go from {run.state} to {state}; this is a bug in Pushlive")
     return replace(run, state=state, **changes)
+
+
+def go_on(run: Run, by: str, now: float) -> Run:
+    """The run, which has waited at its gate until now. ``by``: whose act lets it go on, "" if a freeze is over."""
+    seconds = max(0.0, now - run.gate_since)
+    waited = (*run.waited, Waited(run.gate, seconds, by))
+    return move(run, State.RUNNING, human=run.human + seconds, waited=waited, gate="", frozen=False)
 
 
 def end(run: Run, outcome: Outcome, reason: str, at: float, **changes: Any) -> Run:

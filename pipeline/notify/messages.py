@@ -77,10 +77,11 @@ def waits(tx: Transaction, run: Run, why: str, text: str) -> Run:
     return run
 
 
-def opened(tx: Transaction, run: Run, environment: str, since: float, now: float) -> Run:
-    """Queues the notification that the run, which has waited for the end of a freeze since then, goes on; returns the
-    run."""
-    text = f"{environment} of {run.pipeline} is no longer frozen: {run.id} continues with r{run.release}"
+def opened(tx: Transaction, run: Run, environment: str, since: float, now: float, still: str = "") -> Run:
+    """Queues the notification that the freeze is over for whose end the run has waited since then; returns the run.
+    ``still``: why it does not go on, as a hold."""
+    goes = f"still waits with r{run.release}: {still}" if still else f"continues with r{run.release}"
+    text = f"{environment} of {run.pipeline} is no longer frozen: {run.id} {goes}"
     name = f"{run.id}/opened/{environment}/{_stamp(since)}"
     _queue(tx, _config(tx, run), _with(_of_run(run, name, "opened", now, text), environment=environment))
     return run

@@ -19,7 +19,7 @@ from pipeline.domain.promotion import approvals
 from pipeline.domain.promotion.approvals import PLAIN, Rule
 from pipeline.domain.promotion.freezing import thaw_command
 from pipeline.domain.run import Kind, Outcome, Run, State
-from pipeline.domain.transitions import end, move
+from pipeline.domain.transitions import end, go_on
 from pipeline.domain.watching import bake, trials
 from pipeline.errors import NotFound, RequestError
 from pipeline.notify.messages import ended, held
@@ -165,8 +165,7 @@ def _promoted(run: Run) -> Run:
 
 
 def _go_on(tx: Transaction, run: Run, by: str, now: float, more: str = "") -> Run:
-    human = run.human + now - run.gate_since
-    on = move(run, State.RUNNING, human=human, gate="", frozen=False)
+    on = go_on(run, by, now)
     tx.put_run(on)
     tx.due(run.number)
     tx.event(run.number, Event("note", now, f"r{run.release} promoted to {run.gate} by {by}{more}", run.gate))

@@ -102,6 +102,27 @@ def test_a_run_waits_for_the_end_of_the_window_and_goes_on_by_itself(world):
     assert opening(world) == []
 
 
+def test_the_end_of_a_freeze_says_that_a_hold_follows(world):
+    at(world, "2026-11-27 16:00:00")
+    world.push("two")
+    world.commands.hold("hello", "ann", environment="live", reason="lunch")
+    at(world, "2026-11-30 08:00:00")
+    [said] = opening(world)
+    still = "still waits: live is held: lunch (by ann)"
+    assert said == f"hello/live is no longer frozen: hello#2 {still}"
+    told_then = "live of hello is no longer frozen: hello#2 still waits with r2: live is held: lunch (by ann)"
+    assert told(world, "opened") == [told_then]
+    run = world.run(2)
+    assert any(one.text == f"live is no longer frozen: r2 {still}" for one in world.events(run, "note"))
+    assert (run.state, run.frozen, [(one.environment, one.by) for one in run.waited]) == (
+        State.WAITING, False, [("live", "")],
+    )  # fmt: skip
+    world.commands.resume("hello", "ann", environment="live")
+    world.work()
+    assert world.run(2).outcome == Outcome.LIVE
+    assert [one.by for one in world.run(2).waited] == ["", "ann"]
+
+
 def test_the_newest_run_that_waits_for_the_end_wins(world):
     at(world, "2026-11-28 12:00:00")
     older, newer = world.push("two"), world.push("three")

@@ -84,3 +84,20 @@ def test_a_run_that_waits_is_among_the_waits(make_world):
     (wait,) = of(world)["waits"]
     assert (wait["run"], wait["environments"], wait["over"]) == ("hello#1", ["live"], False)
     assert wait["seconds"] >= 500.0
+
+
+def test_a_wait_that_is_over_says_before_what_and_who_ended_it(make_world):
+    world = make_world("pipelines: {hello: {environments: {dev: , live: }}}")
+    world.commands.hold("hello", "ann", environment="dev")
+    world.commands.freeze("ann", environment="live", reason="a launch", lasting="1h")
+    world.push("one")
+    world.clock.sleep(500.0)
+    world.commands.resume("hello", "ben", environment="dev")
+    world.work()
+    world.clock.sleep(3600.0)
+    world.jobs.opening.run()
+    world.work()
+    (wait,) = of(world)["waits"]
+    assert wait | {"seconds": 0} == {
+        "run": "hello#1", "seconds": 0, "environments": ["dev", "live"], "by": ["ben"], "over": True, "opened": True,
+    }  # fmt: skip

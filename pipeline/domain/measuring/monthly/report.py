@@ -101,13 +101,15 @@ class TakenBack:
 
 @dataclass(frozen=True)
 class Wait:
-    """``over``: it does not wait any more; ``environments``: where people let it in, or where it waits."""
+    """``over``: it does not wait any more; ``environments``: before which it waited, () if that was not recorded yet;
+    ``by``: the people who let it in; ``opened``: the end of a freeze did."""
 
     run: str
     seconds: float
     environments: tuple[str, ...]
     by: tuple[str, ...]
     over: bool
+    opened: bool = False
 
 
 @dataclass(frozen=True)
@@ -295,12 +297,19 @@ def _waits(runs: Sequence[Run], month: Month, now: float) -> tuple[Wait, ...]:
         waiting = run.state == State.WAITING and month.since <= now < month.until
         if waiting or (month.since <= run.ended < month.until):
             seconds = run.human + (now - run.gate_since if waiting and run.gate else 0.0)
-            where = (*run.promoted, *((run.gate,) if waiting and run.gate else ()))
-            who = tuple(dict.fromkeys(one.by for one in run.approvals if one.by))
-            found += (
-                [Wait(run.id, seconds, tuple(dict.fromkeys(where)), who, not waiting)] if seconds >= 1 else []
-            )
+            if seconds >= 1:
+                found.append(_wait(run, seconds, waiting))
     return tuple(sorted(found, key=lambda one: -one.seconds)[:WAITS])
+
+
+def _wait(run: Run, seconds: float, waiting: bool) -> Wait:
+    """In the order of the run's way. Runs of earlier versions say only where people promoted them."""
+    over = [one.environment for one in run.waited if one.seconds >= 1]
+    where = {*over, *run.promoted, *((run.gate,) if waiting and run.gate else ())}
+    who = [one.by for one in run.approvals] + [one.by for one in run.waited]
+    opened = any(not one.by and one.seconds >= 1 for one in run.waited)
+    people = tuple(dict.fromkeys(name for name in who if name))
+    return Wait(run.id, seconds, tuple(name for name in run.stages if name in where), people, not waiting, opened)
 
 
 def _flaky(runs: Sequence[Run]) -> tuple[Flaky, ...]:
