@@ -13,6 +13,7 @@ from pipeline.lib.units import show_duration
 from pipeline.runlog.failure_card import failure_card
 
 _BAR = 28  # columns
+NOTED = 0.5  # seconds in no step
 
 
 @command("show a run: its steps, times and checks, and why it failed", RUN, JSON)
@@ -152,7 +153,7 @@ def time_lines(timing: dict[str, Any], paint: Paint) -> list[str]:
     rows: list[tuple[Cell, ...]] = [
         (("queue wait", "dim"), show_duration(float(timing.get("queue") or 0)), "", ""),
         (("human wait", "dim"), show_duration(float(timing.get("human") or 0)), "", ""),
-        (("machine time", "dim"), show_duration(float(timing.get("machine") or 0)), "", ""),
+        (("machine time", "dim"), show_duration(float(timing.get("machine") or 0)), _between(timing), ""),
     ]
     if budget.get("deploy"):
         limit = float(budget["deploy"])
@@ -176,6 +177,12 @@ def time_lines(timing: dict[str, Any], paint: Paint) -> list[str]:
             )
         )
     return table(("", "", "", ""), rows, paint, right=(1,), indent="")
+
+
+def _between(timing: dict[str, Any]) -> str:
+    """What of the machine time no step accounts for, if it is worth a word."""
+    seconds = float(timing.get("between") or 0)
+    return f"{show_duration(seconds)} of it in no step" if seconds >= NOTED else ""
 
 
 def unusual_lines(run: dict[str, Any], paint: Paint) -> list[str]:

@@ -23,6 +23,7 @@ from pipeline.store import Lease, Transaction
 
 REVERT_WAITS = 30.0  # seconds that a revert waits until the run in its environment has given up
 OTHERS_WAIT = 1.0
+NOTICED = 0.1  # seconds of a revert's wait, from which on they are recorded
 
 
 class Parked(Exception):
@@ -59,10 +60,13 @@ def take_environment(context: RunContext, environment: Environment) -> Lease:
             context.still_wanted()
         return lease
 
-    timeout = REVERT_WAITS if context.run.kind == Kind.REVERT else OTHERS_WAIT
-    lease = poll(take, 0.02, context.clock, timeout=timeout)
+    reverts, began = context.run.kind == Kind.REVERT, context.clock.monotonic()
+    lease = poll(take, 0.02, context.clock, timeout=REVERT_WAITS if reverts else OTHERS_WAIT)
     if lease is None:
         raise parked(context)
+    waited = context.clock.monotonic() - began
+    if reverts and waited >= NOTICED:  # another run's wait is counted while it is parked
+        context.update(queued=context.run.queued + waited)
     return lease
 
 

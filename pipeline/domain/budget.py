@@ -50,6 +50,14 @@ def usual(runs: Iterable[Run], through: tuple[str, ...]) -> float:
     return statistics.median(took) if len(took) >= 3 else 0.0
 
 
+def between(run: Run, now: float) -> float:
+    """Seconds of machine time that are in no step: a busy machine takes them between two, or before the first. 0 while
+    the run goes on: the step that is at work has no time yet."""
+    if not run.ended:
+        return 0.0
+    return max(0.0, machine(run, now) - sum(one.seconds for one in run.steps if one.step != SHIFT))
+
+
 def stages(run: Run) -> list[dict[str, Any]]:
     """The timing table: every stage in order with its steps, in seconds; ``figures``: see ``StepResult``."""
     steps: dict[str, list[StepResult]] = defaultdict(list)
@@ -97,6 +105,7 @@ def timing(run: Run, budget: Budget, now: float) -> dict[str, Any]:
         "human": human,
         "shifted": run.shifted,
         "machine": machine(run, now),
+        "between": between(run, now),
         "deploy": spent(run, now),
         "whole": whole,
         "budget": {"deploy": budget.deploy, "whole": budget.whole},

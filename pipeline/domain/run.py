@@ -111,8 +111,8 @@ class Approval:
 
 @dataclass(frozen=True)
 class Waited:
-    """A wait before an environment that is over. ``seconds`` of it; ``by``: who ended it, with a promotion or the end of
-    a hold, "" if a freeze was over."""
+    """A wait before an environment that is over. ``by``: who ended it, by a promotion or the end of a hold, "" if a
+    freeze was over."""
 
     environment: str
     seconds: float

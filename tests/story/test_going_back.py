@@ -496,3 +496,21 @@ def test_resume_reports_the_end_of_each_run_that_it_supersedes(world):
     world.commands.resume("hello", "ann")
     assert world.run(a.number).outcome == Outcome.SUPERSEDED
     assert len(world.events(a, "end")) == before + 1
+
+
+def test_a_revert_that_waits_for_another_run_says_so_in_its_times(world, monkeypatch):
+    world.push("one")
+    world.push("two")
+    take, refused = world.store.leases.take, iter([None] * 100)
+
+    def busy(name: str, *more: object) -> object:
+        if name.startswith("env:") and next(refused, world) is None:
+            return None
+        return take(name, *more)
+
+    monkeypatch.setattr(world.store.leases, "take", busy)
+    run = world.revert()
+    timing = world.commands.show("hello", run.number)["timing"]
+    assert 1.9 < timing["queue"] < 2.5
+    assert timing["machine"] < 0.5
+    assert timing["between"] < 0.5

@@ -179,3 +179,120 @@ def test_a_run_that_waits_for_the_end_of_a_hold_offers_resume(browser, world, ad
     carry(world, lambda: world.run(1).gate == "live")
     browser.get(address)
     see(browser, "hello#1 waits before live")
+
+
+TWO = "pipelines: {hello: {environments: {dev: , live: {promote: {manual: true, approvals: 2}}}}}"
+FREE = "pipelines: {hello: {environments: {dev: , live: }}, shop: {environments: {qa: }}}"
+
+
+def enter(browser: webdriver.Chrome, world: World, address: str, name: str, role: str = "developer") -> None:
+    """That person logs in, with a token of their own."""
+    browser.get(address)
+    browser.delete_all_cookies()
+    log_in(browser, address, world.commands.create_token(name, role, "ann"))
+
+
+def write(browser: webdriver.Chrome, field: str, text: str) -> None:
+    patiently(lambda: browser.find_element(By.NAME, field).send_keys(text))
+
+
+def reason_of(world: World, act: str) -> tuple[str, str]:
+    """Who did the last such act, and why."""
+    found = next(one for one in world.commands.audit_log(limit=100) if one["act"] == act)
+    return str(found["who"]), str(found["why"])
+
+
+def test_everything_is_frozen_by_a_button_until_a_time_and_thawed_by_another(browser, world, address):
+    world.configure(FREE)
+    enter(browser, world, address, "mia", "maintainer")
+    world.push("The first version")
+    see(browser, "The first version")
+    press(browser, "Freeze all")
+    see(browser, "No push and no deploy enters any environment of any pipeline")
+    zone = browser.execute_script("return Intl.DateTimeFormat().resolvedOptions().timeZone")
+    assert browser.find_element(By.NAME, "zone").get_attribute("value") == zone
+    press(browser, "Freeze all", within="main form")
+    see(browser, "No push and no deploy")  # the browser asks for a reason before it sends anything
+    write(browser, "reason", "the exams")
+    write(browser, "until", "2h")
+    press(browser, "Freeze all", within="main form")
+    see(browser, "live is frozen until")
+    see(browser, "qa is frozen until")
+    assert reason_of(world, "freeze") == ("mia", "the exams")
+    assert world.push("The second version").gate == "dev"
+    see(browser, "hello#2 waits before dev")
+    press(browser, "Thaw all")
+    see(browser, "All of these end here.")
+    write(browser, "reason", "they are over")
+    press(browser, "Thaw all", within="main form")
+    see(browser, "r1 is watched")
+    assert reason_of(world, "thaw") == ("mia", "they are over")
+    world.jobs.opening.run()
+    carry(world, lambda: world.serving()["live"] == 2)
+
+
+def test_one_environment_is_frozen_and_thawed_by_buttons(browser, world, address):
+    world.configure(FREE)
+    enter(browser, world, address, "mia", "maintainer")
+    world.push("The first version")
+    see(browser, "The first version")
+    press(browser, "Freeze…", within=".card:nth-child(2)")
+    see(browser, "No push and no deploy enters live")
+    write(browser, "reason", "a launch")
+    press(browser, "Freeze live", within="main form")
+    see(browser, "live is frozen: a launch (by mia)")
+    world.push("The second version")
+    assert world.serving() == {"dev": 2, "live": 1}
+    see(browser, "hello#2 waits before live")
+    press(browser, "Thaw…", within=".card:nth-child(2)")
+    see(browser, "hello#2 (r2) goes on within seconds")
+    write(browser, "reason", "launched")
+    press(browser, "Thaw live", within="main form")
+    see(browser, "hello#2")
+    world.jobs.opening.run()
+    carry(world, lambda: world.serving()["live"] == 2)
+
+
+def test_two_people_approve_by_buttons_and_one_withdraws_in_between(browser, world, address):
+    world.configure(TWO)
+    world.push("The first version")
+    enter(browser, world, address, "ben")
+    see(browser, "0 of 2 approvals")
+    press(browser, "Approve r1 for live")
+    press(browser, "Approve r1 for live", within="main form")
+    see(browser, "1 of 2 approvals (ben)")
+    assert "Approve" not in page(browser), "it would not count"
+    press(browser, "Withdraw approval")
+    see(browser, "Your approval of r1 for live no longer counts.")
+    write(browser, "reason", "a bug")
+    press(browser, "Withdraw it", within="main form")
+    see(browser, "0 of 2 approvals")
+    assert reason_of(world, "withdraw") == ("ben", "a bug")
+    press(browser, "Approve r1 for live")
+    press(browser, "Approve r1 for live", within="main form")
+    see(browser, "1 of 2 approvals (ben)")
+    enter(browser, world, address, "cat")
+    press(browser, "Approve r1 for live")
+    press(browser, "Approve r1 for live", within="main form")
+    carry(world, lambda: world.serving()["live"] == 1)
+    assert world.run(1).promoted == ("live",)
+
+
+def test_a_release_from_quarantine_has_a_reason_and_timings_are_one_press_away(browser, world, address):
+    world.configure(FREE)
+    for text in ("The first version", "The second version"):
+        world.push(text)
+    world.revert(reason="slow")
+    enter(browser, world, address, "mia", "maintainer")
+    see(browser, "Quarantined: r2")
+    patiently(lambda: browser.find_element(By.LINK_TEXT, "r2…").click())
+    see(browser, "r2 is in quarantine in hello/live: slow.")
+    write(browser, "reason", "the index is there")
+    press(browser, "Release r2", within="main form")
+    see(browser, "Held by ann")
+    assert "Quarantined" not in page(browser)
+    assert reason_of(world, "unquarantine") == ("mia", "the index is there")
+    patiently(lambda: browser.find_element(By.LINK_TEXT, "timings").click())
+    see(browser, "Timings of hello")
+    see(browser, "1 of 2")
+    see(browser, "2 of 2 within the budget of 5:00 (100 %)")

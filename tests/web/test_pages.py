@@ -347,6 +347,25 @@ def test_a_pipeline_is_frozen_and_thawed_as_a_whole(client, service):
     assert inside.get("/pipelines/hello/thaw").status_code == 409
 
 
+def test_a_hold_and_the_bake_that_set_it_are_one_sentence(inside, service):
+    why = "r1 failed 45 s after its switch"
+    hold = {"reason": f"{why}. It is not taken back", "by": "bake", "since": 1.0}
+    service.environments[2] = environment("live", bake={"state": "failed", "text": why}, hold=hold)
+    assert inside.get("/").text.count(why) == 1
+    service.environments[2] = environment("live", bake={"state": "failed", "text": why})
+    assert inside.get("/").text.count(why) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "not_by", "button"), [((), "", True), (("Developer",), "", False), ((), "developer", False)]
+)
+def test_who_cannot_approve_has_no_button_that_would_be_refused(inside, service, given, not_by, button):
+    run = waiting(service)
+    people = [{"by": name, "at": 1.0} for name in given]
+    service.shown[run.id] = {"approval": {"needed": 2, "given": people, "not_by": not_by, "text": "1 of 2"}}
+    assert ("Approve r18 for live" in inside.get(f"/runs/hello/{run.number}").text) == button
+
+
 def test_a_person_withdraws_the_own_approval_and_no_other(inside, service):
     run = waiting(service)
     mine = {"environment": "live", "by": "Developer", "at": 1.0, "release": run.release}

@@ -18,7 +18,8 @@ def blueprint(web: WebContext) -> Blueprint:
     pages.add_app_template_filter(view.badge, "badge")
     pages.add_app_template_filter(view.coded, "coded")
     pages.add_app_template_filter(view.heading, "heading")
-    pages.add_app_template_filter(view.approved_by, "approved_by")
+    for rule in (view.approved_by, view.promotable_by, view.promote_word):
+        pages.add_app_template_filter(rule, rule.__name__)
     pages.add_app_template_filter(show_rate, "often")
     pages.add_app_template_filter(whose, "whose")
     for group in (login, reading, actions):

@@ -66,7 +66,7 @@ def _grid(pipeline: dict[str, Any], days: int) -> dict[str, Any] | None:
     most = max(counts.values())
     cells = [
         {
-            "x": NAMES + (day - 1) * CELL,
+            "x": (day - 1) * CELL,
             "y": 18 + names.index(name) * CELL,
             "count": count,
             "shade": 1 + round((_SHADES - 1) * (count - 1) / max(1, most - 1)),
@@ -77,8 +77,8 @@ def _grid(pipeline: dict[str, Any], days: int) -> dict[str, Any] | None:
         for (name, day), count in sorted(counts.items())
     ]
     rows = [{"name": name, "y": 18 + n * CELL} for n, name in enumerate(names)]
-    marks = [{"day": day, "x": NAMES + (day - 0.5) * CELL} for day in range(1, days + 1)]
-    size = {"width": NAMES + days * CELL + 2, "height": 20 + len(names) * CELL, "cell": CELL - 2}
+    marks = [{"day": day, "x": (day - 0.5) * CELL} for day in range(1, days + 1)]
+    size = {"names": NAMES, "width": days * CELL + 2, "height": 20 + len(names) * CELL, "cell": CELL - 2}
     return {"cells": cells, "rows": rows, "marks": marks, **size}
 
 

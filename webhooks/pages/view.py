@@ -175,6 +175,20 @@ def approved_by(run: dict[str, Any], person: str) -> str:
     return where if run["state"] != "ended" and not is_in and any(given) else ""
 
 
+def promotable_by(run: dict[str, Any], person: str) -> bool:
+    """Whether a promotion of the run by that person could count now."""
+    if run["state"] != "waiting" or run.get("freeze") or run.get("frozen"):
+        return False
+    approval = run.get("approval") or {}
+    given = {one["by"].casefold() for one in approval.get("given") or ()}
+    return person.casefold() not in {*given, str(approval.get("not_by") or "").casefold()}
+
+
+def promote_word(run: dict[str, Any]) -> str:
+    """What a promotion of it is called."""
+    return "Force" if run.get("taken_back") else "Approve" if run.get("approval") else "Promote"
+
+
 def heading(text: str) -> Markup:
     """An error as a title: its first word is capitalised unless it is a name, such as shop/live or hello#42."""
     first = text.partition(" ")[0]

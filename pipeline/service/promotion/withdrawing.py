@@ -134,7 +134,9 @@ def _without(
         changed = replace(changed, promoted=promoted, forced=forced)
     if needs and run.state == State.WAITING and run.frozen:
         human = run.human + max(0.0, now - run.gate_since)
-        changed = replace(changed, frozen=False, human=human, gate_since=now)  # a wait of its own, told as one
+        changed = replace(
+            changed, frozen=False, human=human, gate_since=now
+        )  # a wait of its own, told as one
         text = f"waits before {name}: {needs}. To continue with r{run.release}: `pushlive promote '{run.id}'`"
         changed = messages.waits(tx, changed, needs, text)
     tx.put_run(changed)

@@ -290,6 +290,17 @@ def test_open_says_that_nothing_serves_where_nothing_was_deployed(
     assert "nothing serves in hello/live.\n  Push first." in told.err
 
 
+def test_a_hold_and_the_bake_that_set_it_are_one_sentence() -> None:
+    why = (
+        "r1 failed 45 s after its switch: it crashed. It is not taken back: there is no earlier good release"
+    )
+    bake = {"state": "failed", "text": why}
+    said = pipeline_lines(_entry(bake=bake, hold={"reason": why, "by": "bake"}), NOW, plain, 200)
+    assert "\n".join(said).count(why) == 1
+    said = pipeline_lines(_entry(bake=bake, hold={"reason": "lunch", "by": "ann"}), NOW, plain, 200)
+    assert "\n".join(said).count(why) == 1
+
+
 def test_a_long_message_does_not_widen_the_table_and_is_whole_as_data(
     pushlive: Callable[..., Told], stub: Stub
 ) -> None:

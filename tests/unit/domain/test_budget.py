@@ -41,6 +41,16 @@ def test_the_overspender_is_named_and_is_never_the_build():
     assert budget.overspender(STEPS[:1]) == ""
 
 
+def test_what_no_step_accounts_for_is_said_once_the_run_has_ended():
+    steps = (StepResult("live", "start", 101.0, 3.0), StepResult("live", "shift", 104.0, 20.0))
+    run = replace(
+        RUN, accepted=100.0, started=101.0, ended=130.0, shifted=20.0, steps=steps, human=0.0, queued=2.0
+    )
+    assert budget.between(run, 999.0) == 30.0 - 20.0 - 1.0 - 2.0 - 3.0
+    assert budget.between(replace(run, ended=0.0), 999.0) == 0.0
+    assert budget.between(replace(run, steps=(*steps, StepResult("live", "verify", 1.0, 50.0))), 999.0) == 0.0
+
+
 def test_queue_machine_and_whole_add_up():
     found = budget.timing(replace(RUN, human=50.0), LIMITS, 999.0)
     assert found["queue"] == 10.0

@@ -28,7 +28,9 @@ class Scope:
 
     @property
     def title(self) -> str:
-        return f"{self.pipeline} in {self.name}" if self.name else f"all of {self.pipeline or 'Pushlive'}"
+        if self.name:
+            return f"{self.pipeline} in {self.name}"
+        return f"every environment of {self.pipeline or 'every pipeline'}"
 
     @property
     def text(self) -> str:
@@ -90,7 +92,7 @@ def _freeze(service: ServicePort, scope: Scope, serves: str) -> Confirm:
             raise ConfigError(error.message, advice=f"Go back. {TIMES}") from error
         return ""
 
-    already = tuple(f"{at}: {one['text']} already." for at, one in scope.frozen.items())
+    already = tuple(f"{at} is frozen already: {one['text']}." for at, one in scope.frozen.items())
     return Confirm(
         f"Freeze {scope.title}",
         (

@@ -309,7 +309,9 @@ def _wait(run: Run, seconds: float, waiting: bool) -> Wait:
     who = [one.by for one in run.approvals] + [one.by for one in run.waited]
     opened = any(not one.by and one.seconds >= 1 for one in run.waited)
     people = tuple(dict.fromkeys(name for name in who if name))
-    return Wait(run.id, seconds, tuple(name for name in run.stages if name in where), people, not waiting, opened)
+    return Wait(
+        run.id, seconds, tuple(name for name in run.stages if name in where), people, not waiting, opened
+    )
 
 
 def _flaky(runs: Sequence[Run]) -> tuple[Flaky, ...]:
