@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 
 import redis
-from rq import Worker
 from rq.serializers import JSONSerializer
 
 from pipeline.adapters.queue import queue_names
@@ -18,6 +17,7 @@ from pipeline.lib.retry import Backoff, poll
 from pipeline.runtime.bootstrap import journal, redis_url
 from pipeline.runtime.supervisor import ForkedChild, Supervisor, stop
 from workers.jobs import STOPPING, OnlyOurJob
+from workers.rq_worker import PushliveWorker
 
 GRACE = 25.0  # seconds that runs get to reach the end of their stage when the service stops
 STORE_WAIT = Backoff(0.1, ceiling=1.0)  # pauses until the store answers at the start
@@ -30,7 +30,7 @@ def rq_worker(settings: Settings, name: str, queues: tuple[str, ...]) -> None:
     """Takes jobs from the queues until SIGTERM. Waits for a store that does not answer yet; the keeper reports it."""
     connection = redis.Redis.from_url(redis_url(settings))
     poll(lambda: answers(connection), STORE_WAIT)
-    worker = Worker(
+    worker = PushliveWorker(
         list(queues),
         name=f"{name}-{os.getpid()}-{time.time_ns() % 10**9}",
         connection=connection,
@@ -39,7 +39,7 @@ def rq_worker(settings: Settings, name: str, queues: tuple[str, ...]) -> None:
         worker_ttl=WORKER_TTL,
         log_job_description=False,
     )
-    worker.work(logging_level="WARNING")
+    worker.work()
 
 
 def answers(connection: redis.Redis) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.config.models import Config
 from pipeline.domain.events import Event
 from pipeline.domain.run import Kind, Outcome, Push, Run, State
+from pipeline.domain.tracing.context import NONE, TraceContext
 from pipeline.domain.transitions import end
 from pipeline.notify import messages
 from pipeline.store import Transaction
@@ -21,7 +22,14 @@ class Accepted:
     notes: tuple[str, ...] = ()
 
 
-def accept(transaction: Transaction, push: Push, config: Config, digest: str, now: float) -> Accepted:
+def accept(
+    transaction: Transaction,
+    push: Push,
+    config: Config,
+    digest: str,
+    now: float,
+    trace: TraceContext = NONE,
+) -> Accepted:
     """In one transaction: remembers the delivery, makes the run due, supersedes older ones that are queued. A delivery
     whose commit was not in the repository is taken again."""
     known = transaction.delivery(push.delivery)
@@ -47,6 +55,7 @@ def accept(transaction: Transaction, push: Push, config: Config, digest: str, no
         message=push.message,
         delivery=push.delivery,
         repository=push.repository,
+        trace=trace,
     )
     forced = " (forced)" if push.forced else ""
     transaction.put_delivery(push.delivery, number)

@@ -400,7 +400,7 @@ class Rollout:
 
     def _checker(self, watch: Watch) -> Checker:
         emit, redact = self._context.emitter(self._name), self._context.masked
-        return Checker(self._engine, self._clock, emit, watch, redact, self._context.traceparent)
+        return Checker(self._engine, self._clock, emit, watch, redact, self._context.trace)
 
     def _keep_checks(self, step: Step, before: tuple[Check, ...], results: tuple[Check, ...]) -> None:
         checks = {self._name: (*before, *results)}

@@ -169,10 +169,11 @@ class RunContext:
         self.change(whole, event)
 
     @property
-    def traceparent(self) -> str:
-        """For what the present step asks or starts, "" without traces. The run says the same in each worker."""
+    def trace(self) -> dict[str, str]:
+        """Headers for what the present step asks or starts, none without traces. The run says the same in each
+        worker."""
         traces = self.store.traces
-        return spans.traceparent(traces.instance, self.run, *self._step) if traces.on else ""
+        return spans.handed_on(traces.instance, self.run, *self._step) if traces.on else {}
 
     # ── events ───────────────────────────────────────────────────────────────
 

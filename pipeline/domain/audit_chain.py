@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from pipeline.domain.tracing.context import NONE, TraceContext
 from pipeline.lib.secret import HIDDEN
 from pipeline.lib.text import printable, summary, without_password
 
@@ -28,12 +29,14 @@ _TOKEN = re.compile(r"\bpl_[A-Za-z0-9_-]{16,}")
 
 @dataclass(frozen=True)
 class Actor:
-    """Who acts. ``role``: their token's, "" for machines. ``way``: cli, api, page, git, webhook:github, keeper …"""
+    """Who acts. ``role``: their token's, "" for machines. ``way``: cli, api, page, git, webhook:github, keeper …
+    ``trace``: what their request is a part of."""
 
     name: str
     role: str = ""
     address: str = ""
     way: str = ""
+    trace: TraceContext = NONE
 
 
 Who = Actor | str

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from pipeline.domain.measuring.difference import Difference
+from pipeline.domain.tracing.context import NONE, TraceContext
 from pipeline.lib.units import show_duration
 
 
@@ -188,6 +189,7 @@ class Run:
     author: str = ""  # the commit's, which anyone can write into it; not who pushed it
     failure: Failure | None = None
     ending: Ending | None = None  # decided, not yet recorded as the outcome
+    trace: TraceContext = NONE  # of the request that asked for it
     unusual: Difference | None = None  # what made it slower or faster than usual, once it is live
 
     @property

@@ -60,7 +60,7 @@ class Commands(SettingCommands, VolumeCommands, FreezeCommands, WithdrawCommands
         who = by or audit_chain.Actor(push.pusher, way=push.delivery.partition(":")[0])
 
         def act(tx: Transaction) -> Accepted:
-            found = admission.accept(tx, push, config, digest, now)
+            found = admission.accept(tx, push, config, digest, now, audit_chain.actor(who).trace)
             if not found.duplicate:
                 detail = f"{push.ref} {found.run.short}" + (" (forced)" if push.forced else "")
                 tx.record(self._entry(who, "push", found.run, detail=detail))
@@ -169,6 +169,7 @@ class Commands(SettingCommands, VolumeCommands, FreezeCommands, WithdrawCommands
                 back=back,
                 across=across,
                 again=again is not None,
+                trace=audit_chain.actor(by).trace,
             )
             what = "retry" if again else "revert"
             tx.record(self._entry(by, what, made, environment=name, detail=_repeats(again)))
@@ -410,7 +411,7 @@ class Commands(SettingCommands, VolumeCommands, FreezeCommands, WithdrawCommands
     def _ask(self, template: Run, text: str, by: Who, again: Again | None = None) -> Run:
         def act(tx: Transaction) -> Run:
             _refuse_overtaken(tx, again)
-            run = admission.ask(tx, template, text)
+            run = admission.ask(tx, template, text, trace=audit_chain.actor(by).trace)
             for environment in tx.existing(run.stages):
                 why = f"{run.id} was requested"
                 changed = trials.left_to_people(bake.superseded(environment, why, run.accepted), why)

@@ -15,6 +15,7 @@ from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Run, State
 from pipeline.domain.shifting import rule as shifting
 from pipeline.domain.shifting.records import Shift
+from pipeline.domain.tracing.context import NONE, TraceContext
 from pipeline.domain.watching import bake, trials
 from pipeline.errors import DamagedRecord, Doubtful, NotFound, RequestError
 from pipeline.notify.messages import held
@@ -39,6 +40,7 @@ def revert(
     again: bool = False,
     baked: BakeOutcome = BakeOutcome.SUPERSEDED,
     chosen: int | None = None,
+    trace: TraceContext = NONE,
     also: Callable[[Environment, Run], Environment] = lambda environment, _: environment,
 ) -> Run:
     """Makes a due run that puts the previous good release, or ``to``, back. Sets the hold and the quarantine, and
@@ -79,6 +81,7 @@ def revert(
         reason=reason,
         across=across,
         back=undone,
+        trace=trace,
     )
     before = shift.release if shift and release.number == environment.serving else environment.serving
     what = f"r{before} → {release.name}" if before else release.name

@@ -14,7 +14,7 @@ from pipeline.domain.events import Event
 from pipeline.domain.journal import changes
 from pipeline.domain.journal.changes import Change
 from pipeline.domain.release import Release
-from pipeline.domain.run import Run
+from pipeline.domain.run import Run, State
 from pipeline.domain.secret_versions import SecretRecord
 from pipeline.errors import DamagedRecord, NotFound
 from pipeline.lib import codec
@@ -148,9 +148,12 @@ class Transaction:
                 self._counted.add(run.number)
                 self._write(lambda p: self._metrics.count_end(p, run))
                 self.evidence("run", run.number)
-                self._write(lambda p: self._traces.queue(p, run.id))
+                if run.trace.sampled:
+                    self._write(lambda p: self._traces.queue(p, run.id))
         else:
             self._write(lambda p: p.sadd(open_runs, run.number))
+        if run.state == State.WAITING and run.trace.sampled:
+            self._write(lambda p: self._traces.queue(p, run.id, run.gate))
 
     def evidence(self, kind: str, number: int) -> None:
         """The keeper writes a record of that kind for this run (``pipeline.evidence``)."""

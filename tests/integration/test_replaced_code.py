@@ -14,7 +14,7 @@ import pytest
 import docker
 from tests.support.developer import web
 from tests.support.paths import ROOT
-from tests.support.service import Service, descendants, running
+from tests.support.service import Service, running
 from tests.support.waiting import until
 
 CONFIG = """
@@ -43,19 +43,6 @@ def service(docker_client: docker.DockerClient, base_images: None, code: Path) -
         yield one
 
 
-def job(service: Service) -> int:
-    """The process that carries a run: a worker's child."""
-    assert service.process
-    up = service.process.pid
-    (workers,) = [
-        pid
-        for pid in descendants(up)
-        if parent(pid) == up and b"workers" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
-    (found,) = [pid for pid in descendants(workers) if parent(parent(pid)) == workers]
-    return found
-
-
 def pushing(service: Service, content: str, run: str) -> subprocess.Popen[str]:
     """A push whose run stops in the middle of live."""
     repository = service.repository()
@@ -72,10 +59,6 @@ def cookie(service: Service) -> dict[str, str]:
     return {"Cookie": headers["Set-Cookie"].partition(";")[0]}
 
 
-def parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) if pid else 0
-
-
 def test_what_runs_goes_on_and_people_are_told_until_the_restart(service: Service, code: Path) -> None:
     service.push(web("one"), "One")
     push = pushing(service, "two", "hello#2")
@@ -89,7 +72,7 @@ def test_what_runs_goes_on_and_people_are_told_until_the_restart(service: Servic
 
     # The run goes on, also in another worker.
     until(lambda: any(step["step"] == "start" for step in service.run("hello#2")["steps"]), 30)
-    os.kill(job(service), signal.SIGKILL)
+    os.kill(service.job(), signal.SIGKILL)
     service.pushlive("exec", "hello", "live", "--", "touch", "/data/go")
     assert service.wait("hello#2")["outcome"] == "live"
 
@@ -110,6 +93,8 @@ def test_what_runs_goes_on_and_people_are_told_until_the_restart(service: Servic
         assert path != "/" or SAYS.encode() in page
     assert service.output.count(SAYS) == 1
     assert "SystemError" not in service.output
+    assert "was ended by SIGKILL. Another one goes on with its run" in service.output
+    assert "rq." not in service.output  # nothing in the words of a library
 
     # An update with a run that is under way: it goes on in the new code.
     service.pushlive("exec", "hello", "live", "--", "rm", "/data/go")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import os
+import re
+import signal
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,16 +28,24 @@ pipelines:
       release: {command: [sh, -c, "echo parent=$TRACEPARENT"]}
     smoke: [{get: /cgi-bin/seen, contains: "traced 00-"}]
     environments: {live: }
+  slow:
+    service: {memory: 128MiB, stop: 1s}
+    smoke: [{run: [sh, -c, 'echo "seen=$TRACEPARENT"; sleep 4']}]
+    environments: {live: }
+  gated:
+    service: {memory: 128MiB, stop: 1s}
+    environments: {dev: , live: {promote: manual}}
 """
 SEEN = '#!/bin/sh\nprintf "Content-Type: text/plain\\r\\n\\r\\ntraced $HTTP_TRACEPARENT\\n"\n'
 
 
 class Receiver:
-    """``broken``: it answers 503."""
+    """``broken``: it answers that status; -1: nothing, with the connection open."""
 
     def __init__(self) -> None:
         self.requests: list[ExportTraceServiceRequest] = []
-        self.broken, self.refused = False, 0
+        self.broken, self.refused = 0, 0
+        self.silence = threading.Event()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -44,8 +55,11 @@ class Receiver:
                     body = gzip.decompress(body)
                 if not outer.broken and self.path == "/v1/traces":
                     outer.requests.append(ExportTraceServiceRequest.FromString(body))
-                outer.refused += outer.broken
-                self.send_response(503 if outer.broken else 200)
+                outer.refused += bool(outer.broken)
+                if outer.broken < 0:
+                    outer.silence.wait(60)
+                    return
+                self.send_response(outer.broken or 200)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
@@ -74,6 +88,7 @@ def attributes(span: Any) -> dict[str, str]:
 def receiver() -> Iterator[Receiver]:
     one = Receiver()
     yield one
+    one.silence.set()
     one.server.shutdown()
     one.server.server_close()
 
@@ -81,7 +96,8 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture(scope="module")
 def service(docker_client: docker.DockerClient, base_images: None, receiver: Receiver) -> Iterator[Service]:
     endpoint = f"http://127.0.0.1:{receiver.server.server_port}"
-    with running(docker_client, CONFIG, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint) as one:
+    more = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_TIMEOUT": "2"}
+    with running(docker_client, CONFIG, **more) as one:
         yield one
 
 
@@ -131,13 +147,65 @@ def test_a_run_is_one_trace_and_its_command_and_checks_are_told_of_it(
     assert "traces" in service.pushlive("doctor", code=None).out
 
 
+@pytest.mark.parametrize(
+    ("broken", "says"),
+    [
+        (503, "does not accept traces"),
+        (429, "does not accept traces: Too Many"),
+        (-1, "gives no answer in time"),
+    ],
+)
 def test_a_receiver_that_fails_delays_no_run_and_gets_the_trace_later(
+    service: Service, receiver: Receiver, broken: int, says: str
+) -> None:
+    receiver.broken = broken
+    before = service.output.count(says)
+    service.push({**FILES, "www/index.html": f"{broken}\n"}, "Another")
+    run = service.run("hello")
+    assert run["outcome"] == "live"
+    until(lambda: says in service.pushlive("doctor", code=None).out, 60)
+    refused = receiver.refused
+    until(lambda: receiver.refused > refused, 60)  # it is tried again, and said once
+    receiver.broken = 0
+    until(lambda: receiver.spans(run["id"]), 60)
+    assert service.output.count(says) == before + 1
+    once(receiver, run["id"])
+
+
+def test_a_run_that_another_worker_takes_up_goes_on_in_the_same_trace(
     service: Service, receiver: Receiver
 ) -> None:
-    receiver.broken = True
-    service.push({**FILES, "www/index.html": "two\n"}, "Another")
-    assert service.run("hello#2")["outcome"] == "live"
-    until(lambda: "does not accept traces" in service.pushlive("doctor", code=None).out, 60)
-    receiver.broken = False
-    until(lambda: receiver.spans("hello#2"), 60)
-    assert service.output.count("does not accept traces") == 1
+    clone = service.repository("slow")
+    clone.commit(web("slow"), "Slow to check")
+    push = clone.started("push", "pushlive", "main")
+    until(lambda: service.runs("slow") and "seen=00-" in service.log("slow#1"), 60)
+    os.kill(service.job(), signal.SIGKILL)
+    push.communicate(timeout=60)
+    assert service.wait("slow#1")["outcome"] == "live"
+    until(lambda: receiver.spans("slow#1"), 60)
+    seen = re.findall(r"seen=(00-\S+)", service.log("slow#1"))
+    (smoke,) = [span for span in receiver.spans("slow#1") if span.name == "live/smoke"]
+    assert {*seen} == {f"00-{smoke.trace_id.hex()}-{smoke.span_id.hex()}-01"}
+    assert len(seen) > 1, "the other worker asks again"
+    once(receiver, "slow#1")
+
+
+def test_the_finished_stages_of_a_run_that_waits_are_sent_before_its_end(
+    service: Service, receiver: Receiver
+) -> None:
+    service.push(web("gated"), "For a person", "gated")
+    until(lambda: receiver.spans("gated#1"), 60)
+    assert {"build", "dev", "dev/switch"} <= {span.name for span in receiver.spans("gated#1")}
+    assert not any(span.name.startswith(("live", "push")) for span in receiver.spans("gated#1"))
+    service.pushlive("promote", "gated")
+    until(lambda: any(span.name == "push gated" for span in receiver.spans("gated#1")), 60)
+    once(receiver, "gated#1")
+
+
+def once(receiver: Receiver, run: str) -> None:
+    """No span came twice, all are of one trace, and each has its parent."""
+    spans = receiver.spans(run)
+    ids = [span.span_id for span in spans]
+    assert len(ids) == len({*ids}), [span.name for span in spans]
+    assert len({span.trace_id for span in spans}) == 1
+    assert {span.parent_span_id for span in spans} <= {b"", *ids}

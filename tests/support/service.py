@@ -113,6 +113,15 @@ class Service:
             self.process.send_signal(signal.SIGINT)
             self.process.wait(60)
 
+    def job(self) -> int:
+        """The process that carries a run now: a worker's child."""
+        assert self.process
+        up = self.process.pid
+        children = [pid for pid in descendants(up) if parent(pid) == up]
+        (workers,) = [pid for pid in children if b"workers" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        (found,) = [pid for pid in descendants(workers) if parent(parent(pid)) == workers]
+        return found
+
     def kill(self) -> None:
         """SIGKILL of every process of the service at once: the supervisor, web, workers and store."""
         assert self.process
@@ -268,6 +277,10 @@ def descendants(pid: int) -> list[int]:
     for one in found:
         found += [child for child, parent in parents.items() if parent == one]
     return found[1:]
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from webhooks.json_body import NotUsable, json_object
 from webhooks.receivers import RECEIVERS
 from webhooks.receivers.contract import Ignored, Malformed, Parsed, Pushed, Receiver
 from webhooks.receivers.form import form_field
-from webhooks.security.auth import address, failed
+from webhooks.security.auth import address, failed, trace
 from webhooks.security.limits import BodyRefused, received
 
 VALUES = 1_000_000  # in a payload; the largest push of a provider has fewer
@@ -110,7 +110,7 @@ def _payload(raw: bytes) -> dict[str, Any]:
 def _answer(web: WebContext, provider: str, parsed: Parsed) -> ResponseReturnValue:
     if isinstance(parsed, Ignored):
         return {"ignored": parsed.reason}
-    by = Actor(parsed.pusher, "", address(web), f"webhook:{provider}")
+    by = Actor(parsed.pusher, "", address(web), f"webhook:{provider}", trace())
     if said := _of_configuration(web, parsed, by):
         return {"configuration": said}, 202
     pipelines = web.service.pipelines_of_url(parsed.urls)

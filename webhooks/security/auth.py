@@ -10,6 +10,8 @@ from flask import request
 
 from pipeline.config.settings import Settings
 from pipeline.domain.audit_chain import Actor
+from pipeline.domain.tracing import context
+from pipeline.domain.tracing.context import TraceContext
 from pipeline.errors import TokenExpired
 from webhooks.context import WebContext
 from webhooks.error_responses import Refused
@@ -71,7 +73,13 @@ def bearer(web: WebContext, role: str) -> Actor:
     token = authenticate(web, bearer_text(), "api: no token")
     require(token, role)
     ours = request.headers.get("User-Agent", "").startswith("pushlive")  # a claim, recorded as such
-    return Actor(token.name, token.role, address(web), "cli" if ours else "api")
+    return Actor(token.name, token.role, address(web), "cli" if ours else "api", trace())
+
+
+def trace() -> TraceContext:
+    """What this request is a part of. Only once it is known who sent it."""
+    headers = request.headers
+    return context.read(headers.getlist("traceparent"), headers.getlist("tracestate"))
 
 
 def still_valid(web: WebContext) -> Callable[[], bool]:

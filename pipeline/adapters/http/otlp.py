@@ -8,11 +8,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.domain.tracing.spans import Span
-from pipeline.errors import ConfigError, TryAgain
+from pipeline.errors import ConfigError, RequestError, TryAgain
+from pipeline.lib.bounded import Late, TooManyLeft, bounded
 from pipeline.lib.text import summary, without_path
 
+PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+SPOKEN = "http/protobuf"
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-TIMEOUT = 10.0  # seconds, unless OTEL_EXPORTER_OTLP_TIMEOUT says otherwise
+LONGEST = 30.0  # seconds for one trace, whatever OTEL_EXPORTER_OTLP_TIMEOUT says
+REFUSED = (400, 413, 422)  # this trace, not every trace: https://opentelemetry.io/docs/specs/otlp/#failures-1
 INSTALL = "`pip install 'pushlive[otel]'` installs it; restart the service after it."
 
 
@@ -40,38 +44,97 @@ def missing() -> str:
     return ""
 
 
+def unspoken(env: Mapping[str, str] = os.environ) -> ConfigError | None:
+    """What the variables ask for and is not spoken here; None if nothing."""
+    asked = next((name for name in PROTOCOLS if env.get(name)), "")
+    if asked and env[asked] != SPOKEN:
+        return ConfigError(
+            f"{asked} is {summary(env[asked], 40)}, and Pushlive sends traces by {SPOKEN} only.",
+            advice=f"Set {asked}={SPOKEN} and the collector's endpoint for it, such as http://collector:4318, and "
+            "restart the service.",
+        )
+    exporters = env.get("OTEL_TRACES_EXPORTER", "otlp")
+    if "otlp" not in exporters.split(","):
+        return ConfigError(
+            f"OTEL_TRACES_EXPORTER is {summary(exporters, 40)}, and Pushlive sends traces by otlp only.",
+            advice="Set it to otlp, or to none for no traces, and restart the service.",
+        )
+    return None
+
+
+class _Said(logging.Handler):
+    """Why the exporter could not send, from what it says in its own log; it says it in no other way."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.status, self.why = 0, ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        given = record.args if isinstance(record.args, tuple) else ()
+        if len(given) != 3:  # its time is over
+            self.why = self.why or "gives no answer in time"
+            return
+        final = record.levelno >= logging.ERROR  # its kind, the status and the reason; else the reason first
+        self.status = given[1] if final and isinstance(given[1], int) else 0
+        reason = given[2] if final else given[0]
+        if isinstance(reason, Exception):
+            late = "timeout" in type(reason).__name__.lower()
+            self.why = "gives no answer in time" if late else "cannot be reached"
+        else:
+            self.why = f"does not accept traces: {summary(f'{self.status or str()} {reason}'.strip(), 100)}"
+
+
 class OtlpSender:
     """``version``, ``instance``: of the service. Imports OpenTelemetry at the first span."""
 
     def __init__(self, version: str, instance: str) -> None:
         self._version, self._instance = version, instance
         self._exporter: Any = None
+        self._said = _Said()
+
+    def check(self) -> None:
+        if problem := unspoken():
+            raise problem
+        if text := missing():
+            raise ConfigError(text, advice=INSTALL)
 
     def send(self, spans: Sequence[Span]) -> None:
-        if problem := missing():
-            raise ConfigError(problem, advice=INSTALL)
+        self.check()
         from opentelemetry.sdk.trace.export import SpanExportResult
 
         where = summary(without_path(endpoint()), 200)
+        self._said.status, self._said.why = 0, ""
         try:
             exporter = self._exporter or self._connect()
-            result = exporter.export([self._readable(one) for one in spans])
+            made = [self._readable(one) for one in spans]
+            # A receiver that sends a byte now and then would keep the exporter's own limit from ever ending.
+            result = bounded(lambda: exporter.export(made), LONGEST, name="traces", most=2)
+        except (Late, TooManyLeft) as error:
+            self._exporter = None
+            raise self._not_sent(where, "gives no answer in time") from error
         except Exception as error:
             raise TryAgain(
                 f"traces cannot be sent to {where}: {type(error).__name__}: {summary(str(error), 200)}.",
                 advice="Check the OTEL_EXPORTER_OTLP_… variables of the service.",
             ) from error
         if result != SpanExportResult.SUCCESS:
-            raise TryAgain(
-                f"{where} does not accept traces. Runs go on; the traces of a day are tried again.",
-                advice="Check OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_HEADERS.",
-            )
+            if self._said.status in REFUSED:
+                raise RequestError(f"{where} {self._said.why}. This trace is left out.")
+            raise self._not_sent(where, self._said.why or "does not accept traces")
+
+    def _not_sent(self, where: str, why: str) -> TryAgain:
+        grpc = " Port 4317 is usually that of gRPC; over HTTP it is 4318." if where.endswith(":4317") else ""
+        return TryAgain(
+            f"{where} {why}. Runs go on; the traces of a day are tried again.",
+            advice=f"Check OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_HEADERS.{grpc}",
+        )
 
     def _connect(self) -> Any:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
         # It would say in its own words, at each try, what is said here once.
-        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+        library = logging.getLogger("opentelemetry")
+        library.handlers, library.propagate = [self._said], False
         self._exporter = OTLPSpanExporter()
         return self._exporter
 

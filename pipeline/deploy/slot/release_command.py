@@ -128,8 +128,7 @@ class CommandSteps:
         """The step's detail. Raises AppFailed if the command fails."""
         emit, through = self._context.emitter(self._name), one.release.through_entrypoint(self._name)
         one.begun = True
-        parent = self._context.traceparent
-        env = {"TRACEPARENT": parent} if parent else {}
+        env = {name.upper(): value for name, value in self._context.trace.items()}
         try:
             result = self._acting().commands.command(
                 one.spec, one.name, argv, env, emit, step.watch, entrypoint=through

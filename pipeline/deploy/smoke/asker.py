@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from pipeline.config.checks.visitor import with_headers
@@ -35,15 +35,14 @@ class SlotAsker:
     route: Route | None = None
     command_name: str = ""  # unique for each check and run: a command called again finds its container by it
     trouble: TryAgain | None = None  # the engine's own, while it was asked for the way: no answer to a check
-    traceparent: str = ""  # of the step, for who is asked
+    trace: Mapping[str, str] = field(default_factory=dict)  # headers of the step, for who is asked
     _replicas: tuple[Replica, ...] | None = None
 
     def get(self, path: str, headers: Mapping[str, str], within: float) -> Answer:
         """Raises WrongRelease if something other than this release answered; EngineAway if that was because its
         containers were stopped."""
         route = self._route()
-        traced = {"traceparent": self.traceparent} if self.traceparent else {}
-        route = replace(route, headers=with_headers({**traced, **route.headers}, headers))
+        route = replace(route, headers=with_headers({**self.trace, **route.headers}, headers))
         answer = self._in_time(lambda: self.engine.probe.get(route, path, within), within, f"GET {path}")
         if not route.expect or answer.served_by in route.expect:
             return answer
@@ -80,7 +79,7 @@ class SlotAsker:
         """Removes the command's container before and after. Raises what the step's own watch does."""
         commands, name = self.engine.commands, self.command_name
         env = {"PUSHLIVE_URL": inside_url(self._running(), self._route())} if self.spec.web else {}
-        env |= {"TRACEPARENT": self.traceparent} if self.traceparent else {}
+        env |= {name.upper(): value for name, value in self.trace.items()}
         commands.forget_command(self.spec, name)
         try:
             limit = Within(self.watch, self.clock, within, "The command")

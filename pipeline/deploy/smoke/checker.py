@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 
 from pipeline.config.checks import CheckModel, HttpCheck, health
 from pipeline.config.checks.base import Answer as HttpAnswer
@@ -25,7 +26,7 @@ _PAUSE = 0.1  # seconds between two tries of a failing check
 
 class Checker:
     """Performs the checks of one release in one slot. ``redact`` takes secrets out of a body before it is cut;
-    ``traceparent`` is sent with each request, unless it is ""."""
+    ``trace``: headers that are sent with each request."""
 
     def __init__(
         self,
@@ -34,9 +35,9 @@ class Checker:
         emit: Emit,
         watch: Watch,
         redact: Redact = str,
-        traceparent: str = "",
+        trace: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        self._traceparent = traceparent
+        self._trace = trace
         self._engine, self._clock = engine, clock
         self._emit, self._watch, self._redact = emit, watch, redact
         self._wrong_release: list[Check] = []  # failed ones whose last answer came from another release
@@ -85,7 +86,7 @@ class Checker:
 
     def _asker(self, spec: SlotSpec, route: Route | None = None) -> SlotAsker:
         given = self._engine, self._clock, self._emit, self._watch, self._redact
-        return SlotAsker(*given, spec, route, traceparent=self._traceparent)
+        return SlotAsker(*given, spec, route, trace=self._trace)
 
     def _one(self, check: CheckModel, asker: SlotAsker) -> Check:
         """Raises EngineAway if the engine stays away: that says nothing against the application, which has all of the

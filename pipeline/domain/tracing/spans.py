@@ -6,10 +6,10 @@ Every id is derived from the run, so that each worker of the run, and what sends
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from pipeline.domain.run import Outcome, Run, StepResult
+from pipeline.domain.run import Outcome, Run, State, StepResult
 
 Value = str | int | float | bool
 
@@ -40,18 +40,23 @@ class Span:
 
 
 def trace_id(instance: str, run: Run) -> str:
+    """That of the request which asked for the run, or one of its own."""
+    return run.trace.trace or _own(instance, run)
+
+
+def span_id(instance: str, run: Run, stage: str = "", step: str = "") -> str:
+    """That of the run, of a stage or of a step. Several runs may be in one trace."""
+    return _hash(16, _own(instance, run), stage, step)
+
+
+def _own(instance: str, run: Run) -> str:
     return _hash(32, instance, run.id, f"{run.accepted:.6f}")
 
 
-def span_id(trace: str, stage: str = "", step: str = "") -> str:
-    """That of the run, of a stage or of a step."""
-    return _hash(16, trace, stage, step)
-
-
-def traceparent(instance: str, run: Run, stage: str, step: str) -> str:
-    """The header of https://www.w3.org/TR/trace-context/ for what that step asks or starts."""
-    trace = trace_id(instance, run)
-    return f"00-{trace}-{span_id(trace, stage, step)}-01"
+def handed_on(instance: str, run: Run, stage: str, step: str) -> dict[str, str]:
+    """The headers of https://www.w3.org/TR/trace-context/ for what that step asks or starts."""
+    own = f"00-{trace_id(instance, run)}-{span_id(instance, run, stage, step)}-{run.trace.flags or '01'}"
+    return {"traceparent": own, **({"tracestate": run.trace.state} if run.trace.state else {})}
 
 
 def _hash(digits: int, *parts: str) -> str:
@@ -59,18 +64,32 @@ def _hash(digits: int, *parts: str) -> str:
     return found if found.strip("0") else f"{1:0{digits}x}"  # zeros alone are not an id
 
 
-def of(instance: str, run: Run) -> tuple[Span, ...]:
-    """All spans of a run that has ended, the root first."""
+def of(instance: str, run: Run, sent: Collection[str] = ()) -> tuple[Span, ...]:
+    """All spans of a run that has ended, the root first; of one that goes on, those of the stages that it has behind
+    it. ``sent``: stages that are left out."""
     trace = trace_id(instance, run)
+    stages = (name for name in behind(run) if name not in sent)
+    if not run.ended:
+        return tuple(_stages(instance, run, stages))
     ends = [one.started + one.seconds for one in run.steps]
     failed = run.outcome == Outcome.FAILED
     root = Span(
-        trace, span_id(trace), "", f"{run.kind} {run.pipeline}", run.accepted, max([run.ended, *ends]),
+        trace, span_id(instance, run), run.trace.parent, f"{run.kind} {run.pipeline}", run.accepted,
+        max([run.ended, *ends]),
         False if failed else True if run.outcome == Outcome.LIVE else None,
         (run.failure.message if run.failure else run.reason) if failed else "",
         _of_run(instance, run),
     )  # fmt: skip
-    return root, *_stages(trace, root.id, run)
+    return root, *_stages(instance, run, stages)
+
+
+def behind(run: Run) -> tuple[str, ...]:
+    """The stages with steps to which nothing is added any more."""
+    begun = tuple(dict.fromkeys(one.stage for one in run.steps))
+    now = run.gate if run.state == State.WAITING else run.stage
+    if run.ended or now not in run.stages:
+        return begun if run.ended else ()
+    return tuple(name for name in begun if name in run.stages[: run.stages.index(now)])
 
 
 def _of_run(instance: str, run: Run) -> dict[str, Value]:
@@ -92,23 +111,24 @@ def _of_run(instance: str, run: Run) -> dict[str, Value]:
     return {key: value for key, value in found.items() if value != ""}
 
 
-def _stages(trace: str, root: str, run: Run) -> Iterator[Span]:
-    for stage in dict.fromkeys(one.stage for one in run.steps):
+def _stages(instance: str, run: Run, stages: Iterable[str]) -> Iterator[Span]:
+    trace, root = trace_id(instance, run), span_id(instance, run)
+    for stage in stages:
         steps = [one for one in run.steps if one.stage == stage]
         where = _where(run, stage)
         bad = next((one for one in steps if not one.ok), None)
         began, ended = min(one.started for one in steps), max(one.started + one.seconds for one in steps)
-        own, error = span_id(trace, stage), bad.detail if bad else ""
+        own, error = span_id(instance, run, stage), bad.detail if bad else ""
         yield Span(trace, own, root, stage, began, ended, bad is None, error, where)
         for one in steps:
-            yield _step(trace, own, one, where)
+            yield _step(trace, own, span_id(instance, run, stage, one.step), one, where)
 
 
-def _step(trace: str, parent: str, one: StepResult, where: dict[str, Value]) -> Span:
+def _step(trace: str, parent: str, own: str, one: StepResult, where: dict[str, Value]) -> Span:
     attributes = {**where, "pushlive.step": one.step, "cicd.pipeline.task.name": f"{one.stage}/{one.step}"}
     ended, error = one.started + one.seconds, "" if one.ok else one.detail
     return Span(
-        trace, span_id(trace, one.stage, one.step), parent, f"{one.stage}/{one.step}", one.started, ended, one.ok,
+        trace, own, parent, f"{one.stage}/{one.step}", one.started, ended, one.ok,
         error, attributes,
     )  # fmt: skip
 

@@ -96,6 +96,11 @@ def test_the_composition_hands_every_setting_on(compose: dict[str, Any]) -> None
         {name.removesuffix("_FILE") for name in compose["services"][one]["environment"]}
         for one in ("web", "worker")
     )
+    traces = {name for name in [*web] if name.startswith("OTEL_")}
+    named = re.findall(r"`(OTEL_[A-Z_]+)", (ROOT / "docs" / "guides" / "logs.md").read_text())
+    assert {*named} <= traces
+    assert traces <= worker
+    web, worker = web - traces, worker - traces
     # Each side gets the secrets that it needs, and no others.
     assert worker == set(SETTINGS) - (secrets - SENDING - BACKUPS)
     assert web == set(SETTINGS) - SENDING

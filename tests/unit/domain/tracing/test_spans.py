@@ -6,6 +6,7 @@ import re
 
 from pipeline.domain.run import Failure, Outcome, Run, State, StepResult
 from pipeline.domain.tracing import spans
+from pipeline.domain.tracing.context import TraceContext
 from tests.support import records
 
 
@@ -51,7 +52,7 @@ def test_a_run_that_was_cancelled_is_neither_success_nor_failure() -> None:
 
 def test_ids_are_those_of_the_run_and_of_no_other() -> None:
     run = failed()
-    parent = spans.traceparent("pushlive", run, "live", "start")
+    parent = spans.handed_on("pushlive", run, "live", "start")["traceparent"]
     assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", parent)
     (start,) = [one for one in spans.of("pushlive", run) if one.name == "live/start"]
     assert parent == f"00-{start.trace}-{start.id}-01"
@@ -61,3 +62,19 @@ def test_ids_are_those_of_the_run_and_of_no_other() -> None:
         ("pushlive", records.run(accepted=11.0)),
     ]
     assert start.trace not in {spans.trace_id(instance, other) for instance, other in others}
+
+
+def test_a_run_goes_on_in_the_trace_of_the_request_that_asked_for_it() -> None:
+    context = TraceContext("a" * 32, "b" * 16, "03", "vendor=1")
+    first, second = (records.run(number, accepted=10.0, ended=11.0, trace=context) for number in (1, 2))
+    for run in (first, second):
+        root, *rest = spans.of("pushlive", run)
+        assert (root.trace, root.parent) == ("a" * 32, "b" * 16)
+        assert all(one.trace == root.trace for one in rest)
+        found = spans.handed_on("pushlive", run, "live", "start")
+        assert found["tracestate"] == "vendor=1"
+        assert found["traceparent"].startswith(f"00-{'a' * 32}-")
+        assert found["traceparent"].endswith("-03")
+    ids = {spans.span_id("pushlive", run, "live", "start") for run in (first, second)}
+    assert len(ids) == 2
+    assert "tracestate" not in spans.handed_on("pushlive", failed(), "live", "start")
