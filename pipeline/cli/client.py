@@ -107,6 +107,19 @@ def where(environ: Mapping[str, str]) -> Where:
     return Where(url, "", ", ".join(looked))
 
 
+def trace(environ: Mapping[str, str]) -> dict[str, str]:
+    """The headers for ``TRACEPARENT`` and ``TRACESTATE``, with which a job of a CI system says which trace it is a
+    part of; none if they are not set, or not as they should be."""
+    if not environ.get("TRACEPARENT"):
+        return {}
+    from pipeline.domain.tracing.context import read
+
+    parent = environ["TRACEPARENT"]
+    found = read([parent], [environ.get("TRACESTATE", "")])
+    state = {"tracestate": found.state} if found.state else {}
+    return {"traceparent": parent, **state} if found.trace else {}
+
+
 def _checked(place: Where) -> Where:
     _split(place.url)
     if not place.token.isascii() or not place.token.isprintable() or " " in place.token:
@@ -176,9 +189,17 @@ def _stranger(status: int, place: Where) -> PushliveError:
 class Client:
     """Calls of the API. Raises NotAllowed, NotFound, RequestError, ConfigError or Unreachable."""
 
-    def __init__(self, place: Where, timeout: float = 60.0, silence: float = 35.0) -> None:
-        """``timeout``: seconds for one answer; ``silence``: seconds after which a stream counts as dead."""
+    def __init__(
+        self,
+        place: Where,
+        timeout: float = 60.0,
+        silence: float = 35.0,
+        trace: Mapping[str, str] | None = None,
+    ) -> None:
+        """``timeout``: seconds for one answer; ``silence``: seconds after which a stream counts as dead; ``trace``:
+        headers of the trace that the command is a part of."""
         self.place = place
+        self._trace = trace or {}
         self.skew = 0.0  # seconds that this clock is ahead of the service's
         self._timeout = timeout
         self._silence = silence
@@ -253,7 +274,12 @@ class Client:
             connection.close()
 
     def _headers(self, has_body: bool) -> dict[str, str]:
-        headers = {"Accept": "application/json", "Connection": "close", "User-Agent": "pushlive"}
+        headers = {
+            "Accept": "application/json",
+            "Connection": "close",
+            "User-Agent": "pushlive",
+            **self._trace,
+        }
         if self.place.token:
             headers["Authorization"] = f"Bearer {self.place.token}"
         if has_body:

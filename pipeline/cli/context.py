@@ -70,9 +70,9 @@ class Context:
     @property
     def client(self) -> Client:
         if self._client is None:
-            from pipeline.cli.client import Client, where
+            from pipeline.cli.client import Client, trace, where
 
-            self._client = Client(where(self.environ))
+            self._client = Client(where(self.environ), trace=trace(self.environ))
         return self._client
 
     def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:

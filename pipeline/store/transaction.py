@@ -148,11 +148,10 @@ class Transaction:
                 self._counted.add(run.number)
                 self._write(lambda p: self._metrics.count_end(p, run))
                 self.evidence("run", run.number)
-                if run.trace.sampled:
-                    self._write(lambda p: self._traces.queue(p, run.id))
+                self._write(lambda p: self._traces.queue(p, run.id))
         else:
             self._write(lambda p: p.sadd(open_runs, run.number))
-        if run.state == State.WAITING and run.trace.sampled:
+        if run.state == State.WAITING:
             self._write(lambda p: self._traces.queue(p, run.id, run.gate))
 
     def evidence(self, kind: str, number: int) -> None:

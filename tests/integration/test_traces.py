@@ -25,7 +25,7 @@ pipelines:
     service:
       memory: 128MiB
       stop: 1s
-      release: {command: [sh, -c, "echo parent=$TRACEPARENT"]}
+      release: {command: [sh, -c, "echo parent=$TRACEPARENT state=$TRACESTATE."]}
     smoke: [{get: /cgi-bin/seen, contains: "traced 00-"}]
     environments: {live: }
   slow:
@@ -143,7 +143,7 @@ def test_a_run_is_one_trace_and_its_command_and_checks_are_told_of_it(
     }
     assert (resource["service.name"], resource["service.instance.id"]) == ("pushlive", service.instance)
     parent = f"00-{root.trace_id.hex()}-{by_name['live/release'].span_id.hex()}-01"
-    assert f"parent={parent}" in service.log("hello#1")
+    assert f"parent={parent} state=." in service.log("hello#1")
     assert "traces" in service.pushlive("doctor", code=None).out
 
 
@@ -170,6 +170,22 @@ def test_a_receiver_that_fails_delays_no_run_and_gets_the_trace_later(
     until(lambda: receiver.spans(run["id"]), 60)
     assert service.output.count(says) == before + 1
     once(receiver, run["id"])
+
+
+def test_a_run_goes_on_in_the_trace_of_the_command_that_asked_for_it(
+    service: Service, receiver: Receiver
+) -> None:
+    trace, above = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+    number = service.run("hello")["number"] + 1
+    asked = {"TRACEPARENT": f"00-{trace}-{above}-01", "TRACESTATE": "ci=job-1"}
+    service.pushlive("deploy", "hello", **asked)
+    run = f"hello#{number}"
+    until(lambda: any(span.name == "deploy hello" for span in receiver.spans(run)), 60)
+    spans = {span.name: span for span in receiver.spans(run)}
+    assert {span.trace_id.hex() for span in spans.values()} == {trace}
+    assert spans["deploy hello"].parent_span_id.hex() == above
+    release = spans["live/release"].span_id.hex()
+    assert f"parent=00-{trace}-{release}-01 state=ci=job-1." in service.log(run)
 
 
 def test_a_run_that_another_worker_takes_up_goes_on_in_the_same_trace(

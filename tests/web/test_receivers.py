@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pipeline.config.settings import Secret, Settings
+from pipeline.domain.tracing.context import TraceContext
 from webhooks.receivers import RECEIVERS
 
 A, B, NONE = "a" * 40, "b" * 40, "0" * 40
@@ -271,3 +272,18 @@ def test_every_provider_has_its_two_secrets_in_the_settings(provider):
 @pytest.mark.parametrize("provider", RECEIVERS)
 def test_no_provider_accepts_a_request_without_a_signature(provider):
     assert not RECEIVERS[provider].verify({}, b"{}", (Secret("one"), Secret("")))
+
+
+def test_a_signed_request_names_its_trace(client, service):
+    traced = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01", "tracestate": "ci=1"}
+    assert send(client, github(), secret="wrong", **traced).status_code == 401
+    assert service.actors == []
+    assert send(client, github(), **traced).status_code == 202
+    assert (
+        send(client, github(after=B), **{"X-GitHub-Delivery": "d-2", "traceparent": "junk"}).status_code
+        == 202
+    )
+    assert [by.trace for by in service.actors] == [
+        TraceContext("a" * 32, "b" * 16, "01", "ci=1"),
+        TraceContext(),
+    ]

@@ -18,7 +18,7 @@ _MEMBER = re.compile(
 LONGEST_PARENT = 200  # characters
 LONGEST_STATE = 512  # as much as the standard obliges anyone to hand on
 MEMBERS = 32
-SAMPLED = 1  # a bit of the flags: who began the trace records it
+SAMPLED = 1  # a bit of the flags: who began the trace records it. Else there is nothing to go on in
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,6 @@ class TraceContext:
     flags: str = ""
     state: str = ""
 
-    @property
-    def sampled(self) -> bool:
-        """False if who began the trace does not record it: then nobody else should."""
-        return not self.trace or bool(int(self.flags, 16) & SAMPLED)
-
 
 NONE = TraceContext()
 
@@ -46,7 +41,7 @@ def read(parents: Sequence[str], states: Sequence[str]) -> TraceContext:
     if len(parents) != 1 or len(parents[0]) > LONGEST_PARENT:
         return NONE
     found = _PARENT.fullmatch(parents[0])
-    if found is None or (found[1] == "00" and found[5]):
+    if found is None or (found[1] == "00" and found[5]) or not int(found[4], 16) & SAMPLED:
         return NONE
     return TraceContext(found[2], found[3], found[4], _state(",".join(states)))
 

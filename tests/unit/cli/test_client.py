@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli.client import Client, Where, data_folder, refusal, where
+from pipeline.cli.client import Client, Where, data_folder, refusal, trace, where
 from pipeline.cli.context import NotAllowed, Unreachable
 from pipeline.config.settings import load
 from pipeline.errors import ConfigError, NotFound, PushliveError, RequestError
@@ -195,3 +195,14 @@ def test_a_stream_gives_lines_as_they_come(stub: Stub) -> None:
 
     stub.answers["GET", "/lines"] = write
     assert list(Client(Where(stub.url, TOKEN, "")).lines("/lines")) == ["one", "two", "ü end"]
+
+
+def test_a_command_says_which_trace_it_is_a_part_of() -> None:
+    parent = f"00-{'a' * 32}-{'b' * 16}-01"
+    assert trace({}) == trace({"TRACEPARENT": "junk", "TRACESTATE": "ci=1"}) == {}
+    assert trace({"TRACEPARENT": f"{parent}\r\nX: y"}) == {}
+    assert trace({"TRACEPARENT": parent, "TRACESTATE": "junk"}) == {"traceparent": parent}
+    assert trace({"TRACEPARENT": parent, "TRACESTATE": "ci=1"}) == {
+        "traceparent": parent,
+        "tracestate": "ci=1",
+    }

@@ -16,10 +16,12 @@ def test_it_is_read_as_the_standard_says() -> None:
     )
     assert read([GOOD], ["a=1", "b=2"]).state == "a=1,b=2"
     assert read([f"cc-{TRACE}-{PARENT}-01-what-is-to-come"], []).trace == TRACE
-    assert [read([f"00-{TRACE}-{PARENT}-{flags}"], []).sampled for flags in ("00", "01", "02", "ff")] == [
-        False, True, False, True,
-    ]  # fmt: skip
-    assert NONE.sampled
+
+
+def test_a_trace_that_nobody_records_is_not_gone_on_in() -> None:
+    """A proxy in front may number each request and record few."""
+    found = [read([f"00-{TRACE}-{PARENT}-{flags}"], []).flags for flags in ("00", "01", "02", "ff")]
+    assert found == ["", "01", "", "ff"]
 
 
 @pytest.mark.parametrize(
