@@ -197,7 +197,9 @@ class ServicePort(Protocol):
     def pipelines_of_url(self, urls: tuple[str, ...]) -> tuple[str, ...]:
         """The pipelines whose source is the repository with any of these URLs."""
 
-    def judge_configuration(self, updates: tuple[Update, ...], quarantine: str) -> tuple[str, ...]: ...
+    def judge_configuration(
+        self, updates: tuple[Update, ...], quarantine: str, by: Actor
+    ) -> tuple[str, ...]: ...
 
     def take_configuration(self, by: Actor) -> dict[str, Any]: ...
 

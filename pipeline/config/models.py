@@ -84,6 +84,7 @@ Occasion = Literal[
     "worse",
     "restarted",
     "slowing",
+    "configuration",
 ]
 
 
@@ -111,6 +112,7 @@ class Notify(Model):
             "worse",
             "restarted",
             "slowing",
+            "configuration",
         ),
         min_length=1,
     )
@@ -121,7 +123,8 @@ class Notify(Model):
     `backup`: a backup failed, or the last good one is old; `bake`: a release failed while it was watched after its
     switch, and was not taken back; `baked`: one did not fail; `worse`: one answers with more errors than the release
     before it, or more slowly; `restarted`: a web container did not answer and was started again, by `liveness`;
-    `slowing`: runs grow so that a budget will be exceeded within weeks."""
+    `slowing`: runs grow so that a budget will be exceeded within weeks; `configuration`: a configuration was refused,
+    and is right again."""
 
 
 Receivers = Annotated[tuple[Notify, ...], Field(max_length=20)]

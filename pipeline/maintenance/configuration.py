@@ -6,7 +6,9 @@ import threading
 
 from pipeline.config.place.repository import ConfigRepository
 from pipeline.deploy.configuring.taking import KEEPER, Taken, Taking
+from pipeline.deploy.configuring.telling import Telling
 from pipeline.deploy.configuring.wanted import wanted
+from pipeline.deploy.services import Services
 from pipeline.domain.audit_chain import Actor, Who
 from pipeline.errors import EngineFailed, RequestError, TimedOut
 from pipeline.lib.push_notes import Note
@@ -16,18 +18,25 @@ from pipeline.store import Store
 from pipeline.store.configurations import Configurations
 
 EVERY = 180.0  # seconds between two looks at a repository elsewhere without a webhook
+SAVED = 10.0  # seconds after which a wrong file is told: it may be in the middle of being saved
 UNMOVED = 3600.0  # seconds that a note is kept whose ref git has not moved
 
 
 class Configuration(Job):
     """Reports what is wrong with the file once for each change."""
 
-    def __init__(self, configurations: Configurations) -> None:
-        self._configurations, self._problems = configurations, Changes()
+    def __init__(self, services: Services, clock: Clock) -> None:
+        self._configurations, self._problems = services.configurations, Changes()
+        self._telling, self._clock, self._wrong = (
+            Telling(services.store, services.configurations.place),
+            clock,
+            ("", 0.0),
+        )
 
     def run(self) -> list[str]:
         self._configurations.refresh()
         problem = self._configurations.problem()
+        self._tell(problem)
         if self._problems.over(problem):
             self._problems.report("")
             return ["pipelines.yaml is valid again and in force"]
@@ -35,6 +44,18 @@ class Configuration(Job):
             f"{text}\nThe last good configuration stays in force until it is corrected."
             for text in self._problems.report(problem)
         ]
+
+    def _tell(self, problem: str) -> None:
+        """A file may be wrong for a moment while it is edited; what was pushed is not."""
+        now = self._clock.monotonic()
+        if self._wrong[0] != problem:
+            self._wrong = (problem, now)
+        if not problem:
+            self._telling.right_again(self._clock.now())
+            return
+        refused = self._configurations.refused()
+        if refused and (refused.commit or now - self._wrong[1] >= SAVED):
+            self._telling.refused(refused)
 
 
 class ConfigurationRepository(Job):

@@ -88,7 +88,7 @@ class Jobs:
         self.damage = Damage(store)
         self.requeue = Requeue(store, adapters.queue, clock, self.damage)
         self.clock_jumps = ClockJumps(store, clock, self.damage)
-        self.configuration = Configuration(configurations)
+        self.configuration = Configuration(services, clock)
         place, taking = settings.config, None
         if isinstance(place, ConfigRepository):
             taking = Taking(services, place, adapters.source, repositories, clock)

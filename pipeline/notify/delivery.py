@@ -153,7 +153,7 @@ def outages(store: Store) -> tuple[str, ...]:
 def body_of(notice: Notice, page: str) -> bytes:
     """The JSON that is sent: the notice with the URL of its page, and ``text`` made fit for chat services."""
     path = f"{notice.pipeline}/{notice.run}" if notice.run else notice.pipeline
-    url = f"{page}/runs/{path}"
+    url = f"{page}/runs/{path}" if path else f"{page}/"
     fields: dict[str, Any] = {**codec.plain(notice), "url": url}
     fields["run"] = f"{notice.pipeline}#{notice.run}" if notice.run else ""
     fields["text"] = f"{without_mentions(notice.text)} · {url}"

@@ -23,7 +23,7 @@ from pipeline.lib import codec
 from pipeline.lib.text import one_line
 from pipeline.lib.units import show_duration, write_duration
 from pipeline.store import Transaction
-from pipeline.store.configurations import CURRENT, parsed
+from pipeline.store.configurations import CURRENT, Refused, parsed
 
 TEXT = 600  # characters of one text in a message
 
@@ -230,6 +230,18 @@ def unfinished(tx: Transaction, one: UnfinishedCopy, pipelines: Iterable[str], a
             notice, text=f"{one.text()}. {one.advice}", environment=one.ref.environment, reason=one.text()
         )
         _queue(tx, config, whole)
+
+
+def configuration(tx: Transaction, told: Refused, text: str) -> None:
+    """Queues the notification about a configuration that was refused, or that is right again, for the receivers of the
+    one in force: those of every pipeline."""
+    config = _parsed(tx.config(tx.fact(CURRENT)))
+    name = f"configuration/{_stamp(told.at)}/{told.commit[:12] or 'file'}"
+    notice = Notice(name, "configuration", told.at, "", "", commit=told.commit)
+    whole = codec.dump(_with(notice, text=text, by=told.by, reason=told.problem))
+    receivers = (*config.notify, *(one for name in config.pipelines for one in config.notify_of(name)))
+    for url in dict.fromkeys(one.url for one in receivers if "configuration" in one.when):
+        tx.message(url, whole)
 
 
 def _of_health(

@@ -7,6 +7,7 @@ import os
 import secrets
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from pipeline.errors import ConfigError, NotFound
 from pipeline.lib import codec
 from pipeline.store import Store
 
-CURRENT, _ERROR = "config", "config-error"
+CURRENT, _ERROR, _REFUSED = "config", "config-error", "config-refused"
 _SEEN, _ORIGIN = "config-seen", "config-origin"  # of a configuration in a repository
 
 KEPT = 64  # configurations in a process's memory
@@ -43,6 +44,17 @@ def _entry(before: str, after: str, who: Who = _FILE, origin: Origin | None = No
     return audit_chain.entry(
         who, "configuration", time.time(), detail=detail, before=before or "none", after=after
     )
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A configuration that is not in force because it is wrong. ``commit``, ``by``: "" if it is a file; ``at``: seconds
+    since the epoch."""
+
+    problem: str
+    commit: str = ""
+    by: str = ""
+    at: float = 0.0
 
 
 class Configurations:
@@ -120,8 +132,19 @@ class Configurations:
                 before=kept, after=kept,  # the last good one stays in force
             )  # fmt: skip
 
+        refused = Refused(problem, commit, audit_chain.actor(by).name, time.time())
+        self._store.facts.set(_REFUSED, codec.dump(refused))
         self._store.facts.change(_ERROR, problem, entry)
         self._see(commit)
+
+    def refused(self) -> Refused | None:
+        """What is wrong now, and whose push it was; None if nothing is wrong, or a repository cannot be read."""
+        problem = self.problem()
+        if not problem or isinstance(self.place, Path):
+            return Refused(problem, at=time.time()) if problem else None
+        found = self._store.facts.get(_REFUSED)
+        known = codec.load(Refused, found) if found else None
+        return known if known and known.problem == problem else None
 
     def trouble(self, problem: str) -> None:
         """The repository cannot be read, or has no such branch: what is in force stays, and the head is judged as soon

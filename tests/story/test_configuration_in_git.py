@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 
 import pytest
 
+from pipeline.adapters.fake import Killed
 from pipeline.config.place.repository import ConfigRepository
 from pipeline.deploy.configuring.wanted import Wanted
 from pipeline.domain.audit_chain import Actor
 from pipeline.errors import ConfigError, EngineFailed, RequestError
+from pipeline.lib import codec
 from pipeline.lib.push_notes import Note, Update
+from pipeline.notify.delivery import body_of
+from pipeline.notify.messages import Notice
+from pipeline.store import Transaction
 from tests.story.conftest import CONFIG, World
 
 ANN = Actor("ann", "maintainer", way="git")
@@ -306,3 +312,107 @@ def test_set_shows_what_to_change_where_it_cannot_commit(away):
     shown = away.commands.set_values("hello", ANN, values={"promote": "manual"})
     with pytest.raises(RequestError, match="is in no release"):
         away.commands.set_values("hello", ANN, values={"promote": "manual"}, seen=shown["config"])
+
+
+# ── who is told ──────────────────────────────────────────────────────────────
+
+CHAT = "https://chat.example.com/all"
+TELLING = f"notify: [{{url: '{CHAT}'}}]\n{CONFIG}"
+WRONG = TELLING.replace("replicas: 2", "replicas: -2")
+
+
+def told(world: World) -> list[dict]:
+    """The messages about the configuration in the outbox, oldest first."""
+    client, prefix = world.store.client, world.settings.instance
+    found = [text for key in client.scan_iter(f"{prefix}:outbox:*") for text in client.lrange(key, 0, -1)]
+    return [one for one in map(json.loads, found) if one["event"] == "configuration"]
+
+
+def test_receivers_are_told_once_who_pushed_a_wrong_one_to_the_built_in_server(world):
+    taken(world, TELLING)
+    before = world.services.configurations.in_force()
+    commit = push(world, WRONG)
+    for _ in range(2):
+        assert world.commands.judge_configuration((update(commit),), "", ANN)
+
+    (one,) = told(world)
+    assert one["text"].startswith(f"A push by ann of {commit[:7]} to git:ops/pipelines.yaml was refused: ")
+    assert "environments.live.replicas" in one["text"]
+    assert one["text"].endswith("The last good configuration stays in force.")
+    assert (one["by"], one["commit"], one["pipeline"]) == ("ann", commit, "")
+    entry = world.commands.audit_log()[0]
+    assert (entry["act"], entry["who"], entry["before"]) == ("configuration-refused", "ann", before)
+    assert "/runs/" not in json.loads(body_of(codec.load(Notice, json.dumps(one)), "http://p"))["url"]
+
+
+def test_receivers_are_told_of_a_wrong_one_behind_a_webhook_and_that_it_is_right_again(make_world):
+    world = make_world(place=AWAY)
+    push(world, TELLING)
+    look(world)
+    commit = push(world, WRONG)
+    world.services.configurations.refuse("replicas: too few", commit, ANN)
+    for _ in range(3):
+        world.jobs.configuration.run()
+    world.another_process().configuration.run()
+
+    (one,) = told(world)
+    assert one["text"].startswith(
+        f"The configuration in {AWAY} of {commit[:7]}, pushed by ann, is wrong: replicas: too few. The last"
+    )
+    push(world, TELLING)
+    look(world)
+    for _ in range(2):
+        world.jobs.configuration.run()
+    assert [one["text"].split(" is ")[1] for one in told(world)[1:]] == ["right again, and in force."]
+
+
+def test_a_repository_that_cannot_be_read_is_no_refused_configuration(make_world):
+    world = make_world(place=AWAY)
+    push(world, TELLING)
+    look(world)
+    world.services.configurations.trouble("it does not answer")
+    world.jobs.configuration.run()
+    assert told(world) == []
+
+
+def test_receivers_are_told_of_a_broken_file_that_stays_broken(make_world):
+    world = make_world(TELLING)
+    world.jobs.configuration.run()
+    world.configure(WRONG)
+    world.jobs.configuration.run()
+    assert told(world) == []  # someone may be in the middle of saving it
+    world.clock.sleep(11)
+    for _ in range(2):
+        world.jobs.configuration.run()
+    (one,) = told(world)
+    assert one["text"].startswith(f"The configuration in {world.settings.config} is wrong: ")
+    assert (one["by"], one["commit"]) == ("", "")
+
+    world.configure(TELLING)
+    world.jobs.configuration.run()
+    assert len(told(world)) == 2
+
+
+def test_a_keeper_that_dies_while_it_tells_tells_once(make_world, monkeypatch):
+    world = make_world(TELLING)
+    world.jobs.configuration.run()
+    world.configure(WRONG)
+    jobs = world.another_process()
+    jobs.configuration.run()
+    world.clock.sleep(11)
+    with monkeypatch.context() as patched:
+        patched.setattr(Transaction, "apply", killed)
+        with pytest.raises(Killed):
+            jobs.configuration.run()
+    assert told(world) == []
+    jobs.configuration.run()
+    jobs.configuration.run()
+    assert len(told(world)) == 1
+
+
+def killed(*_: object) -> None:
+    raise Killed("SIGKILL")
+
+
+def look(world: World) -> None:
+    world.jobs.pushed_configuration.look()

@@ -116,7 +116,8 @@ class FakeService:
         self._up()
         return tuple(p for p, (source, _) in self.pipelines.items() if source in urls)
 
-    def judge_configuration(self, updates: Any, quarantine: str) -> tuple[str, ...]:
+    def judge_configuration(self, updates: Any, quarantine: str, by: Who) -> tuple[str, ...]:
+        self.actors.append(by)
         return self.wrong_configuration
 
     def take_configuration(self, by: Who) -> dict[str, Any]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hmac
 from collections.abc import Iterable, Iterator
 from typing import Any
+from urllib.parse import unquote
 
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
 from pipeline.config.place.repository import ConfigRepository, hosted
+from pipeline.domain.audit_chain import Actor
 from pipeline.errors import NotFound
 from pipeline.lib.push_notes import Update, updates
 from pipeline.lib.text import summary
@@ -19,6 +21,7 @@ from webhooks.security.limits import BodyRefused, received
 
 SHOWN = 20  # lines of what changes
 PROBLEMS = 50  # lines
+WHO = ("Pusher", "Role", "Address")  # headers of the hook, quoted
 REFUSED = "This configuration is refused, and nothing was pushed:"
 
 
@@ -36,9 +39,9 @@ def blueprint(web: WebContext) -> Blueprint:
             refs = received(request, REFS_LIMIT).read().decode("utf-8", "replace").split("\n")
         except BodyRefused as error:
             raise error.as_refused() from error
-        found = web.service.judge_configuration(
-            updates(refs), request.headers.get("X-Pushlive-Quarantine", "")
-        )
+        name, role, address = (unquote(request.headers.get(f"X-Pushlive-{one}", "")) for one in WHO)
+        quarantine = request.headers.get("X-Pushlive-Quarantine", "")
+        found = web.service.judge_configuration(updates(refs), quarantine, Actor(name, role, address, "git"))
         if not found:
             return Response("", mimetype="text/plain")
         lines = [REFUSED, *(f"  {summary(one, 300)}" for one in found[:PROBLEMS])]

@@ -49,8 +49,11 @@ def skip_option(environ: "os._Environ[str]") -> str:
 def refusal(environ: "os._Environ[str]", refs: bytes) -> str:
     """Why the service refuses this push to the configuration's repository; "" if it does not."""
     import http.client
+    from urllib.parse import quote
 
+    who = {"Pusher": "REMOTE_USER", "Role": "PUSHLIVE_ROLE", "Address": "REMOTE_ADDR"}
     headers = {
+        **{f"X-Pushlive-{name}": quote(environ.get(key, "")) for name, key in who.items()},
         "X-Pushlive-Internal": environ["PUSHLIVE_INTERNAL"],
         "X-Pushlive-Quarantine": environ.get(
             "GIT_QUARANTINE_PATH", ""

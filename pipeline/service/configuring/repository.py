@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from pipeline.config.place.repository import ConfigRepository, same_repository
 from pipeline.deploy.configuring import wanted
+from pipeline.deploy.configuring.telling import Telling
 from pipeline.deploy.configuring.wanted import Wanted
 from pipeline.domain.audit_chain import Who, actor
-from pipeline.errors import PushliveError
+from pipeline.errors import PushliveError, StoreUnavailable
 from pipeline.lib.push_notes import Update
 from pipeline.service.audited import Audited
+from pipeline.store.configurations import Refused
 
 
 class ConfigurationPushes(Audited):
     """Only if the configuration is in a repository."""
 
-    def judge_configuration(self, updates: tuple[Update, ...], quarantine: str) -> tuple[str, ...]:
-        """Every problem of what a push would make the configuration; nothing if it may be taken. See
-        ``Taking.judge``."""
+    def judge_configuration(
+        self, updates: tuple[Update, ...], quarantine: str, by: Who = ""
+    ) -> tuple[str, ...]:
+        """Every problem of what a push would make the configuration; nothing if it may be taken. What is refused is in
+        the audit log, and receivers are told. See ``Taking.judge``."""
         try:
             self._operations.taking().judge(updates, quarantine)
         except PushliveError as error:
+            self._turned_away(updates, str(error), by)
             return tuple(str(error).split("\n"))
         return ()
+
+    def _turned_away(self, updates: tuple[Update, ...], problem: str, by: Who) -> None:
+        place = self._settings.config
+        ref = place.ref if isinstance(place, ConfigRepository) else ""
+        commit = next((one.after for one in updates if one.ref == ref), "")
+        refused = Refused(problem, commit, actor(by).name, self._clock.now())
+        with suppress(StoreUnavailable):  # the pusher is told in any case
+            telling = Telling(self._store, self._configurations.place)
+            telling.turned_away(refused, by, self._configurations.in_force())
+            self._move_entries()
 
     def take_configuration(self, by: Who) -> dict[str, Any]:
         """Puts the head of its repository into force: ``{"config", "changed", "problem", "origin", "plan"}``; ``plan``
