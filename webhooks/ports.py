@@ -325,6 +325,9 @@ class ServicePort(Protocol):
     def timings(self, pipeline: str, *, seconds: float) -> dict[str, Any]:
         """See ``Queries.timings``."""
 
+    def cost(self, pipeline: str = "", *, month: str = "", zone: str = "UTC") -> dict[str, Any]:
+        """See ``Queries.cost``."""
+
     def report(self, pipeline: str = "", *, month: str = "", zone: str = "UTC") -> dict[str, Any]:
         """See ``Queries.report``."""
 

@@ -44,6 +44,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "logs": "follow",
         "timings": "app.timings",
         "report": "app.report",
+        "cost": "app.cost",
         "cron": "app.cron",
         "evidence": "app.evidence",
     },

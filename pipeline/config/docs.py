@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from pipeline.config.checks import KINDS, HealthCheck
+from pipeline.config.cost.prices import Costs, Machine
 from pipeline.config.engines import Registry, Where
 from pipeline.config.introspection import Hint, fields_of, hint_of, key_of, keys_of
 from pipeline.config.judging.metrics import Metrics
@@ -59,6 +60,8 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`accessories.<name>.kubernetes`", AccessoryOptions),
     ("`pipelines.<name>`", Pipeline),
     ("`budget`", keys_of(Config)["budget"].base),
+    ("`costs`", Costs),
+    ("`costs.machines.<name>`", Machine),
     ("`notify`", Notify),
     ("`freeze`: each", Window),
     ("`freeze`: each: `env`", Environments),
@@ -142,7 +145,8 @@ def _closed(entry: dict[str, Any], hint: Hint) -> None:
         if isinstance(values, dict) and hint.parts[1].base is str:
             values["type"] = ["string", "number"]
         if isinstance(values, dict) and hint.parts[1].short:
-            values["anyOf"] = [{"type": "string"}, {"$ref": values.pop("$ref")}]
+            kind = "number" if hint.parts[1].base.NUMBER else "string"
+            values["anyOf"] = [{"type": kind}, {"$ref": values.pop("$ref")}]
 
 
 def _or_empty(entry: dict[str, Any]) -> dict[str, Any]:

@@ -29,6 +29,8 @@ class Model(BaseModel):
     """What the model may be written as instead of a mapping, in words; "" if nothing."""
     CHOICES: ClassVar[tuple[str, ...]] = ()
     """The only texts that the model may be written as, if there are only some; () if not."""
+    NUMBER: ClassVar[bool] = False
+    """Whether SHORT is a number."""
     LISTED: ClassVar[str] = ""
     """The field that a list instead of a mapping stands for; "" if none."""
     TEXT: ClassVar[str] = ""

@@ -18,6 +18,7 @@ from pydantic import (
 
 from pipeline.config import validators
 from pipeline.config.checks import HealthCheck, SmokeCheck
+from pipeline.config.cost.prices import Costs
 from pipeline.config.engines import Registry, Where
 from pipeline.config.fields import (
     Argv,
@@ -388,6 +389,7 @@ class Config(Model):
     """Receivers of notifications about runs, at most 20."""
     freeze: Windows = ()
     """When no push and no deploy enters environments, at most 50 windows."""
+    costs: Costs = Costs()
     accessories: dict[Name, Accessory] = {}
     """Databases, caches and brokers by their names. A pipeline names those that it uses under `uses`."""
     pipelines: dict[Name, Pipeline] = {}

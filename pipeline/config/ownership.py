@@ -20,6 +20,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from pipeline.config.checks import HealthCheck, HttpCheck, RunCheck, TcpCheck
+from pipeline.config.cost.prices import Costs, Machine
 from pipeline.config.engines import Registry, Where
 from pipeline.config.fields import Model
 from pipeline.config.introspection import key_of
@@ -101,7 +102,9 @@ _SERVICE = {
 }
 
 OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {
-    Config: {"budget": _M, "notify": _M, "freeze": _M, "accessories": _M, "pipelines": _M},
+    Config: {"budget": _M, "notify": _M, "freeze": _M, "costs": _M, "accessories": _M, "pipelines": _M},
+    Costs: {"currency": _M, "machines": _M},
+    Machine: {"monthly": _M, "docker": _M},
     Accessory: {
         "image": _M, "volume": _M, "port": _M, "health": _M, "ready": _M, "env": _M, "secrets": _M, "command": _M,
         "memory": _M, "cpu": _M, "stop": _M, "backup": _M, "kubernetes": _M,
@@ -196,7 +199,8 @@ def maintainers(old: Config, new: Config, pipeline: str) -> tuple[str, ...]:
     found = _differences(_in_force(old, pipeline), _in_force(new, pipeline), "")
     changed = (_as_written(path, before, after) for path, who in found if who != Owner.DEVELOPER)
     own = (f"pipelines.{pipeline}.{path}" for path in changed)
-    return tuple(dict.fromkeys([*own, *_accessories(old, new, pipeline)]))
+    costs = (path for path, _ in _differences(old.costs, new.costs, "costs."))
+    return tuple(dict.fromkeys([*own, *_accessories(old, new, pipeline), *costs]))
 
 
 def _accessories(old: Config, new: Config, name: str) -> Iterator[str]:

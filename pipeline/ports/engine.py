@@ -9,6 +9,7 @@ from typing import Protocol
 from pipeline.ports.accessories import Accessories
 from pipeline.ports.adoption import Adoption
 from pipeline.ports.commands import Commands
+from pipeline.ports.cost.metering import Metering
 from pipeline.ports.drift import Drift
 from pipeline.ports.outputs import Outputs, Restarts
 from pipeline.ports.probe import Probe
@@ -36,6 +37,7 @@ class Engine:
     accessories: Accessories
     processes: Processes
     scheduled: Scheduled
+    metering: Metering
     probe: Probe
 
 
@@ -52,6 +54,7 @@ class WholeEngine(
     Accessories,
     Processes,
     Scheduled,
+    Metering,
     Protocol,
 ):
     """An adapter that is all ports at once."""
@@ -59,7 +62,7 @@ class WholeEngine(
 
 def engine_of(adapter: WholeEngine, probe: Probe) -> Engine:
     one = adapter
-    return Engine(one, one, one, one, one, one, one, one, one, one, one, one, probe)
+    return Engine(one, one, one, one, one, one, one, one, one, one, one, one, one, probe)
 
 
 class Engines(Protocol):

@@ -32,6 +32,7 @@ from pipeline.service import views
 from pipeline.service.app import report, timings, unfinished
 from pipeline.service.app.volume_sizes import data_left
 from pipeline.service.configuring import reverts
+from pipeline.service.cost import costs
 from pipeline.service.operations import Operations
 from pipeline.service.scheduled import scheduled
 
@@ -301,6 +302,13 @@ class Queries:
             self._known(config, pipeline)
         now = self._clock.now()
         return timings.shown(self._store, config, pipeline, now - seconds, now)
+
+    def cost(self, pipeline: str = "", *, month: str = "", zone: str = "UTC") -> dict[str, Any]:
+        """What a month has cost so far: see ``service.cost.costs``. Raises as ``report``."""
+        config = self._config()
+        if pipeline and pipeline not in self._store.pipelines():
+            self._known(config, pipeline)
+        return costs.shown(self._store, config, pipeline, month, zone, self._clock.now())
 
     def report(self, pipeline: str = "", *, month: str = "", zone: str = "UTC") -> dict[str, Any]:
         """A month of one pipeline, or of all: see ``service.app.report``. Raises NotFound for a pipeline of which

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import redis
 
@@ -20,6 +20,14 @@ class Facts:
         """The fact's text, "" if it is not set."""
         with translate():
             return self._records.fact(self._client, name)
+
+    def several(self, names: Sequence[str]) -> list[str]:
+        """The texts of many facts, in their order; "" for those that are not set."""
+        if not names:
+            return []
+        with translate():
+            found = self._client.mget([self._records.key("fact", name) for name in names])
+        return [str(one or "") for one in found]
 
     def set(self, name: str, value: str) -> None:
         with translate():

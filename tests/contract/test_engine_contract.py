@@ -308,6 +308,22 @@ def test_what_is_answered_is_counted_or_said_not_to_be(prepared: Kit) -> None:
     assert seen is None or seen.errors == 0
 
 
+def test_all_that_runs_is_metered(prepared: Kit) -> None:
+    spec = prepared.spec()
+    prepared.deploy(spec)
+    found = [one for one in prepared.engine.taken() if one.pipeline == prepared.name]
+    assert [(one.role, one.environment, one.slot, one.process) for one in found] == [
+        ("web", "live", "blue", "")
+    ] * 2
+    assert len({one.name for one in found}) == 2
+    assert all(one.memory > 0 or one.reserved_memory > 0 for one in found)
+    assert all((one.spent is None) != (one.cores is None) for one in found)
+    size = prepared.engine.machine_size()
+    assert size
+    assert size.cores >= 1
+    assert size.memory > 1 << 30
+
+
 def test_times_are_measured_or_said_not_to_be(prepared: Kit) -> None:
     """Those of people's requests, and not of checks."""
     spec = prepared.spec()

@@ -1,7 +1,9 @@
-"""A release that answers a share of its requests with errors is taken back by `judge: act`, and told by `observe`."""
+"""A release that answers a share of its requests with errors is taken back by `judge: act`, and told by `observe`; what
+runs meanwhile has a cost."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
@@ -20,6 +22,7 @@ pytestmark = pytest.mark.long  # errors have to be spread over three minutes bef
 PORT = free_ports(1)
 CONFIG = f"""
 notify: [{{url: 'http://127.0.0.1:{PORT}{PATH}', when: [worse, reverted, held]}}]
+costs: {{machines: {{here: 744}}}}
 pipelines:
   hello:
     service: {{memory: 128MiB, stop: 1s}}
@@ -124,3 +127,17 @@ def test_a_release_that_answers_with_errors_is_taken_back_or_only_told(service: 
     assert "live is held: r2: errors " in status
     assert "With `judge: act` it would have been taken back to r1" in status
     assert "was taken back by hello#3: errors " in service.pushlive("show", "hello#2").out
+    has_a_cost(service)
+
+
+def has_a_cost(service: Service) -> None:
+    """Minutes have passed, and more than one look."""
+    lines = json.loads(service.pushlive("cost", "--json").out)["lines"]
+    by = {(one["pipeline"], one["purpose"]): one for one in lines}
+    for name in ("hello", "seen"):
+        assert by[name, "serving"]["core_hours"] > 0
+        assert by[name, "serving"]["gib_hours"] > 0
+        assert by[name, "warm"]["gib_hours"] > 0
+    assert by["", "system"]["cost"] > 0
+    assert by["", "idle"]["cost"] > by["hello", "serving"]["cost"] > 0
+    assert "hello     live         serving" in service.pushlive("cost").out

@@ -16,6 +16,7 @@ IN_FORCE: dict[str, Any] = {
     "budget": {"deploy": "4m"},
     "notify": [{"url": "https://chat.example.com/all"}],
     "freeze": [{"env": {"names": ["live"]}, "days": {"names": ["mon"]}, "from": "08:00", "to": "09:00"}],
+    "costs": {"machines": {"here": {"monthly": 10, "docker": "ssh://u@h"}}},
     "accessories": {
         "db": {"image": "postgres:15", "backup": {"run": ["dump"]}},
         "cache": {"image": "redis:7"},
@@ -134,6 +135,7 @@ CHANGES: dict[str, Any] = {
     "budget.deploy": "9m", "budget.whole": "19m",
     "notify[].url": "https://evil.example/x", "notify[].when": ["live"],
     **{f"freeze[].{key}": value for key, value in FREEZE.items()},
+    "costs.currency": "USD", "costs.machines.*.monthly": 11, "costs.machines.*.docker": "ssh://evil@example.com",
     **{f"accessories.*.{key}": value for key, value in ACCESSORY.items()},
     **{f"pipelines.*.{key}": value for key, value in HELLO.items()},
 }  # fmt: skip
@@ -203,6 +205,7 @@ def place_of(path: str) -> list[str]:
     path = path.replace("pipelines.*", "pipelines.hello").replace(
         "environments.*", f"environments.{environment}"
     )
+    path = path.replace("machines.*", "machines.here")
     path = path.replace("volumes.*", "volumes.data")
     path = path.replace("accessories.*", "accessories.db").replace("uses.*", "uses.db")
     path = path.replace("processes.*", "processes.worker")
@@ -213,5 +216,5 @@ def place_of(path: str) -> list[str]:
 
 def named(path: str) -> str:
     """How a refusal names the key: a list counts as a whole."""
-    there = path if path.startswith(("pipelines.", "accessories.")) else f"pipelines.*.{path}"
+    there = path if path.startswith(("pipelines.", "accessories.", "costs.")) else f"pipelines.*.{path}"
     return ".".join(part for part in place_of(there.partition("[]")[0]))

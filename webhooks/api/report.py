@@ -1,7 +1,8 @@
-"""A month of pipelines, as data and as one page that needs nothing else."""
+"""A month of pipelines, as data and as one page that needs nothing else; and what it cost."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint, Response, render_template, request
@@ -13,19 +14,22 @@ from webhooks.security.auth import bearer
 
 
 def add_routes(api: Blueprint, web: WebContext) -> None:
-    def wanted() -> dict[str, Any]:
+    def of_month(ask: Callable[..., dict[str, Any]]) -> dict[str, Any]:
         given = request.args
-        return web.service.report(
-            given.get("pipeline", ""), month=given.get("month", ""), zone=given.get("zone", "UTC")
-        )
+        return ask(given.get("pipeline", ""), month=given.get("month", ""), zone=given.get("zone", "UTC"))
+
+    @api.get("/api/cost")
+    def cost() -> ResponseReturnValue:
+        bearer(web, "viewer")
+        return of_month(web.service.cost)
 
     @api.get("/api/report")
     def report() -> ResponseReturnValue:
         bearer(web, "viewer")
-        return wanted()
+        return of_month(web.service.report)
 
     @api.get("/api/report.html")
     def report_page() -> ResponseReturnValue:
         bearer(web, "viewer")
-        page = render_template("report.html", **pictures.of(wanted()))
+        page = render_template("report.html", **pictures.of(of_month(web.service.report)))
         return Response(page, headers={"Content-Disposition": "attachment"})

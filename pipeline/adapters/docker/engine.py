@@ -7,6 +7,7 @@ from pipeline.adapters.docker.commands import DockerCommands
 from pipeline.adapters.docker.drift import DockerDrift
 from pipeline.adapters.docker.processes import DockerProcesses
 from pipeline.adapters.docker.scheduled import DockerScheduled
+from pipeline.adapters.docker.tools.metering import DockerMetering
 from pipeline.adapters.docker.tools.outputs import DockerOutputs
 from pipeline.adapters.docker.tools.restarts import DockerRestarts
 from pipeline.adapters.docker.volumes.docker_volumes import DockerVolumes
@@ -21,5 +22,6 @@ class DockerEngine(
     DockerProcesses,
     DockerScheduled,
     DockerVolumes,
+    DockerMetering,
 ):
     """All ports of an engine (``ports.engine.WholeEngine``); ``DockerDrift`` is slots and traffic as well."""

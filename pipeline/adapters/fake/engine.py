@@ -6,7 +6,7 @@ from pipeline.adapters.fake.accessories import FakeAccessories
 from pipeline.adapters.fake.adoption import FakeAdoption
 from pipeline.adapters.fake.commands import FakeCommands
 from pipeline.adapters.fake.drift import FakeDrift
-from pipeline.adapters.fake.outputs import FakeOutputs, FakeRestarts
+from pipeline.adapters.fake.outputs import FakeMetering, FakeOutputs, FakeRestarts
 from pipeline.adapters.fake.processes import FakeProcesses, FakeScheduled
 from pipeline.adapters.fake.slots import FakeSlots
 from pipeline.adapters.fake.terminals import FakeTerminals
@@ -30,6 +30,7 @@ class FakeEngine(
     FakeScheduled,
     FakeVolumes,
     FakeAccessories,
+    FakeMetering,
 ):
     """All ports (``ports.WholeEngine``); what each refuses is said there."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipeline.adapters.fake.engine_state import EngineState
+from pipeline.domain.cost.taken import Size, Taken
 from pipeline.domain.engine_types import ProcessReplica, SlotRef, SlotSpec
 from pipeline.domain.events import Event
 from pipeline.domain.watching.usage import Measured
@@ -34,6 +35,33 @@ class FakeOutputs(EngineState):
         with self.call("measured", ref):
             spent = self.now() / 10  # a tenth of a core all the time
             return tuple(Measured(one.name, 1 << 20, 32 << 20, spent=spent) for one in self._replicas(ref))
+
+
+class FakeMetering(EngineState):
+    """Each container takes what ``FakeOutputs`` says, of a machine with two cores."""
+
+    def taken(self) -> tuple[Taken, ...]:
+        with self.call("taken"):
+            spent = self.now() / 10
+            found = [
+                Taken(one.name, "web", 1 << 20, ref.pipeline, ref.environment, ref.slot, spent=spent)
+                for ref, content in self.contents.items()
+                if not content.stopped
+                for one in self._replicas(ref)
+            ]
+            for ref, beside in self.beside.items():
+                found += [
+                    Taken(
+                        one.name, "process", 1 << 20, ref.pipeline, ref.environment, ref.slot, one.process,
+                        spent=spent,
+                    )
+                    for one in beside.values()
+                ]  # fmt: skip
+            return tuple(sorted(found, key=lambda one: one.name))
+
+    def machine_size(self) -> Size | None:
+        with self.call("machine_size"):
+            return Size(2.0, self.memory)
 
 
 def _label(one: ProcessReplica) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pipeline.adapters.dumps import Dumps
 from pipeline.adapters.kubernetes.adoption import KubeAdoption
 from pipeline.adapters.kubernetes.commands import KubeCommands
+from pipeline.adapters.kubernetes.cost.metering import KubeMetering
 from pipeline.adapters.kubernetes.drift import KubeDrift
 from pipeline.adapters.kubernetes.workload.accessories import KubeAccessories
 from pipeline.adapters.kubernetes.workload.outputs import KubeOutputs
@@ -31,5 +32,6 @@ class KubeEngine(
     KubeProcesses,
     KubeScheduled,
     KubeVolumes,
+    KubeMetering,
 ):
     """All ports (``ports.WholeEngine``)."""

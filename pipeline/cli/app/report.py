@@ -35,15 +35,26 @@ def _known(month: str, zone: str) -> str:
         raise ArgumentTypeError(str(error).rstrip(".")) from None
 
 
+MONTH = argument(
+    "--month", type=_month, default=None, metavar="YYYY-MM", help="such as 2026-11 (default: this one)"
+)
+ZONE = argument(
+    "--zone", type=_zone, default="UTC", metavar="ZONE", help="such as Europe/Berlin (default: UTC)"
+)
+
+
+def asked_month(context: Context) -> str:
+    """The pipeline, the month and the zone that were typed, as a query."""
+    name = pipeline_name(context.args.pipeline)
+    asked = {"pipeline": name, "month": context.args.month, "zone": context.args.zone}
+    return urlencode({key: value for key, value in asked.items() if value})
+
+
 @command(
     "write a month as one page: what was deployed, how fast, what failed, and what to do about it",
     argument("pipeline", nargs="?", default="", help="default: every pipeline"),
-    argument(
-        "--month", type=_month, default=None, metavar="YYYY-MM", help="such as 2026-11 (default: this one)"
-    ),
-    argument(
-        "--zone", type=_zone, default="UTC", metavar="ZONE", help="such as Europe/Berlin (default: UTC)"
-    ),
+    MONTH,
+    ZONE,
     argument(
         "-o",
         "--output",
@@ -59,9 +70,7 @@ def report(context: Context) -> int:
         raise UsageError(
             "--json prints the data, and --output writes the page.", advice="Give one of the two."
         )
-    name = pipeline_name(context.args.pipeline)
-    asked = {"pipeline": name, "month": context.args.month, "zone": context.args.zone}
-    query = urlencode({key: value for key, value in asked.items() if value})
+    name, query = pipeline_name(context.args.pipeline), asked_month(context)
     page = f"/api/report.html?{query}"
     if context.args.output == "-":
         for piece in context.client.pieces(page):

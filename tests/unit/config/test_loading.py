@@ -270,7 +270,7 @@ def test_a_problem_is_explained_at_its_line(line: str, says: str) -> None:
     [
         (
             "engine: kubernetes",
-            "engine: unknown key; allowed here: budget, notify, freeze, accessories, pipelines",
+            "engine: unknown key; allowed here: budget, notify, freeze, costs, accessories, pipelines",
         ),
         (
             "pipelines: {hello: }",
@@ -288,7 +288,7 @@ def test_a_problem_is_explained_at_its_line(line: str, says: str) -> None:
         ),
         (
             "just text",
-            "'just text' is not a mapping; allowed here: budget, notify, freeze, accessories, pipelines",
+            "'just text' is not a mapping; allowed here: budget, notify, freeze, costs, accessories, pipelines",
         ),
     ],
 )

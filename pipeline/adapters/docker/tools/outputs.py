@@ -46,10 +46,10 @@ class DockerOutputs(EngineBase):
     def measured(self, ref: SlotRef) -> tuple[Measured, ...]:
         running = sorted(name_of(one) for one in self._whole_slot(ref) if one["State"] == "running")
         found = ((name, self._api.stats_at_once(name)) for name in running)
-        return tuple(_measured(name, stats) for name, stats in found if stats is not None)
+        return tuple(measured_of(name, stats) for name, stats in found if stats is not None)
 
 
-def _measured(name: str, stats: dict[str, Any]) -> Measured:
+def measured_of(name: str, stats: dict[str, Any]) -> Measured:
     one = usage_of(name, stats)
     return Measured(name, one.memory, one.limit, spent=_used(stats.get("cpu_stats", {})) / 1e9)
 

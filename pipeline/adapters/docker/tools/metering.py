@@ -1,0 +1,53 @@
+"""What containers take of the machine of a Docker Engine."""
+
+from __future__ import annotations
+
+from pipeline.adapters.docker.base import EngineBase
+from pipeline.adapters.docker.tools.outputs import measured_of
+from pipeline.adapters.docker_api import labels
+from pipeline.adapters.docker_api.api import Found, name_of
+from pipeline.domain.cost.taken import Role, Size, Taken
+
+
+class DockerMetering(EngineBase):
+    """See ``ports.cost.Metering``. Docker reserves nothing: limits are no requests."""
+
+    def taken(self) -> tuple[Taken, ...]:
+        running = sorted(self._api.containers(self._own, all=False), key=name_of)
+        found = ((one, self._api.stats_at_once(name_of(one))) for one in running)
+        return tuple(
+            _taken(one, measured.memory, measured.spent or 0.0)
+            for one, stats in found
+            if stats is not None
+            for measured in [measured_of(name_of(one), stats)]
+        )
+
+    def machine_size(self) -> Size | None:
+        info = self._api.info()
+        return Size(float(info["NCPU"]), int(info["MemTotal"]))
+
+
+def _taken(one: Found, memory: int, spent: float) -> Taken:
+    has = one["Labels"]
+    role = _role(has)
+    accessory = has.get(labels.ACCESSORY, "")
+    return Taken(
+        one["Id"],
+        role,
+        memory,
+        pipeline=accessory or has.get(labels.PIPELINE, ""),
+        environment=has.get(labels.ACCESSORY_IN if accessory else labels.ENVIRONMENT, ""),
+        slot=has.get(labels.SLOT, "") if role in ("web", "process") else "",
+        process=has.get(labels.PROCESS, "") if role == "process" else "",
+        spent=spent,
+    )
+
+
+def _role(has: dict[str, str]) -> Role:
+    if labels.ACCESSORY in has:
+        return "accessory"
+    if labels.REPLICA in has:
+        return "web"
+    if labels.PROCESS in has:
+        return "process"
+    return "command" if labels.PIPELINE in has else "system"

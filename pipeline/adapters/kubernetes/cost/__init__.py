@@ -1,0 +1,1 @@
+"""What pods take of nodes."""

@@ -1,0 +1,1 @@
+"""The keys that say what machines cost."""

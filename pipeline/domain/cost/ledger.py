@@ -1,0 +1,139 @@
+"""How much of a machine everything took, hour by hour: what a month's cost is made from. Pure.
+
+Each look adds what was taken since the look before it. Time without looks is in no hour: it is not known
+what ran then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from pipeline.domain.cost.taken import Size, Taken
+from pipeline.domain.environment import Environment, SlotState
+
+HOUR = 3600.0
+LONGEST = 300.0  # seconds between two looks, beyond which it is not known what ran in between
+GIB = float(2**30)
+
+SERVING, WARM, DEPLOYING, COMMAND, SYSTEM = "serving", "warm", "deploying", "command", "system"
+
+
+@dataclass(frozen=True, order=True)
+class Account:
+    """Who took something, and for what. ``engine``: a ``Where.key``; ``process``: "" for the web one."""
+
+    engine: str
+    pipeline: str
+    environment: str
+    purpose: str
+    process: str = ""
+
+    def __str__(self) -> str:
+        return "|".join((self.engine, self.pipeline, self.environment, self.purpose, self.process))
+
+
+def account(text: str) -> Account:
+    """What ``str`` wrote. Raises ValueError for any other text."""
+    engine, pipeline, environment, purpose, process = text.rsplit("|", 4)
+    return Account(engine, pipeline, environment, purpose, process)
+
+
+@dataclass(frozen=True)
+class Amount:
+    """``cores``: core-seconds; ``memory``: GiB-seconds; ``count``: container-seconds."""
+
+    cores: float = 0.0
+    memory: float = 0.0
+    count: float = 0.0
+
+    def __add__(self, other: Amount) -> Amount:
+        return Amount(self.cores + other.cores, self.memory + other.memory, self.count + other.count)
+
+    def __sub__(self, other: Amount) -> Amount:
+        return Amount(self.cores - other.cores, self.memory - other.memory, self.count - other.count)
+
+
+@dataclass(frozen=True)
+class Hour:
+    """``number``: hours since the epoch. ``seconds``: of each engine, how many of it were measured; ``sizes``: its
+    machine's; ``amounts``: by account, as text; ``looked``: when each engine was looked at last, in seconds since the
+    epoch; ``spent``: of each engine, the processor seconds of each container by then. The last two are those of the
+    newest hour alone."""
+
+    number: int
+    seconds: dict[str, float] = field(default_factory=dict)
+    sizes: dict[str, Size] = field(default_factory=dict)
+    amounts: dict[str, Amount] = field(default_factory=dict)
+    looked: dict[str, float] = field(default_factory=dict)
+    spent: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+def hour_of(at: float) -> int:
+    return int(at // HOUR)
+
+
+def next_hour(hour: Hour, number: int) -> Hour:
+    """An empty one that goes on from it."""
+    return Hour(number, looked=dict(hour.looked), spent=dict(hour.spent))
+
+
+def closed(hour: Hour) -> Hour:
+    """As it is kept once there is a newer one."""
+    return replace(hour, looked={}, spent={})
+
+
+def looked(hour: Hour, engine: str, size: Size, found: Iterable[tuple[Taken, str]], now: float) -> Hour:
+    """The hour after one look at an engine. ``found``: each container with its purpose. What ran between two looks is
+    what runs at the second one; a clock that was set back, or forward by more than a few minutes, counts as a time
+    without looks."""
+    taken = tuple(found)
+    before = hour.looked.get(engine)
+    passed = now - before if before is not None else 0.0
+    spent = {one.name: one.spent for one, _ in taken if one.spent is not None}
+    last = hour.spent.get(engine, {})
+    new = replace(
+        hour,
+        looked=hour.looked | {engine: now},
+        spent=hour.spent | {engine: spent},
+        sizes=hour.sizes | {engine: size},
+    )
+    if not 0 < passed <= LONGEST:
+        return new
+    amounts = dict(new.amounts)
+    for one, purpose in taken:
+        key = str(Account(engine, one.pipeline, one.environment, purpose, one.process))
+        cores = max(one.reserved_cores, _cores(one, last, passed))
+        memory = max(one.reserved_memory, one.memory) / GIB
+        amounts[key] = amounts.get(key, Amount()) + Amount(cores * passed, memory * passed, passed)
+    seconds = new.seconds | {engine: new.seconds.get(engine, 0.0) + passed}
+    return replace(new, amounts=amounts, seconds=seconds)
+
+
+def _cores(one: Taken, last: Mapping[str, float], passed: float) -> float:
+    """A container that was not there at the look before has started since; one with less than before has started
+    again."""
+    if one.cores is not None:
+        return one.cores
+    if one.spent is None:
+        return 0.0
+    before = last.get(one.name, 0.0)
+    return (one.spent - before if one.spent >= before else one.spent) / passed
+
+
+def purpose_of(one: Taken, environments: Mapping[tuple[str, str], Environment]) -> str:
+    """What a container is there for. Of a slot that neither serves nor is warm, a release is being deployed, or its
+    failed containers are kept for a while."""
+    if one.role == "system":
+        return SYSTEM
+    if one.role == "command":
+        return COMMAND
+    if one.role == "accessory":
+        return SERVING
+    environment = environments.get((one.pipeline, one.environment))
+    if environment is None:
+        return DEPLOYING
+    if one.slot == environment.active:
+        return SERVING
+    record = environment.slots.get(one.slot)
+    return WARM if record and record.state == SlotState.WARM else DEPLOYING

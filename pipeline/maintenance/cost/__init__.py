@@ -1,0 +1,1 @@
+"""The keeper's job that measures what containers take of machines."""

@@ -1,0 +1,1 @@
+"""What containers take of machines."""

@@ -1,0 +1,73 @@
+"""What was measured for the cost of months: a fact for each hour, and when that began."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipeline.domain.cost import ledger
+from pipeline.domain.cost.ledger import Hour
+from pipeline.lib import codec
+from pipeline.store.facts import Facts
+
+_NEWEST, _BEGAN = "cost-newest", "cost-began"
+
+
+class Ledgers:
+    """One process at a time writes: the keeper. An hour that cannot be read counts as one without looks."""
+
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
+
+    def began(self) -> float | None:
+        """When measuring began, in seconds since the epoch; None if it has not."""
+        text = self._facts.get(_BEGAN)
+        return float(text) if text else None
+
+    def current(self, now: float) -> Hour:
+        """That of ``now``. The one before it is closed first."""
+        number, newest = ledger.hour_of(now), self._facts.get(_NEWEST)
+        hour = _read(self._facts.get(_name(int(newest))), int(newest)) if newest else Hour(number)
+        if hour.number == number:
+            return hour
+        return _resumed(self._facts.get(_name(number)), ledger.next_hour(hour, number))
+
+    def put(self, hour: Hour) -> None:
+        if not self._facts.get(_BEGAN) and hour.looked:
+            self._facts.set(_BEGAN, repr(min(hour.looked.values())))
+        self._facts.set(_name(hour.number), codec.dump(hour))
+        newest = self._facts.get(_NEWEST)
+        if newest != str(hour.number):
+            self._facts.set(_NEWEST, str(hour.number))
+            if newest:
+                old = _read(self._facts.get(_name(int(newest))), int(newest))
+                self._facts.set(_name(old.number), codec.dump(ledger.closed(old)))
+
+    def hours(self, since: float, until: float) -> Iterator[Hour]:
+        """Those that have something, from the one of ``since`` to the one before ``until``."""
+        first, last = ledger.hour_of(since), ledger.hour_of(until - 1e-6)
+        numbers = range(first, last + 1)
+        texts = self._facts.several([_name(number) for number in numbers])
+        for number, text in zip(numbers, texts, strict=True):
+            if text:
+                yield _read(text, number)
+
+
+def _name(number: int) -> str:
+    return f"cost:{number}"
+
+
+def _read(text: str, number: int) -> Hour:
+    try:
+        return codec.load(Hour, text)
+    except ValueError:
+        return Hour(number)
+
+
+def _resumed(text: str, following: Hour) -> Hour:
+    """An hour that is there already: from a keeper that died before it noted that, or the clock was set back."""
+    if not text:
+        return following
+    known = _read(text, following.number)
+    if known.looked:
+        return known
+    return Hour(known.number, known.seconds, known.sizes, known.amounts, following.looked, following.spent)

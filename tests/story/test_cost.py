@@ -1,0 +1,96 @@
+"""What a month has cost, from pushes to the sum, over hours and a keeper that starts again."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.errors import EngineAway, NotFound, RequestError
+
+CONFIG = """
+costs: {currency: EUR, machines: {here: 74.4}}
+pipelines: {hello: {environments: {dev: , live: }}}
+"""
+
+
+def minutes(world, number: int) -> None:
+    for _ in range(number):
+        world.clock.sleep(60)
+        world.jobs.cost.run()
+
+
+def costs(world, pipeline: str = "") -> dict[tuple[str, str], float]:
+    lines = world.commands.cost(pipeline)["lines"]
+    return {(one["environment"], one["purpose"]): one["cost"] for one in lines}
+
+
+@pytest.fixture
+def world(make_world):
+    return make_world(CONFIG)
+
+
+def test_nothing_is_measured_yet(world):
+    found = world.commands.cost()
+    assert (found["began"], found["lines"], found["total"]) == (None, [], 0)
+
+
+def test_what_serves_and_what_is_warm_pay_their_part_and_the_rest_is_idle(world):
+    world.push("one")
+    world.jobs.cost.run()
+    minutes(world, 5)
+    assert set(costs(world)) == {("dev", "serving"), ("live", "serving"), ("", "idle")}
+    world.push("two")
+    minutes(world, 5)
+    found = costs(world)
+    assert ("live", "warm") in found
+    assert found["live", "serving"] > found["live", "warm"] > 0
+    assert found["", "idle"] > sum(cost for (name, _), cost in found.items() if name)
+    assert world.commands.cost()["total"] == pytest.approx(sum(found.values()), abs=1e-5)
+    assert set(costs(world, "hello")) == {key for key in found if key[0]}
+
+
+def test_a_keeper_that_starts_again_goes_on_and_a_time_without_one_is_said(world):
+    world.push("one")
+    world.jobs.cost.run()
+    minutes(world, 3)
+    world.jobs = world.another_process()
+    minutes(world, 3)
+    assert ("", "not measured") not in costs(world)
+    world.clock.sleep(3600)
+    minutes(world, 2)
+    found = costs(world)
+    assert found["", "not measured"] > found["", "idle"] > 0
+
+
+def test_an_engine_that_does_not_answer_is_not_measured(world):
+    world.push("one")
+    world.jobs.cost.run()
+    minutes(world, 2)
+    before = costs(world)["live", "serving"]
+    world.engine.fail("taken", EngineAway("no answer"), times=10)
+    minutes(world, 11)
+    found = costs(world)
+    assert found["live", "serving"] == before
+    assert found["", "not measured"] > 0
+
+
+def test_a_clock_that_is_set_never_makes_a_negative_sum(world):
+    world.push("one")
+    world.jobs.cost.run()
+    for seconds in (-7200, 7200, -60, 86400):
+        minutes(world, 3)
+        world.clock.jump(seconds)
+        world.jobs.cost.run()
+    minutes(world, 3)
+    assert all(cost >= 0 for cost in costs(world).values())
+
+
+def test_engines_without_a_price_and_wrong_questions(make_world):
+    world = make_world("pipelines: {hello: {environments: {live: }}}")
+    assert world.commands.cost()["missing"] == [
+        "docker has no price in `costs.machines`, so what runs there costs nothing here"
+    ]
+    with pytest.raises(NotFound):
+        world.commands.cost("other")
+    for more in ({"month": "soon"}, {"zone": "Mars"}):
+        with pytest.raises(RequestError):
+            world.commands.cost(**more)
