@@ -9,7 +9,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from pipeline.cli.command import ENV, JSON, RUN, Given, argument, command, whole_number
+from pipeline.cli.command import ENV, JSON, RUN, Given, argument, command, time_span, whole_number
 from pipeline.cli.context import AT_GATE, DONE, FAILED, Context, Detached, Unreachable, UsageError, reference
 from pipeline.cli.live_line import Display
 from pipeline.cli.terminal import Paint, cleaned, plain
@@ -57,7 +57,7 @@ def known(context: Context, path: str) -> dict[str, Any]:
     argument(
         "--process", action=Given, default="", metavar="NAME", help="only of that process; web is the web one"
     ),
-    argument("--since", action=Given, default="", metavar="1h", help="only what is not older than that"),
+    argument("--since", type=time_span, default=0.0, metavar="1h", help="only what is not older than that"),
     ENV,
     argument(
         "--lines",
@@ -129,19 +129,12 @@ def _containers_output(context: Context) -> int:
     """What the application's containers print, each line after its container's label."""
     from urllib.parse import urlencode
 
-    from pipeline.lib.units import parse_duration
-
     args, words = context.args, list(context.args.run)
     environment = words.pop() if _names_environment(words) else args.env
     name = context.pipeline(reference(words)[0])
     query = {"environment": environment, "process": args.process, "lines": args.lines}
     if args.since:
-        try:
-            query["since"] = max(1, round(parse_duration(args.since)))
-        except ValueError as error:
-            raise UsageError(
-                f"--since {args.since!r}: {error}.", advice="For example: `--since 1h`."
-            ) from None
+        query["since"] = round(args.since)
     if not args.follow:
         query["follow"] = "no"
     try:

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.lib.files.whole import replacing
 from pipeline.lib.units import is_number
 
-LOG, COMPRESSED, PART = ".log", ".log.gz", ".part"
+LOG, COMPRESSED = ".log", ".log.gz"
 
 
 @dataclass(frozen=True)
@@ -46,16 +47,10 @@ def compress(path: Path, target: Path | None = None) -> None:
     interrupted leaves the log beside its copy, and may be repeated. ``target``: the copy's name, if not that of a
     run's log."""
     target = target or path.with_name(path.name.removesuffix(LOG) + COMPRESSED)
-    part = target.with_name(target.name + PART)
     stat = path.stat()
-    try:
-        with path.open("rb") as source, part.open("wb") as opened:
-            with gzip.GzipFile(filename="", mode="wb", fileobj=opened, mtime=0) as packed:
-                shutil.copyfileobj(source, packed)
-            opened.flush()
-            os.fsync(opened.fileno())
-        os.utime(part, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    with path.open("rb") as source, replacing(target, mode=0o666) as opened:
+        with gzip.GzipFile(filename="", mode="wb", fileobj=opened, mtime=0) as packed:
+            shutil.copyfileobj(source, packed)
+        opened.flush()
+        os.utime(opened.fileno(), ns=(stat.st_atime_ns, stat.st_mtime_ns))
     path.unlink()

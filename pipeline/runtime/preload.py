@@ -24,6 +24,7 @@ TRACES = (
     "opentelemetry.sdk.trace.export",
     "opentelemetry.sdk.util.instrumentation",
     "opentelemetry.trace",
+    "requests",
 )
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pipeline.domain import audit_chain
 from pipeline.domain.audit_chain import BEGINNING, Entry, Mark, Report, Who
+from pipeline.lib.files.whole import replacing
 from pipeline.store import Store
 
 ROUNDS = 200  # batches that one call moves at most; the rest waits for the next call
@@ -104,12 +105,8 @@ class AuditHead:
         return ""
 
     def _write(self, mark: Mark) -> None:
-        fresh = self._file.with_suffix(".new")
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as opened:
-            opened.write(json.dumps({"number": mark.number, "hash": mark.hash}) + "\n")
-            opened.flush()
-            os.fsync(opened.fileno())
-        fresh.rename(self._file)
+        with replacing(self._file) as opened:
+            opened.write(json.dumps({"number": mark.number, "hash": mark.hash}).encode() + b"\n")
 
     def _read(self) -> Mark | None:
         try:

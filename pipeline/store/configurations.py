@@ -21,6 +21,7 @@ from pipeline.domain.audit_chain import Who
 from pipeline.domain.run import Run
 from pipeline.errors import ConfigError, NotFound
 from pipeline.lib import codec
+from pipeline.lib.files.whole import replacing
 from pipeline.store import Store
 
 CURRENT, _ERROR, _REFUSED = "config", "config-error", "config-refused"
@@ -188,7 +189,6 @@ class Configurations:
         if isinstance(self.place, ConfigRepository):
             raise ConfigError(f"{self.place} is in a repository.", advice="Push the change there.")
         file = self.place.resolve()
-        temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
         try:
             raw = file.read_bytes().decode()
             if line_feeds(raw) != before:
@@ -196,17 +196,12 @@ class Configurations:
                     f"{self.place} has changed since.", advice="Look at the change once more, and repeat it."
                 )
             content, stat = with_line_ends_of(raw, text).encode(), file.stat()
-            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(handle, "wb") as opened:
+            with replacing(file, draft=secrets.token_hex(4)) as opened:
                 opened.write(content)
-                opened.flush()
-                os.fchmod(handle, stat.st_mode & 0o7777)
+                os.fchmod(opened.fileno(), stat.st_mode & 0o7777)
                 with suppress(PermissionError):  # it belongs to others, and the group lets us write
-                    os.fchown(handle, stat.st_uid, stat.st_gid)
-                os.fsync(handle)
-            temporary.replace(file)
+                    os.fchown(opened.fileno(), stat.st_uid, stat.st_gid)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise ConfigError(
                 f"cannot write {self.place}: {error.strerror}.",
                 advice="Check its owner and the free disk space.",

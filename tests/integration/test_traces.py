@@ -151,7 +151,7 @@ def test_a_run_is_one_trace_and_its_command_and_checks_are_told_of_it(
     ("broken", "says"),
     [
         (503, "does not accept traces"),
-        (429, "does not accept traces: Too Many"),
+        (429, "does not accept traces: 429 Too Many"),
         (-1, "gives no answer in time"),
     ],
 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from http import HTTPStatus
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from pipeline.notify.traces import TraceDelivery
 from pipeline.store import Lease, Store
 from pipeline.store.tracing.due import AT_MOST, Due
 from tests.support import records
+from tests.support.dripping import dripping
 
 
 class Sender:
@@ -226,3 +229,40 @@ def test_a_protocol_that_is_not_spoken_is_named_with_what_to_set(name):
 def test_another_exporter_is_not_ignored():
     assert otlp.unspoken({"OTEL_TRACES_EXPORTER": "console,otlp"}) is None
     assert "zipkin" in otlp.unspoken({"OTEL_TRACES_EXPORTER": "zipkin"}).message
+
+
+def test_a_receiver_whose_answer_never_ends_holds_no_trace_up_for_long(monkeypatch):
+    monkeypatch.setattr(otlp, "LONGEST", 0.3)
+    one = Span("a" * 32, "b" * 16, "", "push hello", 1.0, 2.0)
+    with dripping() as address:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://{address}")
+        sender = otlp.OtlpSender("1", "pushlive")
+        for _ in range(3):  # the third finds two that are still at it
+            with pytest.raises(TryAgain, match=f"{address} gives no answer in time"):
+                sender.send([one])
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "says"),
+    [
+        (400, RequestError, "does not accept traces: 400 Bad Request. This trace is left out."),
+        (413, RequestError, "does not accept traces: 413"),
+        (401, TryAgain, "does not accept traces: 401 Unauthorized. Runs go on"),
+        (404, TryAgain, "does not accept traces: 404 Not Found. Runs go on"),
+        (429, TryAgain, "does not accept traces: 429 Too Many Requests. Runs go on"),
+    ],
+)
+def test_what_a_receiver_answers_says_whether_it_is_tried_again(monkeypatch, status, error, says):
+    answer = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Length: 0\r\n\r\n".encode()
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.5")
+    with dripping(lambda _: (answer, b"")) as address:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://{address}")
+        with pytest.raises(error, match=re.escape(says)):
+            otlp.OtlpSender("1", "pushlive").send([Span("a" * 32, "b" * 16, "", "push hello", 1.0, 2.0)])
+
+
+def test_a_receiver_that_is_gone_is_named(monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.5")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    with pytest.raises(TryAgain, match=r"http://127.0.0.1:1 cannot be reached\. Runs go on"):
+        otlp.OtlpSender("1", "pushlive").send([Span("a" * 32, "b" * 16, "", "push hello", 1.0, 2.0)])

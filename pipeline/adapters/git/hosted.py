@@ -14,6 +14,7 @@ from pipeline.adapters.git.source import heads
 from pipeline.adapters.git.urls import check_ref
 from pipeline.errors import EngineFailed, NotFound, RequestError
 from pipeline.lib import push_notes
+from pipeline.lib.files.whole import replacing
 from pipeline.lib.push_notes import FOLDER, Note
 from pipeline.ports.repositories import PushedFile
 
@@ -143,9 +144,5 @@ def _quoted(path: str) -> bytes:
 
 
 def _write(file: Path, text: bytes) -> None:
-    fresh = file.with_name(f".{file.name}.{os.getpid()}")
-    with fresh.open("wb") as opened:
+    with replacing(file, mode=0o666, draft=str(os.getpid())) as opened:
         opened.write(text)
-        opened.flush()
-        os.fsync(opened.fileno())
-    fresh.rename(file)

@@ -17,6 +17,8 @@ from pipeline.adapters.haproxy.config import State, files, structure_of
 from pipeline.config.settings import Settings
 from pipeline.errors import EngineFailed, TryAgain
 from pipeline.lib import codec
+from pipeline.lib.files.whole import replacing
+from pipeline.lib.key_file import sync_folder
 from pipeline.lib.retry import poll
 
 LOCK = 20.0  # seconds; starting the container takes up to 15 while a lock is held
@@ -44,13 +46,8 @@ def write(path: Path, text: str) -> bool:
     """Replaces a file atomically, synced to disk first; False if it has that text already."""
     if path.exists() and path.read_text() == text:
         return False
-    temporary = path.with_name(f".{path.name}.new")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
+    with replacing(path) as file:
+        file.write(text.encode())
     return True
 
 
@@ -124,16 +121,9 @@ class Folder:
             for name, text in self._files(state).items():
                 write(self.path / name, text)
             write(self.path / "state.json", codec.dump(state))
-            self._sync()
+            sync_folder(self.path)
         except OSError as error:
             raise unwritable(self.path, error) from error
 
     def _files(self, state: State) -> dict[str, str]:
         return files(state, self._settings, drops_to(self._settings))
-
-    def _sync(self) -> None:
-        folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

@@ -15,6 +15,10 @@ from pipeline.lib.text import summary, without_path
 PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 SPOKEN = "http/protobuf"
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+CREDENTIALS = (
+    "OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER",
+    "OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER",
+)
 LONGEST = 30.0  # seconds for one trace, whatever OTEL_EXPORTER_OTLP_TIMEOUT says
 REFUSED = (400, 413, 422)  # this trace, not every trace: https://opentelemetry.io/docs/specs/otlp/#failures-1
 INSTALL = "`pip install 'pushlive[otel]'` installs it; restart the service after it."
@@ -62,26 +66,40 @@ def unspoken(env: Mapping[str, str] = os.environ) -> ConfigError | None:
     return None
 
 
-class _Said(logging.Handler):
-    """Why the exporter could not send, from what it says in its own log; it says it in no other way."""
+class _Last:
+    """What came of the last request; the exporter itself only says that something failed."""
 
     def __init__(self) -> None:
-        super().__init__(logging.WARNING)
+        self.clear()
+
+    def clear(self) -> None:
         self.status, self.why = 0, ""
 
-    def emit(self, record: logging.LogRecord) -> None:
-        given = record.args if isinstance(record.args, tuple) else ()
-        if len(given) != 3:  # its time is over
-            self.why = self.why or "gives no answer in time"
-            return
-        final = record.levelno >= logging.ERROR  # its kind, the status and the reason; else the reason first
-        self.status = given[1] if final and isinstance(given[1], int) else 0
-        reason = given[2] if final else given[0]
-        if isinstance(reason, Exception):
-            late = "timeout" in type(reason).__name__.lower()
-            self.why = "gives no answer in time" if late else "cannot be reached"
-        else:
-            self.why = f"does not accept traces: {summary(f'{self.status or str()} {reason}'.strip(), 100)}"
+    def session(self) -> Any:
+        """A session for the exporter; None for its own if a provider of credentials makes that."""
+        if any(os.environ.get(name) for name in CREDENTIALS):
+            return None
+        from requests import Session
+
+        found: Any = Session()
+        send = found.send
+
+        def sent(*arguments: Any, **more: Any) -> Any:
+            self.clear()
+            try:
+                answer = send(*arguments, **more)
+            except Exception as error:
+                late = "timeout" in type(error).__name__.lower()
+                self.why = "gives no answer in time" if late else "cannot be reached"
+                raise
+            self.status = answer.status_code
+            self.why = (
+                f"does not accept traces: {answer.status_code} {summary(answer.reason or '', 60)}".rstrip()
+            )
+            return answer
+
+        found.send = sent
+        return found
 
 
 class OtlpSender:
@@ -90,7 +108,7 @@ class OtlpSender:
     def __init__(self, version: str, instance: str) -> None:
         self._version, self._instance = version, instance
         self._exporter: Any = None
-        self._said = _Said()
+        self._last = _Last()
 
     def check(self) -> None:
         if problem := unspoken():
@@ -103,7 +121,7 @@ class OtlpSender:
         from opentelemetry.sdk.trace.export import SpanExportResult
 
         where = summary(without_path(endpoint()), 200)
-        self._said.status, self._said.why = 0, ""
+        self._last.clear()
         try:
             exporter = self._exporter or self._connect()
             made = [self._readable(one) for one in spans]
@@ -118,9 +136,9 @@ class OtlpSender:
                 advice="Check the OTEL_EXPORTER_OTLP_… variables of the service.",
             ) from error
         if result != SpanExportResult.SUCCESS:
-            if self._said.status in REFUSED:
-                raise RequestError(f"{where} {self._said.why}. This trace is left out.")
-            raise self._not_sent(where, self._said.why or "does not accept traces")
+            if self._last.status in REFUSED:
+                raise RequestError(f"{where} {self._last.why}. This trace is left out.")
+            raise self._not_sent(where, self._last.why or "does not accept traces")
 
     def _not_sent(self, where: str, why: str) -> TryAgain:
         grpc = " Port 4317 is usually that of gRPC; over HTTP it is 4318." if where.endswith(":4317") else ""
@@ -133,9 +151,8 @@ class OtlpSender:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
         # It would say in its own words, at each try, what is said here once.
-        library = logging.getLogger("opentelemetry")
-        library.handlers, library.propagate = [self._said], False
-        self._exporter = OTLPSpanExporter()
+        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+        self._exporter = OTLPSpanExporter(session=self._last.session())
         return self._exporter
 
     def _readable(self, span: Span) -> Any:
