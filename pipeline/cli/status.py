@@ -139,6 +139,8 @@ def _beside(environment: dict[str, Any], now: float, paint: Paint) -> list[str]:
             known.append(f"backup of {one['of']} {ago} ago, {show_size(int(good['size']))}")
     if shift := environment.get("shift"):
         known.append(str(shift["text"]))
+    if instead := (environment.get("revert") or {}).get("instead"):
+        known.append(str(instead))
     bake = environment.get("bake") or {}
     if bake.get("state") in ("baking", "baked"):
         known.append(str(bake["text"]))

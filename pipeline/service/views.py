@@ -127,10 +127,10 @@ def revert_readiness(
     store: Store, environment: Environment | None, missing: frozenset[int]
 ) -> dict[str, Any]:
     """What `pushlive revert` would do now: ``{"ready", "release", "how", "text", "across", "asks", "backs",
-    "by_itself"}``, the last as in ``bakes.with_by_itself``.
+    "by_itself", "instead"}``, the last two as in ``bakes.with_by_itself``.
     ``across``: the newest release whose command it goes across and that is not reversible; ``asks``: what a person has
     to know of all such; ``backs``: the commands that ``--back`` would run first: ``{"release", "command"}``."""
-    found = _revert_readiness(store, environment, missing) | {"by_itself": None}
+    found = _revert_readiness(store, environment, missing) | {"by_itself": None, "instead": ""}
     crossed: tuple[release_commands.Crossed, ...] = ()
     if environment and found["release"] is not None:
         crossed = _crossed(store, environment, found["release"])
@@ -211,6 +211,7 @@ _NO_REVERT: dict[str, Any] = {
     "asks": "",
     "backs": [],
     "by_itself": None,
+    "instead": "",
 }
 
 
