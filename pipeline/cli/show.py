@@ -76,6 +76,7 @@ def header(
         for one in run.get("bakes") or ()
     ]
     bakes += [paint(f"{one['environment']}: {one['text']}", "yellow") for one in run.get("trials") or ()]
+    bakes += [paint(run["waits_for"], "yellow")] if run.get("waits_for") else []
     from_commit = [paint(f"configuration {origin_text(origin)}", "dim")] if origin else []
     return [title, what, paint(" · ".join(parts), "dim"), *from_commit, *_approved(run, paint), *bakes]
 

@@ -182,6 +182,8 @@ def _below(entry: dict[str, Any], paint: Paint) -> list[str]:
     if entry.get("removed"):
         lines.append(paint(f"  ! {name} {entry['removed']}", "yellow"))
     run = entry.get("run") or {}
+    if run.get("waits_for"):
+        lines.append(paint(f"  · {run['id']}: {run['waits_for']}", "dim"))
     if (unusual := run.get("unusual")) and unusual["seconds"] > unusual["usual"]:
         lines.append(paint(f"  · {run['id']}: {unusual['text']}", "dim"))
     for environment in entry["environments"]:
@@ -294,6 +296,8 @@ def run_state(run: dict[str, Any]) -> tuple[str, str]:
         return outcome, _OUTCOMES.get(outcome, "")
     if run.get("state") == "waiting":
         return f"waits before {run.get('gate')}", "yellow"
+    if run.get("behind"):  # an earlier service does not say
+        return f"waits for {run['behind']}", "yellow"
     stage = f" {run['stage']}" if run.get("stage") else ""
     return f"{run.get('state')}{stage}", "cyan"
 

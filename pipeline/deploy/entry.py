@@ -16,6 +16,7 @@ from pipeline.domain.gates import Gate
 from pipeline.domain.promotion.freezing import THAW
 from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Run, State
+from pipeline.domain.shifting.rule import wanted
 from pipeline.errors import Cancelled, single_stops
 from pipeline.lib.retry import poll
 from pipeline.notify import messages
@@ -23,7 +24,7 @@ from pipeline.store import Lease, Transaction
 
 REVERT_WAITS = 30.0  # seconds that a revert waits until the run in its environment has given up
 OTHERS_WAIT = 1.0
-NOTICED = 0.1  # seconds of a revert's wait, from which on they are recorded
+NOTICED = 0.1  # seconds of a wait, from which on they are recorded
 
 
 class Parked(Exception):
@@ -31,10 +32,11 @@ class Parked(Exception):
     it is recorded."""
 
 
-def parked(context: RunContext) -> Parked:
-    """Records that the run waits for its turn. Returns what to raise."""
+def parked(context: RunContext, since: float = 0.0) -> Parked:
+    """Records that the run waits for its turn, since then or since now. Returns what to raise."""
     # A clean hand-back is no crashed attempt.
-    context.update(attempts=0, parked=context.clock.now() if context.run.image_ready else 0.0)
+    since = context.run.parked or since or context.clock.now()
+    context.update(attempts=0, parked=since if context.run.image_ready else 0.0)
     return Parked(f"{context.run.id} waits for its turn")
 
 
@@ -52,7 +54,8 @@ def put_back(context: RunContext, until: float) -> Parked:
 
 
 def take_environment(context: RunContext, environment: Environment) -> Lease:
-    """The environment's lease. Raises Parked if another run keeps it, and what stops the run meanwhile."""
+    """The environment's lease. Raises Parked if another run keeps it, and what stops the run meanwhile. All of the wait
+    is one for another run; which one, and how far that is, is said once and when it changes."""
 
     def take() -> Lease | None:
         lease = context.store.leases.take(f"env:{environment.id}", context.run.id)
@@ -60,14 +63,33 @@ def take_environment(context: RunContext, environment: Environment) -> Lease:
             context.still_wanted()
         return lease
 
-    reverts, began = context.run.kind == Kind.REVERT, context.clock.monotonic()
-    lease = poll(take, 0.02, context.clock, timeout=REVERT_WAITS if reverts else OTHERS_WAIT)
+    since, began = context.clock.now(), context.clock.monotonic()
+    timeout = REVERT_WAITS if context.run.kind == Kind.REVERT else OTHERS_WAIT
+    lease = poll(take, 0.02, context.clock, timeout=timeout)
     if lease is None:
-        raise parked(context)
+        _behind(context, environment.name, since)
+        raise parked(context, since)
     waited = context.clock.monotonic() - began
-    if reverts and waited >= NOTICED:  # another run's wait is counted while it is parked
+    if context.run.behind:
+        context.change(lambda _, run: transitions.unparked(run, context.clock.now()))
+    elif waited >= NOTICED:
         context.update(queued=context.run.queued + waited)
     return lease
+
+
+def _behind(context: RunContext, name: str, began: float) -> None:
+    """Records for which run it waits, if a run is what has the environment."""
+    run = context.run
+    holder = context.store.leases.holder(f"env:{run.pipeline}/{name}")
+    if not holder.startswith(f"{run.pipeline}#") or not run.image_ready:
+        return
+    environment = context.store.environment(run.pipeline, name)
+    shift = wanted(environment) if environment else None
+    share = shift.percent if shift and holder == f"{run.pipeline}#{shift.run}" else 0.0
+    if (run.behind, run.behind_share) == (holder, share):
+        return
+    context.update(parked=run.parked or began, behind=holder, behind_share=share)
+    context.note(context.run.waits_for.removeprefix(f"{name} "), name)
 
 
 class Entry:
@@ -149,6 +171,11 @@ def _waiting(transaction: Transaction, run: Run, name: str, gate: Gate, now: flo
         text += f". After that it still waits: {'; '.join(gate.then)}"
     transaction.event(run.number, Event("gate", now, single_stops(text), name))
     waiting = transitions.move(
-        run, State.WAITING, gate=name, gate_since=now, attempts=0, frozen=gate.command == THAW
+        transitions.unparked(run, now),
+        State.WAITING,
+        gate=name,
+        gate_since=now,
+        attempts=0,
+        frozen=gate.command == THAW,
     )
     return messages.waits(transaction, waiting, gate.why, text)

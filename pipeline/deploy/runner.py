@@ -105,14 +105,13 @@ class Runner:
             now = self._adapters.clock.now()
             if run.again > now:
                 return None
-            queued = run.queued + (now - run.parked if run.parked else 0.0)
+            if not run.behind:  # it waits on until it has the environment
+                run = transitions.unparked(run, now)
             run = transitions.move(
                 run,
                 State.RUNNING,
                 started=run.started or now,
                 attempts=run.attempts + 1,
-                queued=queued,
-                parked=0.0,
                 again=0.0,
             )
             transaction.put_run(run)

@@ -168,6 +168,10 @@ class Run:
     shifted: float = 0.0  # seconds in which two releases shared the traffic, not counted in the budget
     queued: float = 0.0  # seconds spent waiting for another run to leave an environment, not counted either
     parked: float = 0.0  # since when it waits for that, 0 if it does not
+    behind: str = ""  # the run that it waits for, while it does
+    behind_share: float = (
+        0.0  # percent of the new visitors that the release of that run has, 0 outside of a shift
+    )
     started: float = 0.0
     image_ready: float = 0.0  # the budget's start
     ended: float = 0.0
@@ -199,6 +203,14 @@ class Run:
     @property
     def short(self) -> str:
         return self.commit[:7]
+
+    @property
+    def waits_for(self) -> str:
+        """``live waits for hello#41, which has 20 % of the visitors``; "" unless it waits for another run."""
+        if not self.behind:
+            return ""
+        share = f", which has {self.behind_share:g} % of the visitors" if self.behind_share else ""
+        return f"{self.stage} waits for {self.behind}{share}"
 
     def cancelled_when(self, now: float) -> str:
         """When a cancellation takes effect, as a sentence; "" if at once."""

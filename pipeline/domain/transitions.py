@@ -33,6 +33,12 @@ def go_on(run: Run, by: str, now: float) -> Run:
     return move(run, State.RUNNING, human=run.human + seconds, waited=waited, gate="", frozen=False)
 
 
+def unparked(run: Run, now: float) -> Run:
+    """The run, which does not wait for another one any more."""
+    waited = max(0.0, now - run.parked) if run.parked else 0.0
+    return replace(run, queued=run.queued + waited, parked=0.0, behind="", behind_share=0.0)
+
+
 def end(run: Run, outcome: Outcome, reason: str, at: float, **changes: Any) -> Run:
     """The run with its one recorded end."""
-    return move(run, State.ENDED, outcome=outcome, reason=reason, ended=at, **changes)
+    return move(unparked(run, at), State.ENDED, outcome=outcome, reason=reason, ended=at, **changes)

@@ -19,8 +19,8 @@ def with_by_itself(
     environment: Environment, found: dict[str, Any], can_come: Callable[[int], bool]
 ) -> dict[str, Any]:
     """*Revert ready* with ``by_itself``: the release that takes the place of what serves if that fails now, without a
-    person; None if none does. If it is another one than a revert by a person brings, the text says so, and ``instead`` says
-    why, else "". ``can_come``: whether a release can be put back without anyone's word."""
+    person; None if none does. If it is another one than a revert by a person brings, the text says so, and ``instead``
+    says why, else "". ``can_come``: whether a release can be put back without anyone's word."""
     by, asked, text = going_back.watched_by(environment), found["release"], found["text"]
     if not by or shifting.wanted(environment):
         return found | {"by_itself": None, "instead": ""}

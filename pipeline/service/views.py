@@ -38,7 +38,13 @@ def summary(run: Run, now: float) -> dict[str, Any]:
     """A run in a list: its record with id, short commit and seconds so far; ``machine``: those of them in which it
     neither waited nor only watched a release that had a part of the visitors."""
     seconds, machine = (run.ended or now) - run.accepted, budget.machine(run, now)
-    found = {"id": run.id, "short": run.short, "seconds": seconds, "machine": machine}
+    found = {
+        "id": run.id,
+        "short": run.short,
+        "seconds": seconds,
+        "machine": machine,
+        "waits_for": run.waits_for,
+    }
     return {**codec.plain(run), **found, "pusher": run.pusher or run.by}
 
 

@@ -293,6 +293,50 @@ def test_a_release_that_fails_goes_back(visited: World, act: Callable[[World], N
     assert state(visited) == (1, False, False)
 
 
+def test_a_run_that_waits_for_a_shift_says_so_and_its_wait_is_no_deploy_time(visited: World) -> None:
+    def next_push() -> None:
+        visited.accept(visited.commit("three"))
+        for _ in range(3):  # other workers, one after the other
+            visited.runner.work("hello")
+        waiting.append(visited.run(3))
+        [entry] = visited.commands.status()["pipelines"]
+        shown.append(entry["run"])
+
+    waiting: list[Run] = []
+    shown: list[dict[str, Any]] = []
+    during(visited, next_push)
+    Visitors(visited)
+    visited.push("two")
+    (run,) = waiting
+    assert (run.state, run.behind, run.behind_share) == (State.RUNNING, "hello#2", 25.0)
+    assert shown[0]["waits_for"] == "live waits for hello#2, which has 25 % of the visitors"
+    assert shown[0]["id"] == "hello#3"
+    visited.work()
+    assert visited.run(3).outcome == Outcome.LIVE
+    assert said(visited, run).count("waits for hello#2, which has 25 % of the visitors") == 1
+    assert (visited.run(3).behind, visited.run(3).parked) == ("", 0.0)
+    timing = visited.commands.show("hello", 3)["timing"]
+    assert timing["queue"] > 250
+    assert timing["deploy"] < 30
+
+
+def test_a_run_that_is_cancelled_while_it_waits_has_only_waited(visited: World) -> None:
+    def next_push() -> None:
+        visited.accept(visited.commit("three"))
+        visited.runner.work("hello")
+        visited.clock.sleep(100)
+        visited.commands.cancel("hello", 3, "ann")
+        visited.runner.work("hello")
+
+    during(visited, next_push)
+    visited.push("two")
+    visited.work()
+    assert visited.run(3).outcome == Outcome.CANCELLED
+    timing = visited.commands.show("hello", 3)["timing"]
+    assert timing["queue"] > 95
+    assert timing["deploy"] < 5
+
+
 def test_a_cancelled_shift_goes_back(visited: World) -> None:
     during(visited, lambda: visited.commands.cancel("hello", 2, "ann") and None)
     run = visited.push()

@@ -127,6 +127,7 @@ def test_a_runs_state_is_described() -> None:
     assert run_state(run(state="waiting", gate="live"))[0] == "waits before live"
     assert run_state(run(state="running", stage="qa"))[0] == "running qa"
     assert run_state(run(state="queued", stage=""))[0] == "queued"
+    assert run_state(run(state="running", stage="live", behind="hello#4")) == ("waits for hello#4", "yellow")
 
 
 def test_fault_47_a_commit_message_cannot_steer_the_terminal(
