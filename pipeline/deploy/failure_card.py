@@ -73,10 +73,28 @@ def card(run: Run, error: PushliveError) -> Failure:
 
 
 def compared(failure: Failure, run: Run, store: Store) -> Failure:
-    """The card with what differs from the last good release of the environment it failed in, and with what a release
-    command has changed there already."""
-    advice = f"{failure.advice} {_changed(run, failure, store)}".strip()
+    """The card with what differs from the last good release of the environment it failed in, with what a release
+    command has changed there already, and that the release is in quarantine there."""
+    more = (failure.advice, _quarantined(run, failure, store), _changed(run, failure, store))
+    advice = " ".join(filter(None, more))
     return replace(failure, differs=_differs(run, failure.stage, store), advice=advice)
+
+
+def _quarantined(run: Run, failure: Failure, store: Store) -> str:
+    """That a retry would stop before the environment; "" if it would not, or the card is about just that."""
+    stage, number = failure.stage, run.release
+    if number is None or stage == "build" or failure.step == "enter":
+        return ""
+    try:
+        environment = store.environment(run.pipeline, stage)
+    except DamagedRecord:
+        return ""
+    if environment is None or not any(one.release == number for one in environment.quarantine):
+        return ""
+    return (
+        f"r{number} is in quarantine in {stage}: a retry needs `pushlive unquarantine {run.pipeline} r{number} "
+        f"--env {stage}` first."
+    )
 
 
 def _changed(run: Run, failure: Failure, store: Store) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pipeline.config import loading
 from pipeline.config.models import Config
 from pipeline.deploy import admission
 from pipeline.deploy.admission import Accepted
@@ -337,7 +338,7 @@ class Commands(SettingCommands, VolumeCommands, FreezeCommands, WithdrawCommands
     def retry(self, pipeline: str, number: int, by: Who, *, over: int | None = None) -> Run:
         """A new run of the same commit or release with the current configuration, of the same configuration that was
         sent, or the same revert. ``over``: the number of the newer run that it may take back. Raises RequestError if
-        it would take back another one, and NotFound if there is no such run."""
+        it would take back another one, or bring what is in quarantine, and NotFound if there is no such run."""
         run = self._store.run(pipeline, number)
         if run.state != State.ENDED:
             raise RequestError(
@@ -358,7 +359,9 @@ class Commands(SettingCommands, VolumeCommands, FreezeCommands, WithdrawCommands
             )
         if run.from_release is not None:
             config = self._store.config(run.config)
+            self._refuse_quarantined(run, self._known(loading.load(config), pipeline))
             return self.deploy(pipeline, by, release=run.from_release, config=config, again=again)
+        self._refuse_quarantined(run, self._known(self._config(), pipeline))
         if run.stages[0] != "build":
             return self.deploy(pipeline, by, release=run.release, again=again)
         return self.deploy(pipeline, by, commit=run.commit, rebuild=run.rebuild, again=again)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from pipeline.config import loading
 from pipeline.config.engines import kind_of
 from pipeline.config.models import Config, Pipeline
 from pipeline.deploy.configuring import judging
-from pipeline.domain import audit_chain, naming, slots
+from pipeline.domain import audit_chain, gates, naming, slots
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.environment import Environment
 from pipeline.domain.release import FORM, Release
@@ -81,6 +82,42 @@ class Refusals(Credentials):
             if kind_of(found.engine).local:  # others take it from a registry
                 self._refuse_without_image(pipeline, target)
             self._refuse_without_secrets(pipeline, name, target)
+
+    def _refuse_quarantined(self, run: Run, wanted: Pipeline) -> None:
+        """Raises RequestError if a retry of that run would bring what is in quarantine in an environment on its way.
+        ``wanted``: the pipeline as the retry has it. What is built again may become another image: nothing is said of
+        that."""
+        release = self._brought_again(run, wanted)
+        for name in wanted.environments if release else ():
+            environment = self._store.environment(run.pipeline, name)
+            entry = environment and release and gates.quarantined(environment, release)
+            if entry:
+                raise RequestError(
+                    f"a retry of {run.id} would stop before {name}: r{entry.release}, with the same image and "
+                    f"configuration, is in quarantine there: {entry.reason}. Nothing was done.",
+                    advice=f"Push a fix; or `pushlive unquarantine {run.pipeline} r{entry.release} --env {name}`, then "
+                    f"`pushlive retry '{run.id}'`.",
+                )
+
+    def _brought_again(self, run: Run, wanted: Pipeline) -> Release | None:
+        """What the run's release is once it is made again; None if that is not known."""
+        if run.release is None or run.rebuild:
+            return None
+        try:
+            release = self._store.release(run.pipeline, run.release)
+            if run.stages[0] != "build":
+                return release
+            made = self._configurations.by_hash(run.config).pipelines.get(run.pipeline)
+            if made is None or made.build != wanted.build:
+                return None
+            if run.release in views.missing_images(self._store, run.pipeline):
+                return None
+            rendered = {env: wanted.render(env) for env in wanted.environments}
+            names = {env: one.service.secrets for env, one in rendered.items()}
+            secrets = newest(self._store.secrets(run.pipeline), run.pipeline, names)
+        except (NotFound, DamagedRecord, ConfigError):
+            return None
+        return replace(release, environments=rendered, secrets=secrets)
 
     def _refuse_without(self, pipeline: str, number: int, environments: Iterable[str]) -> Release:
         """That release. Raises NotFound if it does not exist, RequestError if it has not all these environments."""

@@ -95,3 +95,69 @@ def test_only_a_newer_run_that_there_is_can_be_taken_back(overtaken, over, error
     with pytest.raises(error, match=said):
         overtaken.commands.retry("hello", 2, "ann", over=over)
     assert [run.number for run in overtaken.store.recent("hello", 9)] == [3, 2, 1]
+
+
+FAILS_IN_LIVE = """\
+pipelines:
+  hello:
+    smoke: [{get: /, contains: r}]
+    environments: {live: {bake: 1h}}
+"""
+
+
+@pytest.fixture
+def quarantined(world):
+    """r2 failed its checks in live, where r1 is watched."""
+    world.configure(FAILS_IN_LIVE)
+    world.push("one")
+    world.break_app(2)
+    assert world.push("two").failure.stage == "live"
+    assert [entry.release for entry in world.environment("live").quarantine] == [2]
+    return world
+
+
+def test_a_retry_of_what_is_in_quarantine_is_refused_before_anything_starts(quarantined):
+    before = quarantined.environment("live")
+    for _ in range(2):
+        with pytest.raises(
+            RequestError, match=r"a retry of hello#2 would stop before live: r2, .* is in qua"
+        ) as no:
+            quarantined.commands.retry("hello", 2, "ann")
+    assert no.value.advice == (
+        "Push a fix; or `pushlive unquarantine hello r2 --env live`, then `pushlive retry 'hello#2'`."
+    )
+    assert [run.number for run in quarantined.store.recent("hello", 9)] == [2, 1]
+    assert quarantined.environment("live") == before
+    assert before.bake
+    quarantined.commands.unquarantine("hello", "ann", 2, environment="live")
+    assert quarantined.commands.retry("hello", 2, "ann").number == 3
+
+
+def test_the_card_of_what_went_into_quarantine_says_so(quarantined):
+    advice = quarantined.run(2).failure.advice
+    assert (
+        "r2 is in quarantine in live: a retry needs `pushlive unquarantine hello r2 --env live` first."
+        in advice
+    )
+
+
+def test_a_retry_of_a_release_as_it_was_is_refused_as_well(quarantined):
+    run = quarantined.commands.deploy("hello", "ann", release=2)
+    quarantined.work()
+    assert quarantined.run(run.number).failure.step == "enter"
+    assert "needs `pushlive unquarantine" not in quarantined.run(run.number).failure.advice
+    with pytest.raises(RequestError, match="would stop before live"):
+        quarantined.commands.retry("hello", run.number, "ann")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("live: {bake: 1h}", "live: {bake: 1h, env: {A: b}}"),
+        ("    smoke: [{get", "    build: {target: x}\n    smoke: [{get"),
+    ],
+    ids=["configuration", "build"],
+)
+def test_what_a_retry_makes_otherwise_may_enter(quarantined, old, new):
+    quarantined.configure(FAILS_IN_LIVE.replace(old, new))
+    assert quarantined.commands.retry("hello", 2, "ann").number == 3
