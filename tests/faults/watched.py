@@ -1,7 +1,9 @@
-"""A release that goes live and fails soon after; the keeper that watches it killed; the clock set during a freeze."""
+"""A release that goes live and fails soon after; the keeper that watches it killed; a worker killed during a shift; the
+clock set during a freeze."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import time
@@ -11,7 +13,7 @@ from pipeline.domain.environment import BakeOutcome
 from pipeline.domain.run import Kind, Outcome, Run, State
 from tests.faults.registry import fault
 from tests.faults.scene import CLOCK
-from tests.faults.traps import KEEPER, put
+from tests.faults.traps import KEEPER, Trap, put
 from tests.faults.trial import Pushing, Trial
 from tests.support.waiting import until
 
@@ -94,6 +96,33 @@ def keeper_killed(trial: Trial) -> None:
 
 def _keeper(trial: Trial) -> int:
     return int((trial.scene.traps / KEEPER).read_text())
+
+
+SHIFT = "shift={steps: [30%, 60%], for: 3s}"
+SHARES = (("before", 1), ("after", 1), ("after", 2))  # around the calls that give the release its share
+_tries = itertools.count()
+
+
+@fault("shift-worker-killed", 67, words="the worker killed during a shift", scene="watched", times=3)
+def shift_killed(trial: Trial) -> None:
+    """Visitors stay where they are, the next worker goes on with the step that was recorded, and all go over once."""
+    when, nth = SHARES[next(_tries) % len(SHARES)]
+    pushlive = trial.scene.service.pushlive
+    pushlive("set", trial.name, "live", SHIFT, "--yes")
+    try:
+        one, caught = trial.trapped(
+            Trap("engine.share", when, trial.random.choice(("job", "worker", "both")), nth)
+        )
+        trial.taken_over(one, caught.at)
+        trial.pushed()
+        run = trial.ended(one)
+        assert run.outcome == Outcome.LIVE, run.reason
+        begun = [event.text for event in trial.scene.events(run) if event.data.get("shift") == "over"]
+        assert [text.partition(" went to ")[0] for text in begun] == ["30 %", "60 %"], begun
+        place = trial.scene.live(trial.name)
+        assert (place.serving, place.shift) == (run.release, None)
+    finally:
+        pushlive("set", trial.name, "live", "shift=[]", "--yes")
 
 
 @fault("freeze-clock", 66, 38, words="the clock set during a freeze, back and forward", scene="watched")

@@ -245,7 +245,7 @@ def test_if_both_fail_neither_is_to_blame_and_what_is_watched_is_taken_back(visi
     assert [one.release for one in visited.environment("live").quarantine] == [2]
 
 
-def test_killed_when_what_serves_is_down_the_next_worker_switches(visited: World) -> None:
+def test_fault_67_killed_when_what_serves_is_down_the_next_worker_switches(visited: World) -> None:
     keeping(visited)
     during(visited, lambda: failing(visited, 1), step=0)
     number = visited.accept(visited.commit("two")).number
@@ -443,7 +443,7 @@ def test_without_a_shift_a_revert_to_what_serves_is_still_refused(visited: World
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("call", ["share", "switch", "answered", "health"])
-def test_killed_at_any_call_the_next_worker_goes_on(visited: World, call: str, after: bool) -> None:
+def test_fault_67_killed_at_any_call_the_next_worker_goes_on(visited: World, call: str, after: bool) -> None:
     number = visited.accept(visited.commit("two")).number
     visited.engine.kill(call, after=after)
     with pytest.raises(Killed):
@@ -456,7 +456,7 @@ def test_killed_at_any_call_the_next_worker_goes_on(visited: World, call: str, a
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("call", ["unshare", "drain", "stop_and_keep"])
-def test_killed_on_the_way_back_the_keeper_ends_it(visited: World, call: str, after: bool) -> None:
+def test_fault_67_killed_on_the_way_back_the_keeper_ends_it(visited: World, call: str, after: bool) -> None:
     Visitors(visited, rate=100.0).errors[2] = 0.05
     number = visited.accept(visited.commit("two")).number
     visited.engine.kill(call, after=after)
@@ -470,7 +470,7 @@ def test_killed_on_the_way_back_the_keeper_ends_it(visited: World, call: str, af
 
 
 @pytest.mark.long
-def test_killed_at_every_write_the_next_worker_takes_it_up_where_it_was(
+def test_fault_67_killed_at_every_write_the_next_worker_takes_it_up_where_it_was(
     visited: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     visited.configure(SHIFT.replace("for: 5m", "for: 20s"))
