@@ -233,7 +233,9 @@ def _so_far(shift: Shift) -> str:
     if shift.done:
         return ""
     following = "all" if shift.step + 1 == len(shift.steps) else percent(shift.steps[shift.step + 1])
-    if why := longer(shift):
+    if (why := longer(shift)) and shift.passed < shift.lasts:  # it has seen enough requests
+        return f" for {_whole(shift.passed)}, and on since {why}, then {following}"
+    if why:
         return f" for {_whole(shift.passed)}, longer than {_whole(shift.lasts)} since {why}, then {following}"
     return f" for {_whole(min(shift.passed, shift.lasts))} of {_whole(shift.lasts)}, then {following}"
 

@@ -75,6 +75,15 @@ def test_a_step_does_not_end_soon_after_a_restart() -> None:
     assert rule.fault(found) == ""
 
 
+def test_a_step_with_enough_requests_does_not_end_soon_after_a_restart_either() -> None:
+    found = after(shift((30.0,), enough=10), BEGAN, Count(), Count())
+    found = after(found, BEGAN + 5, Count(20, 0), Count(40, 0), restarts=1)
+    assert not rule.is_over(found)
+    assert rule.text(found).startswith(
+        "30 % to r2 for 5s, and on since a container has restarted just now, then all"
+    )
+
+
 def test_a_step_whose_release_seems_worse_goes_on_until_that_is_certain() -> None:
     found = after(shift((30.0,), lasts=25.0), BEGAN, Count(), Count())
     for second in range(1, 26):
