@@ -128,6 +128,23 @@ def visitors_of(service: Service) -> Iterator[Load]:
         yield load
 
 
+def test_if_what_serves_hangs_all_go_to_the_new_release(
+    service: Service, docker_client: docker.DockerClient
+) -> None:
+    before = service.releases()["live"]
+    with pushing(service, application("healthy")):
+        for place in service.containers("hello", release=str(before)):
+            made = docker_client.api.exec_create(place["Id"], ["sh", "-c", "kill -STOP $(pidof httpd)"])
+            docker_client.api.exec_start(made["Id"])
+        run = service.wait("hello", seconds=120)
+    assert (run["outcome"], run["release"]) == ("live", service.releases()["live"])
+    assert f"r{before}, which serves, is down: all visitors go to r{run['release']} at once" in service.log(
+        run["id"]
+    )
+    assert service.page().strip() == "healthy"
+    assert run["release"] not in [one["release"] for one in service.environments()["live"]["quarantine"]]
+
+
 def test_the_guides_commands_work_as_they_are_written(service: Service) -> None:
     page = (ROOT / "docs" / "guides" / "shifting.md").read_text().replace("shop", "hello")
     commands = page.partition("To see one, and to end it:\n\n```\n")[2].partition("```")[0].splitlines()
