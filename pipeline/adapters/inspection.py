@@ -8,6 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.config.engines import where_of
+from pipeline.config.promotion.shift import Shift
+from pipeline.domain.engine_types import Share
+from pipeline.domain.environment import SLOTS
+from pipeline.domain.naming import service_name
+from pipeline.errors import ConfigError, EngineFailed
+from pipeline.ports.clock import SystemClock
 from pipeline.ports.inspection import ClusterInfo, DockerInfo, NodeSize
 
 if TYPE_CHECKING:
@@ -59,6 +65,20 @@ class EngineInspection:
 
         where = where_of(key)
         return largest_node(self._kube_api(where.kubernetes or "", where.namespace))
+
+    def undivided(self, key: str, pipeline: str, environment: str, shift: Shift) -> str:
+        from pipeline.adapters.kubernetes.gateway.http_routes import HttpRoutes
+        from pipeline.adapters.kubernetes.gateway.weights import backends_of
+
+        where = where_of(key)
+        api = self._kube_api(where.kubernetes or "", where.namespace)
+        share = Share(SLOTS[0], shift.steps[0])
+        try:
+            backends = backends_of(api.namespace, service_name(pipeline, environment))
+            HttpRoutes(api, SystemClock()).check(shift.route, backends, share)
+        except (ConfigError, EngineFailed) as error:
+            return f"{error.message} {error.advice}".strip()
+        return ""
 
     def repository(self, name: str) -> str:
         from pipeline.adapters.git.push_check import check_push

@@ -145,10 +145,10 @@ class Reconciler:
             return
         if shift:
             spec = self._spec(shift.slot)
-            what, much = _named(spec), shifting.percent(shift.percent)
+            what, much = _named(spec), f"{shifting.percent(shift.percent)} of the {shifting.whom(shift)}"
             yield Difference(
-                f"the proxy should send {much} of the new visitors to {what}, and does not",
-                f"the proxy sends {much} of the new visitors to {what} again",
+                f"the proxy should send {much} to {what}, and does not",
+                f"the proxy sends {much} to {what} again",
                 lambda: self._share(spec, shift),
             )
         elif has or left:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from pipeline.config.promotion.shift import Shift
+
 
 @dataclass(frozen=True)
 class DockerInfo:
@@ -65,6 +67,10 @@ class Inspection(Protocol):
     def largest_node(self, key: str) -> NodeSize | None:
         """The most that a node of that cluster has for pods; None if this account may not list the nodes. Raises what
         ``cluster`` raises."""
+
+    def undivided(self, key: str, pipeline: str, environment: str, shift: Shift) -> str:
+        """Why the HTTPRoute of that environment on that cluster could not divide its visitors, in sentences with what
+        to do; "" if it could. Raises what ``cluster`` raises."""
 
     def repository(self, name: str) -> str:
         """Whether the built-in git server's repository takes pushes, in a sentence. Raises EngineFailed if not."""

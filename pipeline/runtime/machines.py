@@ -14,6 +14,7 @@ from pipeline.config import lint
 from pipeline.config.engines import where_of
 from pipeline.config.lint import Warned
 from pipeline.config.models import Config
+from pipeline.config.promotion import shift_rules
 from pipeline.config.settings import Settings
 from pipeline.config.workload import machine_lint
 from pipeline.errors import PushliveError
@@ -42,8 +43,12 @@ def unfit(
             if isinstance(answer, str):
                 left.append(f"not asked what it has: {key}: {one_line(answer)}")
             else:
-                found += lint.beyond_engine(config, key, answer.size.cores, answer.size.memory)
                 found += machine_lint.networks(config, key, answer.networks)
+                found += answer.routes
+                if answer.size:
+                    found += lint.beyond_engine(config, key, answer.size.cores, answer.size.memory)
+                else:
+                    left.append(f"not asked what it has: {key}: this account may not list the nodes")
     return found, left
 
 
@@ -64,30 +69,36 @@ def _most_processes() -> int:
 
 @dataclass(frozen=True)
 class _Has:
-    """``networks``: those that are to be joined there and cannot be, with the reason."""
+    """``size``: None if this account may not ask; ``networks``: those that are to be joined there and cannot be, with
+    the reason; ``routes``: HTTPRoutes that cannot divide their visitors."""
 
-    size: NodeSize
+    size: NodeSize | None
     networks: dict[str, str]
+    routes: tuple[Warned, ...] = ()
 
 
 def _asked(inspection: Inspection, config: Config, limit: float, key: str) -> _Has | str:
     """What it has, or why that is not known."""
     try:
-        has = bounded(lambda: _look(inspection, config, key), limit, name=f"the size of {key}")
+        return bounded(lambda: _look(inspection, config, key), limit, name=f"the size of {key}")
     except Late:
         return f"it has not answered within {limit:g} s"
     except TooManyLeft:
         return "too many engines have not answered"
     except PushliveError as error:
         return error.message
-    return has or "this account may not list the nodes"
 
 
-def _look(inspection: Inspection, config: Config, key: str) -> _Has | None:
+def _look(inspection: Inspection, config: Config, key: str) -> _Has:
     where = where_of(key)
     if where.kind.machines:
-        size = inspection.largest_node(key)
-        return _Has(size, {}) if size else None
+        return _Has(inspection.largest_node(key), {}, tuple(_routes(inspection, config, key)))
     info, names = inspection.docker(where.docker or ""), machine_lint.networks_on(config, key)
     unfit = inspection.networks(names, where.docker or "") if names else {}
     return _Has(NodeSize(info.cores, info.memory), unfit)
+
+
+def _routes(inspection: Inspection, config: Config, key: str) -> Iterator[Warned]:
+    for path, pipeline, environment, shift in shift_rules.routes(config, key):
+        if why := inspection.undivided(key, pipeline, environment, shift):
+            yield Warned(path, f"each run that begins a shift will fail: {why}")

@@ -220,7 +220,7 @@ def _without(tx: Transaction, environment: Environment, shift: Shift | None, run
     taken = tx.release(shift.release)
     why = (
         run.reason
-        or f"{run.id} took it back while it had {shifting.percent(shift.percent)} of the new visitors"
+        or f"{run.id} took it back while it had {shifting.percent(shift.percent)} of the {shifting.whom(shift)}"
     )
     found = gates.with_quarantine(environment, taken, why, run.accepted)
     return taken_back.with_taken_back(found, taken, run)

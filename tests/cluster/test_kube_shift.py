@@ -147,9 +147,19 @@ def test_what_is_changed_by_hand_is_seen_and_corrected(two: Two) -> None:
     assert engine.shared(two.blue.ref) == Share("green", 50.0)
     engine.unshare(two.blue.ref)
     assert two.weights() == {name: 1}
+    engine.share(two.green, 25.0, two.route)
+    engine.remove(two.blue.ref)
+    assert two.weights() == {name: 1}
+
+
+def test_a_route_that_is_deleted_in_the_midst_is_no_share(two: Two) -> None:
+    engine = two.bench.engine
+    engine.share(two.green, 25.0, two.route)
     kubectl(two.gateway.namespace, "delete", "httproute", two.route)
-    assert engine.shared(two.blue.ref) is None
+    assert engine.shared(two.blue.ref) == Share("green", 0.0)  # what was begun is not over
     engine.unshare(two.blue.ref)
+    assert engine.shared(two.blue.ref) is None
+    engine.stop(two.green.ref)
 
 
 def change(backends: list[dict[str, Any]], two: Two) -> None:
@@ -226,6 +236,7 @@ class Scene:
     service: Service
     gateway: Gateway
     counter: Exporter
+    between: Between
     config: str
 
     def with_steps(self, lasts: str) -> None:
@@ -279,7 +290,7 @@ def scene(
             with running(docker_client, first, down=False, KUBECONFIG=str(own)) as service:
                 service.push(web("one"), "One")
                 front.route("visitors", "hello-live", HOST)
-                yield Scene(service, front, counter, config)
+                yield Scene(service, front, counter, between, config)
     finally:
         end_namespace(api, space)
 
@@ -292,7 +303,7 @@ def test_a_release_gets_all_step_by_step_and_no_request_is_lost(scene: Scene) ->
     assert load.failures == []
     assert load.answers["one"] > 0
     assert load.answers["two"] > 0
-    assert "20 % of new visitors go to r2, the others to r1, for 3s" in said
+    assert "20 % of requests go to r2, the others to r1, for 3s" in said
     assert "60 % went to r2 for 3s" in said
     assert scene.shift() == {}
     assert scene.gateway.of("visitors")["spec"] == resting
@@ -351,3 +362,18 @@ def test_a_route_that_is_missing_is_said_before_anything_starts(scene: Scene) ->
     assert scene.service.releases()["live"] == serves
     assert "start" not in [one["step"] for one in run["steps"] if one["stage"] == "live"]
     assert "There is no HTTPRoute nowhere" in scene.service.pushlive("doctor", code=1).out
+    assert "There is no HTTPRoute nowhere" in scene.service.pushlive("check").text
+
+
+def test_a_route_that_this_account_may_not_change_is_said_before_anything_starts(scene: Scene) -> None:
+    scene.with_steps("3s")
+    scene.between.answer(lambda method, path: 403 if "httproutes" in path and method == "PATCH" else 0)
+    try:
+        scene.service.push(web("four"), "Four")
+        run = scene.service.wait("hello")
+    finally:
+        scene.between.forward_all()
+    assert run["outcome"] == "failed"
+    assert "changing HTTPRoute visitors: the Kubernetes API answered 403" in run["failure"]["message"]
+    assert "Check the account's permissions against docs/kubernetes.md" in run["failure"]["advice"]
+    assert "start" not in [one["step"] for one in run["steps"] if one["stage"] == "live"]

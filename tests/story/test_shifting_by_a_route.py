@@ -45,7 +45,7 @@ class Figures:
 def config(metrics: str = METRICS) -> str:
     where = "engine: {kubernetes: prod, namespace: shop}"
     text = SHIFT.replace(
-        "for: 5m}", f"for: 5m, route: hello}}, {where}" + (f", {metrics}" if metrics else "")
+        "for: 5m}", f"for: 1m, route: hello}}, {where}" + (f", {metrics}" if metrics else "")
     )
     return text.replace("    service:", "    registry: r.example/hello\n    service:")
 
@@ -77,7 +77,8 @@ def test_the_route_is_asked_first_and_has_each_share(visited: World) -> None:
     assert names.index("can_share") < names.index("start") < names.index("share")
     assert state(visited) == (2, False, False)
     assert {"all shop hello-live-green-.*", "all shop hello-live-blue-.*"} < set(visited.figures.asked)
-    assert "25 % went to r2 for 5m: errors 0 % of " in said(visited, run)
+    assert "25 % of requests go to r2, the others to r1, for 1m" in said(visited, run)
+    assert "25 % went to r2 for 1m: errors 0 % of " in said(visited, run)
 
 
 def test_what_answers_worse_goes_back(visited: World) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 
 from pipeline.adapters.kubernetes import capacity, command_pod, diff
 from pipeline.adapters.kubernetes.api.objects import KubeObject, Manifest
-from pipeline.adapters.kubernetes.engine_base import EngineBase
+from pipeline.adapters.kubernetes.gateway.sharing import KubeSharing
 from pipeline.adapters.kubernetes.manifests import selected_slot
 from pipeline.adapters.kubernetes.names import (
     ENVIRONMENT,
@@ -49,7 +49,7 @@ from pipeline.ports.clock import Watch
 KINDS = ("Ingress", "Service", "Deployment", "PodDisruptionBudget", "Pod", "ConfigMap", "Secret")
 
 
-class KubeSlots(EngineBase):
+class KubeSlots(KubeSharing):
     """See ``ports.Slots`` for what each method promises."""
 
     def prepare(self, ref: SlotRef, hosts: tuple[str, ...], *, routes: bool = True) -> None:
@@ -217,6 +217,7 @@ class KubeSlots(EngineBase):
     def remove(self, ref: SlotRef) -> str:
         refused: list[EngineFailed] = []
         parts = [
+            partial(self._unshare_after, ref),
             partial(self._remove_commands, ref),
             partial(self._remove_sets, ref),
             *(partial(self._remove_kind, kind, ref) for kind in KINDS),

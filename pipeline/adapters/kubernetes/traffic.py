@@ -6,13 +6,10 @@ from contextlib import suppress
 
 from pipeline.adapters.kubernetes import diff
 from pipeline.adapters.kubernetes.api.objects import KubeObject
-from pipeline.adapters.kubernetes.engine_base import EngineBase
-from pipeline.adapters.kubernetes.gateway.http_routes import HttpRoutes
-from pipeline.adapters.kubernetes.gateway.weights import Backends
+from pipeline.adapters.kubernetes.gateway.sharing import KubeSharing
 from pipeline.adapters.kubernetes.manifests import NO_HOST
 from pipeline.adapters.kubernetes.names import (
     DETACHED,
-    HTTP_ROUTE,
     INSTANCE,
     NOWHERE,
     SLOT,
@@ -24,15 +21,15 @@ from pipeline.adapters.kubernetes.names import (
 from pipeline.adapters.kubernetes.pods.events import last_probe_failure
 from pipeline.adapters.kubernetes.pods.state import is_ready, ready_since, waiting_reason
 from pipeline.adapters.kubernetes.probe import proxy_path, replica_set_of, serving_replica_sets
-from pipeline.domain.engine_types import Answered, ReplicaHealth, Route, Share, SlotRef, SlotSpec
+from pipeline.domain.engine_types import Answered, ReplicaHealth, Route, SlotRef, SlotSpec
 from pipeline.domain.environment import SLOTS
 from pipeline.domain.judging.latency.times import Timed
-from pipeline.errors import EngineFailed, RequestError, TryAgain
+from pipeline.errors import RequestError, TryAgain
 from pipeline.lib.units import bracketed
 from pipeline.ports.clock import Watch
 
 
-class KubeTraffic(EngineBase):
+class KubeTraffic(KubeSharing):
     """See ``ports.Traffic`` for what each method promises."""
 
     def expose(self, spec: SlotSpec) -> None:
@@ -42,11 +39,6 @@ class KubeTraffic(EngineBase):
             self._owned.apply(self._manifests.disruption(spec), ref)
         else:
             self._owned.delete("PodDisruptionBudget", slot_name(ref), ref)
-
-    def _is_exposed(self, spec: SlotSpec) -> bool:
-        found = self._api.get("Service", slot_name(spec.ref))
-        labels = (found or {}).get("spec", {}).get("selector") or {}
-        return bool(labels.get(SPEC) == self._manifests.spec_hash(spec))
 
     def _budget_blocks(self, spec: SlotSpec) -> bool:
         """True for the PodDisruptionBudget of an earlier version, as long as no one else has set this."""
@@ -137,66 +129,6 @@ class KubeTraffic(EngineBase):
         found = self._owned.get_if_owned("Ingress", base(spec.ref), spec.ref)
         hosts = {rule.get("host", "") for rule in (found or {}).get("spec", {}).get("rules") or ()}
         return hosts - {NO_HOST} != set(spec.hosts)
-
-    def can_share(self, ref: SlotRef, route: str, percent: float) -> None:
-        self._routes.check(route, self._backends(ref), Share(ref.slot, percent))
-
-    def share(self, spec: SlotSpec, percent: float, route: str = "") -> None:
-        ref = spec.ref
-        if not self._is_exposed(spec):
-            raise RequestError(
-                f"{base(ref)}: the Service {slot_name(ref)} does not select the pods of r{spec.release}.",
-                advice="Start and expose the slot before it gets a part of the visitors.",
-            )
-        if self.serving(ref) in (None, ref.slot):
-            raise RequestError(
-                f"{base(ref)}: there is no other release to share the traffic with {ref.slot}.",
-                advice="Switch to the other slot first.",
-            )
-        if not route:
-            raise EngineFailed(
-                f"{base(ref)}: a Service cannot divide the traffic between two releases.",
-                advice="Name an HTTPRoute that can: `shift: {steps: […], route: NAME}` in pipelines.yaml.",
-            )
-        # First, so that a share is found whatever dies after it was given.
-        self._mark_route(ref, f"{route}/{ref.slot}")
-        self._routes.divide(route, self._backends(ref), Share(ref.slot, percent))
-
-    def unshare(self, ref: SlotRef) -> None:
-        route, slot = self._marked_route(ref)
-        if route:
-            self._routes.restore(route, self._backends(ref))
-        if slot:
-            self._mark_route(ref, route)
-
-    def shared(self, ref: SlotRef) -> Share | None:
-        route, slot = self._marked_route(ref)
-        if not route:
-            return None
-        try:
-            found = self._routes.shared(route, self._backends(ref))
-        except EngineFailed:
-            if slot:
-                raise
-            return None  # this account may no longer read it, and has given no share that has to end
-        return found or (Share(slot, 0.0) if slot else None)
-
-    def _unshare_after(self, ref: SlotRef) -> None:
-        """Once all traffic goes to one slot or to none. If it fails, reconciliation ends the share."""
-        with suppress(TryAgain, EngineFailed):
-            self.unshare(ref)
-
-    def _backends(self, ref: SlotRef) -> Backends:
-        slots = {slot: f"{base(ref)}-{slot}" for slot in SLOTS}
-        return Backends(self._api.namespace, base(ref), slots)
-
-    @property
-    def _routes(self) -> HttpRoutes:
-        return HttpRoutes(self._api, self._clock)
-
-    def _mark_route(self, ref: SlotRef, mark: str) -> None:
-        if "/".join(filter(None, self._marked_route(ref))) != mark:
-            self._api.merge("Service", base(ref), {"metadata": {"annotations": {HTTP_ROUTE: mark}}})
 
     def unroute(self, ref: SlotRef) -> None:
         if self._owned.get("Service", base(ref), ref):

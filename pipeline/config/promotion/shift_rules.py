@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from pipeline.config.models import Config, Pipeline
+from pipeline.config.promotion.shift import Shift
 from pipeline.config.yaml_nodes import Problem, show_path
 
 Line = Callable[..., int]  # the line of a key, or of the last one above it that is there
@@ -17,6 +18,16 @@ def problems(config: Config, line: Line) -> Iterator[Problem]:
             if why := _impossible(pipeline, environment):
                 path = ("pipelines", name, "environments", environment, "shift")
                 yield Problem(line(*path), show_path(path), f"is not possible in {environment}: {why}")
+
+
+def routes(config: Config, key: str) -> Iterator[tuple[str, str, str, Shift]]:
+    """The environments on the engine with that ``Where.key`` whose visitors an HTTPRoute is to divide: the path of the
+    key, pipeline, environment."""
+    for name, pipeline in config.pipelines.items():
+        for environment in pipeline.environments:
+            own = pipeline.environment(environment)
+            if own.shift.steps and own.shift.route and own.engine.key == key:
+                yield f"pipelines.{name}.environments.{environment}.shift", name, environment, own.shift
 
 
 def _impossible(pipeline: Pipeline, environment: str) -> str:

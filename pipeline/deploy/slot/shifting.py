@@ -209,7 +209,7 @@ class Shifting:
     def _worse(self, spec: SlotSpec, shift: Shift, down: Down | None) -> AppFailed:
         command, name = spec.ref.output_command, self._record.name
         text = (
-            f"{name} r{shift.release} failed while it had {rule.percent(shift.percent)} of the new visitors: "
+            f"{name} r{shift.release} failed while it had {rule.percent(shift.percent)} of the {rule.whom(shift)}: "
             f"{rule.fault(shift)}: {rule.answers(shift)}."
         )
         if down:
@@ -228,7 +228,8 @@ class Shifting:
 
     def _tell(self, shift: Shift) -> None:
         enough = f", or {shift.enough:,} requests" if shift.enough else ""
-        text = f"{rule.percent(shift.percent)} of new visitors go to r{shift.release}, the others to r{shift.before}"
+        part = f"{rule.percent(shift.percent)} of {rule.whom(shift)}"
+        text = f"{part} go to r{shift.release}, the others to r{shift.before}"
         left = _time(max(0.0, shift.lasts - shift.passed))
         self._context.note(f"{text}, for {left}{enough}", self._record.name, shift="begins")
         if shift.uncounted and not shift.step:

@@ -207,6 +207,11 @@ def counted(shift: Shift, step: int | None = None) -> tuple[Count, Count]:
     return _sum(one.new for one in ones), _sum(one.old for one in ones)
 
 
+def whom(shift: Shift) -> str:
+    """What the shares are of: the proxy decides about each new visitor, an HTTPRoute about each request."""
+    return "requests" if shift.route else "new visitors"
+
+
 def percent(value: float) -> str:
     """``25 %``, ``0.5 %``."""
     return f"{value:g} %"
@@ -252,4 +257,4 @@ def _whole(seconds: float) -> str:
 def evidence(shift: Shift) -> Iterator[str]:
     """One line for each step up to the present one."""
     for number, value in enumerate(shift.steps[: shift.step + 1]):
-        yield f"{percent(value)} of new visitors: {answers(shift, number)}"
+        yield f"{percent(value)} of {whom(shift)}: {answers(shift, number)}"

@@ -4,6 +4,7 @@ import threading
 import time
 
 from pipeline.config.loading import load
+from pipeline.config.promotion.shift import Shift
 from pipeline.config.settings import load as settings
 from pipeline.config.workload.machine_lint import MISSING
 from pipeline.errors import EngineAway
@@ -69,6 +70,25 @@ def test_every_engine_is_asked_at_the_same_time_and_one_that_is_away_is_named() 
         "not asked what it has: docker:ssh://slow: it has not answered within 1 s",
         "not asked what it has: docker:ssh://slow2: it has not answered within 1 s",
         "not asked what it has: kubernetes:hidden/: this account may not list the nodes",
+    ]
+
+
+class Routes(Found):
+    """An ``Inspection`` of a cluster whose route says no, and whose nodes it may not list."""
+
+    def undivided(self, key: str, pipeline: str, environment: str, shift: Shift) -> str:
+        return f"{key}: {pipeline}/{environment} by {shift.route}: no Gateway has accepted it."
+
+
+def test_a_route_that_cannot_divide_its_visitors_is_named() -> None:
+    text = TEXT.replace("memory: 4GiB}\n", "shift: {steps: [5%], route: web}}\n", 1)
+    inspection = Routes()
+    inspection.end.set()
+    found, left = machines.unfit(load(text), settings({}), inspection)  # type: ignore[arg-type]
+    assert "not asked what it has: kubernetes:hidden/: this account may not list the nodes" in left
+    assert [str(one) for one in found if "shift" in one.path] == [
+        "pipelines.a.environments.cl.shift: each run that begins a shift will fail: kubernetes:hidden/: a/cl by web: "
+        "no Gateway has accepted it."
     ]
 
 

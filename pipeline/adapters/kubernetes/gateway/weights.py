@@ -16,7 +16,7 @@ from typing import Any
 
 from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.domain.engine_types import Share
-from pipeline.domain.environment import Slot
+from pipeline.domain.environment import SLOTS, Slot
 
 PERMILLE = 1000
 HEAVIEST = (
@@ -47,6 +47,11 @@ class Backends:
         service = backend.get("kind", "Service") == "Service" and not backend.get("group")
         here = backend.get("namespace") in (None, "", self.namespace)
         return str(backend.get("name", "")) if service and here else ""
+
+
+def backends_of(namespace: str, public: str) -> Backends:
+    """Of the environment whose public Service has that name."""
+    return Backends(namespace, public, {slot: f"{public}-{slot}" for slot in SLOTS})
 
 
 def weight(backend: Backend) -> int:
