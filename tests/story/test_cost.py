@@ -48,6 +48,19 @@ def test_what_serves_and_what_is_warm_pay_their_part_and_the_rest_is_idle(world)
     assert set(costs(world, "hello")) == {key for key in found if key[0]}
 
 
+def test_by_the_end_of_the_month_it_is_the_same_share_of_the_rest(world):
+    world.push("one")
+    world.jobs.cost.run()
+    minutes(world, 5)
+    found = world.commands.cost()
+    length, left = found["until"] - found["since"], found["until"] - found["now"]
+    assert found["projected"] == pytest.approx(found["total"] + 74.4 * left / length, abs=1e-4)
+    by = {one["purpose"]: one["projected"] for one in found["lines"]}
+    assert by["idle"] > by["serving"] > 0
+    later = world.commands.cost(month="2000-01")
+    assert (later["lines"], later["projected"]) == ([], 0)
+
+
 def test_a_keeper_that_starts_again_goes_on_and_a_time_without_one_is_said(world):
     world.push("one")
     world.jobs.cost.run()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import Any
 
 from pipeline.cli.app.report import MONTH, ZONE, asked_month
@@ -32,10 +31,13 @@ def cost(context: Context) -> int:
             "  costs: {currency: EUR, machines: {here: 12.50}}",
         )
         return DONE
-    rows = [(*key, f"{cost:.2f}") for key, cost in _sums(found["lines"]).items()]
-    whole: tuple[Cell, ...] = ("", "", "in all", f"{found['total']:.2f}")
-    head = ("pipeline", "environment", "for", found["currency"])
-    terminal.data(*table(head, [*rows, whole], terminal.paint, right=(3,), indent=""))
+    sums = _sums(found["lines"])
+    rows: list[tuple[Cell, ...]] = [
+        (*key, f"{so_far:.2f}", f"{end:.2f}") for key, (so_far, end) in sums.items()
+    ]
+    rows.append(("", "", "in all", f"{found['total']:.2f}", f"{found['projected']:.2f}"))
+    head = ("pipeline", "environment", "for", found["currency"], "by the end")
+    terminal.data(*table(head, rows, terminal.paint, right=(3, 4), indent=""))
     began = (
         f", measured since {show_time(found['began'])}" if found["began"] else ", and nothing is measured yet"
     )
@@ -47,9 +49,11 @@ def cost(context: Context) -> int:
     return DONE
 
 
-def _sums(lines: list[dict[str, Any]]) -> dict[tuple[str, str, str], float]:
-    """By pipeline, environment and purpose; those of no pipeline last."""
-    found = defaultdict[tuple[str, str, str], float](float)
+def _sums(lines: list[dict[str, Any]]) -> dict[tuple[str, str, str], tuple[float, float]]:
+    """The cost so far and by the end of the month, by pipeline, environment and purpose; those of no pipeline last."""
+    found = dict[tuple[str, str, str], tuple[float, float]]()
     for one in sorted(lines, key=lambda one: not one["pipeline"]):
-        found[one["pipeline"], one["environment"], one["purpose"]] += one["cost"]
+        key = (one["pipeline"], one["environment"], one["purpose"])
+        so_far, end = found.get(key, (0.0, 0.0))
+        found[key] = (so_far + one["cost"], end + one["projected"])
     return found

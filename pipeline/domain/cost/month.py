@@ -17,6 +17,7 @@ from pipeline.domain.measuring.monthly.calendar import Month
 
 RATIO = 0.031611 / 0.004237  # OpenCost's default prices of a core and of a GiB, each by the hour
 IDLE, UNSEEN = "idle", "not measured"
+WINDOW = 7 * 86400.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,21 @@ def spent(
             lines.append(Line(Account(engine, "", "", UNSEEN), rate * (passed - seen), Amount()))
     found = tuple(sorted(lines, key=lambda one: one.account))
     return Spent(found, sum(one.cost for one in found), sum(prices.values()), tuple(sorted(unpriced)))
+
+
+def to_come(
+    hours: Iterable[Hour], prices: Mapping[str, float], month: Month, now: float
+) -> dict[Account, float]:
+    """What each account will cost from ``now`` to the end of the month, if it goes on taking what it took in ``hours``,
+    which are those of the last WINDOW: whole weeks, since weekends differ from weekdays. Of an engine that was not
+    measured in them, the whole machine is not measured."""
+    left = max(0.0, month.until - max(now, month.since)) / (month.until - month.since)
+    amounts, _, _ = _by_engine(hours, prices)
+    found = dict[Account, float]()
+    for engine, price in prices.items():
+        of = amounts.get(engine) or {Account(engine, "", "", UNSEEN): Amount(1.0)}
+        found |= {one.account: one.cost for one in _divided(of, price * left)}
+    return found
 
 
 def _by_engine(

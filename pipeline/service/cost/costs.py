@@ -6,7 +6,8 @@ from typing import Any
 
 from pipeline.config.models import Config
 from pipeline.domain.cost import ledger
-from pipeline.domain.cost.month import Line, spent
+from pipeline.domain.cost.ledger import Amount, Hour
+from pipeline.domain.cost.month import WINDOW, Line, spent, to_come
 from pipeline.domain.measuring.monthly import calendar
 from pipeline.store import Store
 from pipeline.store.costs import Ledgers
@@ -20,9 +21,19 @@ def shown(store: Store, config: Config, pipeline: str, month: str, zone: str, no
     ledgers, costs = Ledgers(store.facts), config.costs
     prices = {one.engine: one.monthly for one in costs.machines.values()}
     began = ledgers.began()
-    hours = list(ledgers.hours(wanted.since, min(now, wanted.until))) if began is not None else []
+    hours, recent = list[Hour](), list[Hour]()
+    if began is not None:
+        hours = list(ledgers.hours(wanted.since, min(now, wanted.until)))
+        recent = list(ledgers.hours(now - WINDOW, now)) if now < wanted.until else []
     found = spent(hours, prices, wanted, now, now if began is None else began)
-    lines = [one for one in found.lines if not pipeline or one.account.pipeline == pipeline]
+    coming = to_come(recent, prices, wanted, now) if recent else {}
+    known = {one.account: one for one in found.lines}
+    every = sorted(known.keys() | coming.keys())
+    lines = [
+        _line(config, known.get(one) or Line(one, 0.0, Amount()), coming.get(one, 0.0))
+        for one in every
+        if not pipeline or one.pipeline == pipeline
+    ]
     return {
         "month": wanted.name,
         "zone": zone,
@@ -35,14 +46,15 @@ def shown(store: Store, config: Config, pipeline: str, month: str, zone: str, no
             {"name": name, "engine": one.engine, "monthly": one.monthly}
             for name, one in costs.machines.items()
         ],
-        "lines": [_line(config, one) for one in lines],
-        "total": round(sum(one.cost for one in lines), DIGITS),
+        "lines": lines,
+        "total": round(sum(one["cost"] for one in lines), DIGITS),
+        "projected": round(sum(one["projected"] for one in lines), DIGITS),
         "monthly": found.whole,
         "missing": _missing(config, found.unpriced),
     }
 
 
-def _line(config: Config, one: Line) -> dict[str, Any]:
+def _line(config: Config, one: Line, coming: float) -> dict[str, Any]:
     account = one.account
     machine = config.costs.machine_of(account.engine)
     return {
@@ -52,6 +64,7 @@ def _line(config: Config, one: Line) -> dict[str, Any]:
         "process": account.process,
         "purpose": account.purpose,
         "cost": round(one.cost, DIGITS),
+        "projected": round(one.cost + coming, DIGITS),
         "core_hours": round(one.amount.cores / ledger.HOUR, DIGITS),
         "gib_hours": round(one.amount.memory / ledger.HOUR, DIGITS),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.domain.cost.ledger import Account, Amount, Hour
-from pipeline.domain.cost.month import RATIO, spent
+from pipeline.domain.cost.month import RATIO, spent, to_come
 from pipeline.domain.cost.taken import Size
 from pipeline.domain.measuring.monthly.calendar import month
 
@@ -68,3 +68,15 @@ def test_an_engine_without_a_price_is_named_and_costs_nothing() -> None:
     found = spent([hour(0)], {"docker:ssh://u@h": 5.0}, NOVEMBER, NOVEMBER.since + 3600, NOVEMBER.since)
     assert found.unpriced == ("docker",)
     assert {one.account.engine for one in found.lines} == {"docker:ssh://u@h"}
+
+
+def test_the_rest_of_the_month_is_as_the_last_days_were() -> None:
+    hours = [hour(n, web=Amount(3600.0, 2 * 3600.0)) for n in range(24)]
+    now = NOVEMBER.since + 15 * DAY
+    found = to_come(hours, {"docker": 30.0}, NOVEMBER, now)
+    assert sum(found.values()) == pytest.approx(15.0)
+    assert found[WEB] == pytest.approx(7.5)
+    assert to_come(hours, {"docker": 30.0}, NOVEMBER, NOVEMBER.until + 1)[WEB] == 0.0
+    assert to_come([], {"docker": 30.0}, NOVEMBER, now) == {
+        Account("docker", "", "", "not measured"): pytest.approx(15.0)
+    }
