@@ -67,7 +67,10 @@ def pipeline_lines(entry: dict[str, Any], now: float, paint: Paint, width: int) 
         title += "  " + run["id"] + " " + paint(text, style) + paint(f" {age(now - when)} ago", "dim")
     head = ("", "", "commit", "message", "age", "slot", "", "", "")
     rows = [environment_row(environment, now) for environment in entry["environments"]]
-    lines = [title, *table(head, rows, paint, width=width, flexible=3, spare=(3, 8), right=(4,))]
+    lines = [
+        title,
+        *table(head, rows, paint, width=width, flexible=3, spare=(3, 8), right=(4,), long={7: 40}),
+    ]
     for environment in entry["environments"]:
         lines += _beside(environment, now, paint)
     return lines + _below(entry, paint)

@@ -9,6 +9,7 @@ import os
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TextIO
 
 from pipeline.lib.text import one_line, printable
@@ -91,19 +92,32 @@ def waterfall(before: float, length: float, whole: float, width: int) -> tuple[s
     return " " * start, "━" * (end - start)
 
 
+LEAST = 12  # columns to which a text is cut
+NONE: Mapping[int, int] = MappingProxyType({})
+
+
 def _split(cell: Cell) -> tuple[str, str]:
     return (cell, "") if isinstance(cell, str) else cell
 
 
-def _fit(sizes: dict[int, int], width: int, flexible: int, spare: Sequence[int]) -> None:
+def _fit(
+    sizes: dict[int, int], width: int, flexible: int, spare: Sequence[int], long: Mapping[int, int]
+) -> None:
     def excess() -> int:
         return sum(sizes.values()) + 2 * (len(sizes) - 1) - width
 
-    if flexible in sizes:
-        sizes[flexible] = min(sizes[flexible], max(12, sizes[flexible] - max(0, excess())))
+    def cut_to(column: int, least: int) -> None:
+        if column in sizes:
+            sizes[column] = min(sizes[column], max(least, sizes[column] - max(0, excess())))
+
+    for column, usual in long.items():
+        cut_to(column, usual)
+    cut_to(flexible, LEAST)
     for column in spare:
         if excess() > 0:
             sizes.pop(column, None)
+    for column in long:
+        cut_to(column, LEAST)
 
 
 def table(
@@ -115,16 +129,17 @@ def table(
     flexible: int = -1,
     spare: Sequence[int] = (),
     right: Sequence[int] = (),
+    long: Mapping[int, int] = NONE,
     indent: str = "  ",
 ) -> list[str]:
     """Lines of a table. Empty columns are left out. If ``width`` (0: unlimited) is too small, the column
-    ``flexible`` is cut, down to 12, then the columns ``spare`` are dropped in that order. ``right``: these are
-    right-aligned."""
+    ``flexible`` is cut, down to 12, then the columns ``spare`` are dropped in that order. ``long``: columns that
+    are cut to so much before that, and down to 12 in the end. ``right``: these are right-aligned."""
     cells = [[_split(cell) for cell in row] for row in rows]
     used = [i for i in range(len(head)) if any(row[i][0] for row in cells)]
     sizes = {i: max([columns(head[i]), *(columns(row[i][0]) for row in cells)]) for i in used}
     if width:
-        _fit(sizes, width - len(indent), flexible, spare)
+        _fit(sizes, width - len(indent), flexible, spare, long)
 
     def line(row: Sequence[tuple[str, str]]) -> str:
         parts = []

@@ -205,7 +205,8 @@ CALLS = (
     ("POST", f"/api/pipelines/{NOISY}/deploy", ("commit", "reason", "environment")),
     ("POST", f"/api/pipelines/{NOISY}/revert", ("to", "reason", "environment")),
     ("POST", f"/api/pipelines/{NOISY}/hold", ("reason", "environment")),
-    ("POST", f"/api/pipelines/{NOISY}/unquarantine", ("release", "environment")),
+    ("POST", f"/api/pipelines/{NOISY}/unquarantine", ("release", "environment", "reason")),
+    ("POST", f"/api/pipelines/{NOISY}/withdraw", ("run", "release", "environment", "reason")),
     ("POST", "/api/tokens", ("name", "role", "expires")),
 )
 

@@ -312,3 +312,13 @@ def test_a_long_message_does_not_widen_the_table_and_is_whole_as_data(
     assert "A message that goes on A message" in told.out
     assert "…" in told.out
     assert long.strip() in pushlive("status", "--json").out
+
+
+def test_long_texts_are_cut_so_that_a_line_fits_the_terminal() -> None:
+    across = "revert ready: r1, across the release command of r2, which is not reversible"
+    entry = _entry(message="Say hello louder " * 10, revert={"ready": True, "text": across})
+    for width in (60, 80, 100, 120, 200):
+        table = pipeline_lines(entry, NOW, plain, width)[1:4]
+        assert max(map(len, table)) <= width, table
+    assert "Say hello louder" in "".join(pipeline_lines(entry, NOW, plain, 140))
+    assert across in "".join(pipeline_lines(entry, NOW, plain, 0))
