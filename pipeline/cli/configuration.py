@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,7 +69,35 @@ def _default(context: Context) -> str:
 
 
 def _file(context: Context) -> str:
-    return str(context.args.file or _default(context))
+    """The file that is named; else the usual one here, or above here in the same repository. Raises ConfigError if it
+    is only in a folder below."""
+    if context.args.file:
+        return str(context.args.file)
+    name = _default(context)
+    for folder in _upwards():
+        if (Path(folder) / name).is_file():
+            return os.path.join(folder, name) if folder else name
+    below = sorted(path for depth in ("*", "*/*") for path in Path().glob(f"{depth}/pipelines.yaml"))
+    if below and not Path(name).exists():
+        found = one_line(str(below[0]))
+        raise ConfigError(
+            f"there is no file {one_line(name)!r} here, but {found}.",
+            advice=f"Name it: `pushlive check {found}`. If this is a clone of the configuration's repository, set "
+            f"PUSHLIVE_CONFIG to what the service has, such as git:ops/{found}.",
+        )
+    return name
+
+
+def _upwards() -> Iterator[str]:
+    """This folder, and those above it up to the top of its git repository."""
+    folder, here = "", Path.cwd()
+    yield folder
+    if any((one / ".git").exists() for one in (here, *here.parents)):
+        for one in (here, *here.parents):
+            if (one / ".git").exists():
+                return
+            folder = os.path.join(folder, os.pardir)
+            yield folder
 
 
 @dataclass(frozen=True)

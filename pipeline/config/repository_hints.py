@@ -20,6 +20,7 @@ from pipeline.config.shell_words import expand, split
 
 _PORT = re.compile(r"(?:[0-9.]*:)?([0-9]{1,5})(?:-[0-9]{1,5})?(?:/tcp)?", re.IGNORECASE)
 _BASES = {"nginx": 80, "httpd": 80, "caddy": 80, "php": 80, "wordpress": 80, "nginx-unprivileged": 8080}
+_HOSTED = re.compile(r"^\s*url\s*=\s*https?://\S+/git/([a-z0-9._-]+?)(?:\.git)?/?\s*$", re.MULTILINE)
 _APART = ("docker", ".docker", "build", "deploy")  # folders that hold a Dockerfile for the whole repository
 
 
@@ -148,12 +149,24 @@ def warnings(config: Config, folder: Path) -> Iterator[Warned]:
             yield from (Warned(key, f"{path} {text}") for text in unwise(image, pipeline))
 
 
+def _is_another(folder: Path, repository: str) -> bool:
+    """Whether it is a clone of another repository of a built-in git server, such as the configuration's."""
+    try:
+        text = (folder / ".git" / "config").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    names = _HOSTED.findall(text)
+    return bool(names) and repository not in names
+
+
 def _here(config: Config, folder: Path) -> tuple[str, Pipeline | None, str]:
     """The only pipeline, if the folder is its repository: its name, itself, and its Dockerfile. With several pipelines,
     or elsewhere, nothing says which repository is whose."""
     if len(config.pipelines) != 1 or not (folder / ".git").exists():
         return "", None, ""
     ((name, pipeline),) = config.pipelines.items()
+    if _is_another(folder, config.repository_of(name)):
+        return "", None, ""
     path = posixpath.normpath(posixpath.join(pipeline.build.context, pipeline.build.dockerfile))
     return (name, pipeline, path) if not pipeline.source.url else ("", None, "")
 

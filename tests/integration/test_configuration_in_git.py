@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -120,12 +121,24 @@ def test_5_what_is_no_file_of_a_configuration_is_refused(service: Service, ops: 
     (ops.folder / FILE).write_bytes(b"\xff\0")
     ops.commit({}, "Binary")
     assert "is not text" in refused(ops)
+    ops.commit({FILE: "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n"}, "LFS")
+    assert "pipelines.yaml is a Git LFS pointer and not the file" in refused(ops)
+    ops.commit({FILE: None, f"{FILE}/{FILE}": CONFIG}, "A folder")
+    assert "pipelines.yaml is a folder in" in refused(ops)
+    ops.git("rm", "-rq", "--cached", FILE)
+    ops.git("update-index", "--add", "--cacheinfo", f"160000,{ops.head},{FILE}")
+    ops.git("commit", "-qm", "A submodule")
+    assert "pipelines.yaml is a submodule in" in refused(ops)
+    ops.git("reset", "-q", "--hard", "HEAD~2")
     ops.commit({FILE: "#" * (2 << 20)}, "Huge")
     assert "is too large" in refused(ops)
     ops.commit({FILE: CONFIG.replace("shop:", "ops:")}, "Itself")
     assert "pipelines.ops.source: ops has the configuration" in refused(ops)
     assert ops.git("ls-remote", "pushlive") == before
     ops.git("reset", "-q", "--hard", "pushlive/main")
+    entry = service.ask("GET", "/api/audit")["entries"][0]
+    assert (entry["act"], entry["who"], entry["way"]) == ("configuration-refused", "first", "git")
+    assert "ops has the configuration" in entry["why"]
 
 
 def test_6_other_branches_are_stored_and_a_forced_push_is_a_push(service: Service, ops: Repository) -> None:
@@ -166,6 +179,22 @@ def test_8_a_kill_between_the_ref_and_its_use_loses_nothing(service: Service, op
     service.pushlive("backup", str(service.folder / "backup.tgz"))
     with tarfile.open(service.folder / "backup.tgz") as archive:
         assert "git/ops.bundle" in archive.getnames()
+
+
+def test_8_a_backup_brings_the_configuration_to_an_empty_machine(service: Service, ops: Repository) -> None:
+    """With the commit that is in force, its history, and a push that goes on from there."""
+    before = service.ask("GET", "/api/status")["origin"]
+    service.end()
+    shutil.rmtree(service.data)
+    said = service.pushlive("restore", str(service.folder / "backup.tgz")).out
+    assert "Restored" in said
+    service.up()
+    assert service.ask("GET", "/api/status")["origin"] == before
+    until(lambda: service.page(name="shop") == "version 1\n", 30)
+    assert ops.git("ls-remote", "pushlive", "main").split()[0] == before["commit"]
+    said = service.push({FILE: CONFIG.replace("128MiB", "176MiB")}, "After the restore", "ops")
+    assert "shop/live: memory: 128 MiB → 176 MiB" in said  # what serves has 128
+    assert service.ask("GET", "/api/status")["config_error"] == ""
 
 
 def test_9_a_repository_elsewhere_is_taken_after_its_webhook(

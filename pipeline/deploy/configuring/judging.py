@@ -10,6 +10,8 @@ from pipeline.errors import ConfigError
 from pipeline.lib.units import show_size
 
 LIMIT = 1 << 20  # bytes of the file
+LFS = "version https://git-lfs.github.com/spec/"  # how the text begins that stands for a file in Git LFS
+_KINDS = {"folder": "a folder", "submodule": "a submodule"}
 
 
 def text_of(raw: bytes, place: ConfigRepository) -> str:
@@ -20,6 +22,11 @@ def text_of(raw: bytes, place: ConfigRepository) -> str:
         text = line_feeds(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise ConfigError(f"{place.path} is not text: byte {error.start + 1} is not UTF-8.") from error
+    if text.startswith(LFS):
+        raise ConfigError(
+            f"{place.path} is a Git LFS pointer and not the file: take it out of LFS (`git lfs untrack {place.path}`, "
+            "`git add --renormalize .`), and commit it."
+        )
     if "\0" in text:
         raise ConfigError(f"{place.path} is not text: it has a NUL byte.")
     config = loading.load(text, place.path)
@@ -49,5 +56,8 @@ def is_link(place: ConfigRepository) -> str:
     return f"{place.path} is a symbolic link, or in one: commit the file itself."
 
 
-def missing(place: ConfigRepository, commit: str) -> str:
+def missing(place: ConfigRepository, commit: str, kind: str = "") -> str:
+    """``kind``: what is there instead, as in ``PushedFile``."""
+    if kind in _KINDS:
+        return f"{place.path} is {_KINDS[kind]} in {commit[:7]}: commit the file itself, or set PUSHLIVE_CONFIG to it."
     return f"there is no file {place.path} in {commit[:7]}: commit it there, or set PUSHLIVE_CONFIG to its place."

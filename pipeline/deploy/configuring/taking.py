@@ -104,7 +104,7 @@ class Taking:
             if found.kind == "link":
                 raise ConfigError(judging.is_link(place))
             if found.kind != "file":
-                raise ConfigError(judging.missing(place, one.after))
+                raise ConfigError(judging.missing(place, one.after, found.kind))
             if found.size > judging.LIMIT:
                 raise ConfigError(judging.too_large(place, found.size))
             judging.text_of(found.content, place)

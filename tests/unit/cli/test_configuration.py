@@ -143,3 +143,54 @@ def test_check_fails_for_a_dockerfile_that_is_named_and_not_there(pushlive: Call
     Path("docker").mkdir()
     Path("docker/Dockerfile").write_text("FROM a\n")
     assert pushlive("check").code == 0
+
+
+def test_check_finds_the_file_above_in_the_same_repository(
+    pushlive: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(".git").mkdir()
+    Path("pipelines.yaml").write_text(
+        GOOD.replace("hello:", "hello:\n    source: {url: https://h.example/a}")
+    )
+    Path("teams/web").mkdir(parents=True)
+    monkeypatch.chdir("teams/web")
+    told = pushlive("check")
+    assert told.code == 0
+    assert told.out.splitlines()[-1].startswith("✓ ../../pipelines.yaml has no problems")
+    Path(".git").mkdir()  # another repository: what is above is not its
+    assert "there is no file 'pipelines.yaml'" in pushlive("check").err
+
+
+def test_a_file_that_is_only_below_is_named_with_what_to_set(pushlive: Callable[..., Told]) -> None:
+    Path("live").mkdir()
+    Path("live/pipelines.yaml").write_text(GOOD)
+    for command in ("check", "plan"):
+        told = pushlive(command)
+        assert told.code == 2
+        assert "there is no file 'pipelines.yaml' here, but live/pipelines.yaml." in told.err
+        assert "`pushlive check live/pipelines.yaml`" in told.err
+        assert "PUSHLIVE_CONFIG" in told.err
+        assert "git:ops/live/pipelines.yaml" in told.err
+    assert pushlive("check", "live/pipelines.yaml").code == 0
+    assert pushlive("check", PUSHLIVE_CONFIG="git:ops/live/pipelines.yaml").code == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "complains"),
+    [
+        ("http://you:secret@127.0.0.1:7070/git/ops.git", False),
+        ("https://deploy.example.com/git/hello.git", True),
+        ("git@github.com:acme/hello.git", True),
+        ("", True),
+    ],
+)
+def test_in_a_clone_of_the_configurations_repository_no_application_is_missed(
+    pushlive: Callable[..., Told], url: str, complains: bool
+) -> None:
+    Path(".git").mkdir()
+    Path(".git/config").write_text(f'[remote "origin"]\n\turl = {url}\n' if url else "")
+    Path("pipelines.yaml").write_text(GOOD)
+    assert ("there is no Dockerfile in" in pushlive("check").out) == complains
+    named = GOOD.replace("hello:", "hello:\n    build: {dockerfile: docker/Dockerfile}")
+    Path("pipelines.yaml").write_text(named)
+    assert (pushlive("check").code == 2) == complains
