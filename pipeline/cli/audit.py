@@ -53,7 +53,8 @@ def row(entry: dict[str, Any]) -> tuple[Cell, ...]:
     target = "/".join(part for part in (said.get("pipeline"), said.get("environment")) if part)
     role = f" ({said['role']})" if said.get("role") else ""
     origin = " ".join(part for part in (said.get("way"), said.get("address")) if part)
-    why = " · ".join(part for part in (said.get("why"), said.get("detail")) if part)
+    came_of_it = said.get("after") if said.get("act", "").endswith(" ended") else ""
+    why = " · ".join(part for part in (said.get("why"), said.get("detail"), came_of_it) if part)
     return (
         (said.get("number", "?"), "dim"),
         said.get("time", "")[:19].replace("T", " "),

@@ -38,3 +38,9 @@ def test_verify_says_what_is_wrong_and_exits_by_it(stub: Stub, pushlive: Callabl
     told = pushlive("audit", "--verify")
     assert (told.code, told.out) == (1, "✗ entry 3 is missing\n")
     assert pushlive("audit", "--verify", "--json").code == 1
+
+
+def test_the_end_of_an_act_says_what_came_of_it(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    ended = ENTRY | {"act": "exec ended", "why": "", "detail": "ls", "before": "r1", "after": "exit code 0"}
+    stub.answers["GET", "/api/audit"] = (200, {"entries": [ended]})
+    assert pushlive("audit", "hello").out.splitlines()[-1].endswith("  ls · exit code 0")
