@@ -293,6 +293,9 @@ class Environment(Service):
     """Where it runs. Every engine except this machine's own Docker Engine pulls images from `registry`."""
 
 
+_PLAIN = Environment()  # one of which the file says nothing; nothing changes a model
+
+
 class Rendered(Model):
     """The complete configuration of one environment, as a release stores it."""
 
@@ -343,7 +346,7 @@ class Pipeline(Model):
         return ("build", *self.environments)
 
     def environment(self, name: str) -> Environment:
-        return self.environments[name] or Environment()
+        return self.environments[name] or _PLAIN
 
     def keeps_warm(self, name: str) -> bool:
         """False if the previous release is not kept warm there: nothing says so, and it is not the last environment.

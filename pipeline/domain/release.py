@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from pipeline.config.models import Rendered
 
@@ -41,9 +42,14 @@ class Release:
         """Whether its release command there is given to the image's ENTRYPOINT."""
         return self.form > 0 and self.environments[environment].service.release.entrypoint
 
+    @cached_property
+    def _plain(self) -> dict[str, str]:
+        """Each environment's configuration as its hash. It is asked for many times in a rollout, and never changes."""
+        return {name: rendered.fingerprint() for name, rendered in self.environments.items()}
+
     def fingerprint(self, environment: str) -> str:
         """Equal for releases that run alike there: the same configuration and the same versions of secrets."""
-        plain, versions = self.environments[environment].fingerprint(), self.secrets.get(environment)
+        plain, versions = self._plain[environment], self.secrets.get(environment)
         if not versions:
             return plain
         text = json.dumps([plain, versions], sort_keys=True)

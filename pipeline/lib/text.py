@@ -43,6 +43,10 @@ _PATH = re.compile(r"(https?://)(?:[^/?#\s'\"]*@)?([^/?#\s'\"]*)[/?#][^\s'\"]*",
 def printable(text: str) -> str:
     """The text without terminal sequences, control characters, text-direction marks, zero-width characters and
     line separators. Newlines and tabs stay; half a character (a lone surrogate) becomes U+FFFD."""
+    if text.isprintable():
+        return (
+            text  # most lines: none of the characters above counts as printable, and this is ten times faster
+        )
     return _UNSAFE.sub(_replacement, text)
 
 

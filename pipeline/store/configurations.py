@@ -36,6 +36,14 @@ def parsed(text: str) -> Config:
     return loading.load(text)
 
 
+def _check(text: str, name: str) -> None:
+    """Raises ConfigError, with the file's name, if the text is not valid; else it is in memory for ``parsed``."""
+    try:
+        parsed(text)
+    except ConfigError:
+        loading.load(text, name)
+
+
 _FILE = audit_chain.Actor("pipelines.yaml", way="file")  # who saved the file is not known
 
 
@@ -219,7 +227,7 @@ class Configurations:
             if stamp == self._seen:
                 return False
             text = self.place.read_text(encoding="utf-8")
-            loading.load(text, str(self.place))
+            _check(text, str(self.place))
         except FileNotFoundError:
             self._seen = None
             self._store.facts.set(_ERROR, f"there is no file {self.place}.")

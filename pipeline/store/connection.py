@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import redis
@@ -15,6 +16,8 @@ from pipeline.errors import DamagedRecord, StoreUnavailable
 from pipeline.lib import codec
 
 T = TypeVar("T")
+
+KEPT = 64  # records in a process's memory
 
 Client = redis.Redis
 
@@ -43,6 +46,21 @@ def read(kind: type[T], text: str | bytes, key: str, field: str = "") -> T:
         first = error.errors(include_input=False, include_url=False)[0]
         path = ".".join(str(part) for part in first["loc"])
         raise damaged(key, field, f"{path}: {first['msg']}" if path else first["msg"]) from None
+
+
+def read_kept(kind: type[T], text: str | bytes, key: str, field: str = "") -> T:
+    """``read`` for a record that is read often and changes seldom: the same text is parsed once. Records are
+    never changed in place, so several readers may have the same one."""
+    try:
+        value: T = _kept(kind, text)  # type: ignore[arg-type] # mypy takes no class for hashable
+    except ValidationError:
+        return read(kind, text, key, field)
+    return value
+
+
+@lru_cache(maxsize=KEPT)
+def _kept(kind: type[Any], text: str | bytes) -> Any:
+    return codec.load(kind, text)
 
 
 def read_all(

@@ -10,7 +10,7 @@ from pipeline.domain.release import Release
 from pipeline.domain.run import Run
 from pipeline.domain.secret_versions import SecretRecord
 from pipeline.errors import DamagedRecord, NotFound
-from pipeline.store.connection import damaged, read, read_all
+from pipeline.store.connection import damaged, read, read_all, read_kept
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ class Records:
             raise NotFound(
                 f"there is no run {pipeline}#{number}.", advice=f"`pushlive runs {pipeline}` lists them."
             )
-        return read(Run, text, self.key("runs", pipeline), str(number))
+        return read_kept(Run, text, self.key("runs", pipeline), str(number))
 
     def release(self, client: Any, pipeline: str, number: int) -> Release:
         key = self.key("releases", pipeline)
@@ -48,7 +48,7 @@ class Records:
                 f"there is no release r{number} of {pipeline}.",
                 advice=f"`pushlive runs {pipeline}` lists them.",
             )
-        return read(Release, text, key, str(number))
+        return read_kept(Release, text, key, str(number))
 
     def environment(self, client: Any, pipeline: str, name: str) -> Environment:
         return self.read_environment(client.hget(self.key("environments", pipeline), name), pipeline, name)
@@ -57,7 +57,7 @@ class Records:
         """The environment from what its field has."""
         if not text:
             raise NotFound(f"{pipeline}/{name} has no record: nothing has been deployed there yet.")
-        return read(Environment, text, self.key("environments", pipeline), name)
+        return read_kept(Environment, text, self.key("environments", pipeline), name)
 
     def fields(self, pipeline: str, run: int, environment: str) -> tuple[tuple[str, str], ...]:
         """Where the records of that run and that environment ("" for none) are: each a hash's key, and the field."""

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.lib import text
 from pipeline.lib.text import (
     brief,
     escaped,
@@ -174,3 +175,9 @@ def test_the_last_state_keeps_the_time_in_front_of_the_line() -> None:
     assert last_state("2026-11-28T00:00:00.123456789Z a\rb\rc 1\rc 2") == "2026-11-28T00:00:00.123456789Z c 2"
     assert last_state("2026-11-28T00:00:00Z 10%\r20%") == "2026-11-28T00:00:00Z 20%"
     assert last_state("a\rb") == "b"
+
+
+def test_what_is_shown_as_it_is_has_nothing_unsafe() -> None:
+    """``printable`` leaves at once what ``str.isprintable`` says: that has to be true of every character."""
+    every = "".join(chr(code) for code in range(sys.maxunicode + 1) if chr(code).isprintable())
+    assert text._UNSAFE.search(every) is None
