@@ -154,7 +154,8 @@ class Shifting:
                 self._insist_on_share(spec, shift)
             if over:
                 return shift, down
-            step.watch.wait(min(LOOK, max(0.05, shift.lasts - shift.passed)))
+            left = shift.lasts - shift.passed
+            step.watch.wait(max(0.05, left) if 0 < left < LOOK else LOOK)
 
     def _look(self, spec: SlotSpec, shift: Shift) -> Shift:
         environment = self._record.read()
