@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pipeline.adapters.kubernetes.api.client import status_of
 from pipeline.adapters.kubernetes.api.kube_api import NOT_FOUND, KubeApi
 from pipeline.adapters.kubernetes.api.objects import KubeObject
@@ -32,8 +30,7 @@ class HttpRoutes:
     def check(self, name: str, backends: Backends, share: Share) -> None:
         """Raises ConfigError unless its visitors could be divided like that, and EngineFailed if the API server refuses
         the change, for want of a permission as well. Changes nothing."""
-        route = self._usable(name, backends)
-        self._patch(name, weights.changes(route, backends, share), dry_run=True)
+        self._change(name, backends, share, dry_run=True)
 
     def shared(self, name: str, backends: Backends) -> Share | None:
         """None as well if there is no such route: then no visitor comes by it."""
@@ -89,7 +86,7 @@ class HttpRoutes:
             return status_of(error) != NOT_FOUND
         return True
 
-    def _change(self, name: str, backends: Backends, share: Share | None) -> bool:
+    def _change(self, name: str, backends: Backends, share: Share | None, *, dry_run: bool = False) -> bool:
         """False if there is nothing to change."""
         for left in reversed(range(TRIES)):
             if share:
@@ -99,16 +96,12 @@ class HttpRoutes:
             if not (changes := weights.changes(route, backends, share)):
                 return False
             try:
-                return self._patch(name, changes)
+                self._api.patch(KIND, name, changes, dry_run=dry_run)
+                return True
             except EngineFailed as error:
                 if status_of(error) != INVALID or not left or self._api.get(KIND, name) == route:
                     raise
         return False
-
-    def _patch(self, name: str, changes: list[dict[str, Any]], *, dry_run: bool = False) -> bool:
-        if changes:
-            self._api.patch(KIND, name, changes, dry_run=dry_run)
-        return bool(changes)
 
     def _followed(self, name: str) -> KubeObject | None:
         """The route once its Gateway has followed, or as it is when the time for that is over."""
