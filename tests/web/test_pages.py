@@ -345,6 +345,10 @@ def test_a_pipeline_is_frozen_and_thawed_as_a_whole(client, service):
     assert service.acts == [("freeze", "hello", "maintainer", "", "x", "", "", "UTC")]
     assert inside.get("/pipelines/nope/freeze").status_code == 404
     assert inside.get("/pipelines/hello/thaw").status_code == 409
+    assert "/pipelines/hello/thaw" not in inside.get("/runs/hello").text
+    service.environments[2] = environment("live", freeze=FROZEN)
+    assert "/pipelines/hello/thaw" in inside.get("/runs/hello").text
+    assert "/pipelines/hello/thaw" not in log_in(client, "developer").get("/runs/hello").text
 
 
 def test_a_hold_and_the_bake_that_set_it_are_one_sentence(inside, service):

@@ -18,6 +18,7 @@ from webhooks.api.runs import log_response
 from webhooks.context import WebContext
 from webhooks.pages import view
 from webhooks.pages.render import page
+from webhooks.security.auth import may
 from webhooks.security.sessions import logged_in, still_logged_in
 
 RUNS_SHOWN = 100
@@ -36,7 +37,8 @@ def add_routes(pages: Blueprint, web: WebContext) -> None:
     def runs(pipeline: str = "") -> ResponseReturnValue:
         who = logged_in(web)
         found = web.service.runs(pipeline, RUNS_SHOWN)
-        return page("runs.html", who, pipeline=pipeline, runs=found, frozen=_frozen(web, pipeline))
+        frozen = may(who, "maintainer") and _frozen(web, pipeline)  # for their button
+        return page("runs.html", who, pipeline=pipeline, runs=found, frozen=frozen)
 
     @pages.get("/timings/<pipeline>")
     def timings(pipeline: str) -> ResponseReturnValue:
