@@ -312,3 +312,22 @@ def test_a_promotion_that_is_not_enough_says_how_many_there_are(make):
     promote(world, "ben")
     [entry] = [one for one in world.commands.audit_log("hello") if one["act"] == "promote"]
     assert entry["detail"] == "1 of 2 approvals; more are needed"
+
+
+def test_an_approval_that_is_withdrawn_while_the_release_starts_keeps_it_out(make, monkeypatch):
+    world = make("approvals: 1")
+    world.push("one")
+    world.commands.promote("hello", "ben")
+    start, said = world.engine.start, []
+
+    def starting(*arguments: object, **named: object) -> object:
+        if not said:
+            said.extend(world.commands.withdraw("hello", "ben", run=1))
+        return start(*arguments, **named)
+
+    monkeypatch.setattr(world.engine, "start", starting)
+    world.work()
+    run = world.run(1)
+    assert "It will wait before live" in said[1]
+    assert (run.state, run.gate, world.serving()["live"]) == (State.WAITING, "live", None)
+    assert promote(world, "cat").outcome == Outcome.LIVE
