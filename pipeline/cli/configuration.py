@@ -82,7 +82,7 @@ def _file(context: Context) -> str:
         found = one_line(str(below[0]))
         raise ConfigError(
             f"there is no file {one_line(name)!r} here, but {found}.",
-            advice=f"Name it: `pushlive check {found}`. If this is a clone of the configuration's repository, set "
+            advice=f"Give its name: `pushlive check` and `plan` take one. If this is a clone of the configuration's repository, set "
             f"PUSHLIVE_CONFIG to what the service has, such as git:ops/{found}.",
         )
     return name
