@@ -82,8 +82,8 @@ def _file(context: Context) -> str:
         found = one_line(str(below[0]))
         raise ConfigError(
             f"there is no file {one_line(name)!r} here, but {found}.",
-            advice=f"Give its name: `pushlive check` and `plan` take one. If this is a clone of the configuration's repository, set "
-            f"PUSHLIVE_CONFIG to what the service has, such as git:ops/{found}.",
+            advice="Give its name: `pushlive check` and `plan` take one. If this is a clone of the configuration's "
+            f"repository, set PUSHLIVE_CONFIG to what the service has, such as git:ops/{found}.",
         )
     return name
 

@@ -12,6 +12,7 @@ from pipeline.evidence.records import Records
 from pipeline.evidence.upkeep import RUN
 from pipeline.lib.units import show_age
 
+NOTED = "evidence-noted"  # when missing records were last found
 LATE = 60.0  # seconds after a run's end: its record is there within a few
 
 

@@ -8,7 +8,7 @@ from pipeline.deploy.services import Services
 from pipeline.errors import DamagedRecord, PushliveError, StoreUnavailable
 from pipeline.evidence import upkeep
 from pipeline.evidence.acts import everything
-from pipeline.evidence.late import missing
+from pipeline.evidence.late import NOTED, missing
 from pipeline.evidence.recorder import Recorder
 from pipeline.evidence.upkeep import RUN
 from pipeline.maintenance.damage import Damage
@@ -105,6 +105,8 @@ class CatchUp(Job):
     ) -> Iterator[str]:
         runs = missing(self._services, pipeline, newest, now)
         found = [run.number for run in runs if (RUN, pipeline, run.number) not in due]
+        if found:
+            self._store.facts.set(NOTED, str(now))
         for number in found:
             self._store.note_evidence(RUN, pipeline, number)
         if found:
