@@ -59,7 +59,9 @@ def cookie(service: Service) -> dict[str, str]:
     return {"Cookie": headers["Set-Cookie"].partition(";")[0]}
 
 
-def test_what_runs_goes_on_and_people_are_told_until_the_restart(service: Service, code: Path) -> None:
+def test_fault_68_what_runs_goes_on_and_people_are_told_until_the_restart(
+    service: Service, code: Path
+) -> None:
     service.push(web("one"), "One")
     push = pushing(service, "two", "hello#2")
     assert service.ask("GET", "/api/status")["replaced"] == ""

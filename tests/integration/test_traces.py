@@ -155,7 +155,7 @@ def test_a_run_is_one_trace_and_its_command_and_checks_are_told_of_it(
         (-1, "gives no answer in time"),
     ],
 )
-def test_a_receiver_that_fails_delays_no_run_and_gets_the_trace_later(
+def test_fault_69_a_receiver_that_fails_delays_no_run_and_gets_the_trace_later(
     service: Service, receiver: Receiver, broken: int, says: str
 ) -> None:
     receiver.broken = broken
@@ -188,7 +188,7 @@ def test_a_run_goes_on_in_the_trace_of_the_command_that_asked_for_it(
     assert f"parent=00-{trace}-{release}-01 state=ci=job-1." in service.log(run)
 
 
-def test_a_run_that_another_worker_takes_up_goes_on_in_the_same_trace(
+def test_fault_70_a_run_that_another_worker_takes_up_goes_on_in_the_same_trace(
     service: Service, receiver: Receiver
 ) -> None:
     clone = service.repository("slow")
@@ -225,3 +225,14 @@ def once(receiver: Receiver, run: str) -> None:
     assert len(ids) == len({*ids}), [span.name for span in spans]
     assert len({span.trace_id for span in spans}) == 1
     assert {span.parent_span_id for span in spans} <= {b"", *ids}
+
+
+def test_a_protocol_that_is_not_spoken_is_said_at_the_start(
+    docker_client: docker.DockerClient, base_images: None
+) -> None:
+    more = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+    says = "OTEL_EXPORTER_OTLP_PROTOCOL is grpc, and Pushlive sends traces by http/protobuf only."
+    with running(docker_client, CONFIG, **more) as one:
+        until(lambda: says in one.output, 30)
+        found = one.pushlive("doctor", code=None).out
+        assert "Set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf" in " ".join(found.split())

@@ -183,7 +183,9 @@ def test_a_run_that_ended_before_its_wait_was_sent_is_sent_once(store, clock):
     assert len(spans.names) == 7
 
 
-def test_a_messenger_that_dies_between_sending_and_noting_sends_the_same_again(store, clock, monkeypatch):
+def test_fault_70_a_messenger_that_dies_between_sending_and_noting_sends_the_same_again(
+    store, clock, monkeypatch
+):
     spans = Spans()
     run = waits(store)
     monkeypatch.setattr(store.traces, "done", lambda *_: sys.exit())
@@ -231,7 +233,7 @@ def test_another_exporter_is_not_ignored():
     assert "zipkin" in otlp.unspoken({"OTEL_TRACES_EXPORTER": "zipkin"}).message
 
 
-def test_a_receiver_whose_answer_never_ends_holds_no_trace_up_for_long(monkeypatch):
+def test_fault_69_a_receiver_whose_answer_never_ends_holds_no_trace_up_for_long(monkeypatch):
     monkeypatch.setattr(otlp, "LONGEST", 0.3)
     one = Span("a" * 32, "b" * 16, "", "push hello", 1.0, 2.0)
     with dripping() as address:
