@@ -12,7 +12,7 @@ from pipeline.deploy.entry import Parked
 from pipeline.deploy.heartbeat import LeaseHeartbeat
 from pipeline.deploy.run_context import RunContext
 from pipeline.deploy.services import Services
-from pipeline.deploy.story import Story
+from pipeline.deploy.story import MAX_ATTEMPTS, Story
 from pipeline.domain import transitions
 from pipeline.domain.run import Kind, Push, Run, State
 from pipeline.errors import DamagedRecord, LeaseLost, NotFound, TryAgain
@@ -23,7 +23,7 @@ from pipeline.store import Lease, Transaction
 
 class Runner:
     """``accept``: takes a push that a fetch found; ``stopping``: whether this worker is to hand its run back at
-    the next stage."""
+    the next stage; ``replaced``: says that the code of the service was replaced while it runs."""
 
     def __init__(
         self,
@@ -31,10 +31,11 @@ class Runner:
         adapters: Adapters,
         accept: Callable[[Push], object],
         stopping: Callable[[], bool],
+        replaced: Callable[[], str] = str,
     ) -> None:
         self._services, self._adapters = services, adapters
         self._store, self._settings = services.store, services.settings
-        self._accept, self._stopping = accept, stopping
+        self._accept, self._stopping, self._replaced = accept, stopping, replaced
 
     def work(self, pipeline: str, *, urgent: bool = False, worker: str = "") -> Run | None:
         """Claims one due run and carries it. Returns the run as this worker left it; None if nothing is due, or other
@@ -105,6 +106,8 @@ class Runner:
             now = self._adapters.clock.now()
             if run.again > now:
                 return None
+            if run.attempts >= MAX_ATTEMPTS - 1 and self._replaced():
+                return None  # an update may be why its workers died: its last try is for what runs after the restart
             if not run.behind:  # it waits on until it has the environment
                 run = transitions.unparked(run, now)
             run = transitions.move(

@@ -442,7 +442,8 @@ def commands(settings: Settings) -> Commands:
 
 
 def runner(settings: Settings, stopping: Callable[[], bool]) -> Runner:
-    return Runner(services(settings), adapters(settings), commands(settings).accept, stopping)
+    accept = commands(settings).accept
+    return Runner(services(settings), adapters(settings), accept, stopping, running_code().replaced)
 
 
 def keeper(settings: Settings) -> Keeper:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from pipeline.deploy.runner import Runner
+from pipeline.deploy.story import MAX_ATTEMPTS
+from pipeline.domain.run import Outcome
 from pipeline.maintenance.doctor.replaced_code import FACT, ReplacedCode, examine
+from tests.story.conftest import go_on
 
 TEXT = "Pushlive was updated from 0.1.0 to 0.2.0 while it runs. Restart it."
 
@@ -29,3 +35,15 @@ def test_doctor_says_what_happened_and_what_to_do():
     [found] = examine(TEXT)
     assert (found["ok"], found["advice"]) == (False, "Restart it.")
     assert found["text"] == "Pushlive was updated from 0.1.0 to 0.2.0 while it runs."
+
+
+def test_a_run_whose_workers_die_after_an_update_waits_for_the_restart(world):
+    run = world.accept(world.commit("one"))
+    world.store.transact("hello", lambda tx: tx.put_run(replace(run, attempts=MAX_ATTEMPTS - 1)))
+    said = [TEXT]
+    parts = world.services, world.adapters, world.commands.accept, go_on
+    runner = Runner(*parts, lambda: said[0])
+    assert (runner.work("hello"), world.store.run("hello", 1).attempts) == (None, MAX_ATTEMPTS - 1)
+    assert world.store.due("hello")
+    said[0] = ""  # after the restart
+    assert runner.work("hello").outcome == Outcome.LIVE
