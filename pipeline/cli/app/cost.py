@@ -33,9 +33,9 @@ def cost(context: Context) -> int:
         return DONE
     sums = _sums(found["lines"])
     rows: list[tuple[Cell, ...]] = [
-        (*key, f"{so_far:.2f}", f"{end:.2f}") for key, (so_far, end) in sums.items()
+        (*key, _money(so_far), _money(end)) for key, (so_far, end) in sums.items()
     ]
-    rows.append(("", "", "in all", f"{found['total']:.2f}", f"{found['projected']:.2f}"))
+    rows.append(("", "", "in all", _money(found["total"]), _money(found["projected"])))
     head = ("pipeline", "environment", "for", found["currency"], "by the end")
     terminal.data(*table(head, rows, terminal.paint, right=(3, 4), indent=""))
     began = (
@@ -47,6 +47,10 @@ def cost(context: Context) -> int:
     )
     terminal.note(*(f"{one}." for one in found["missing"]))
     return DONE
+
+
+def _money(amount: float) -> str:
+    return "<0.01" if 0 < amount < 0.005 else f"{amount:.2f}"
 
 
 def _sums(lines: list[dict[str, Any]]) -> dict[tuple[str, str, str], tuple[float, float]]:

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from pipeline.domain.cost.ledger import GIB, Account, Amount, Hour, account
+from pipeline.domain.cost.ledger import GIB, LONGEST, Account, Amount, Hour, account
 from pipeline.domain.cost.taken import Size
 from pipeline.domain.measuring.monthly.calendar import Month
 
@@ -45,13 +45,17 @@ def spent(
     hours: Iterable[Hour], prices: Mapping[str, float], month: Month, now: float, since: float
 ) -> Spent:
     """``prices``: of each engine's machine, for the whole month; ``since``: when measuring began, from which a machine
-    costs; ``now``: within the month, or after it."""
-    amounts, seconds, unpriced = _by_engine(hours, prices)
+    costs; ``now``: within the month, or after it. What has passed since the last look is in no line while the next one
+    may still tell of it."""
+    known = tuple(hours)
+    amounts, seconds, unpriced = _by_engine(known, prices)
     length = month.until - month.since
-    passed = max(0.0, min(now, month.until) - max(since, month.since))
     lines = list[Line]()
     for engine, price in sorted(prices.items()):
         rate = price / length
+        last = max((one.looked.get(engine, 0.0) for one in known), default=0.0)
+        until = last if 0 <= now - last <= LONGEST else now
+        passed = max(0.0, min(until, month.until) - max(since, month.since))
         seen = min(seconds.get(engine, 0.0), passed)
         lines += _divided(amounts.get(engine, {}), rate * seen)
         if passed > seen:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pipeline.domain.cost.ledger import Account, Amount, Hour
@@ -50,6 +52,14 @@ def test_time_that_was_not_measured_costs_and_has_no_purpose() -> None:
     cost = {one.account.purpose: one.cost for one in found.lines}
     assert cost["not measured"] == pytest.approx(23 / 24)
     assert found.total == pytest.approx(1.0)
+
+
+def test_the_time_since_the_last_look_is_not_yet_missing() -> None:
+    looked = replace(hour(0), looked={"docker": NOVEMBER.since + 3600})
+    found = spent([looked], {"docker": 720.0}, NOVEMBER, NOVEMBER.since + 3660, NOVEMBER.since)
+    assert found.total == pytest.approx(1.0)
+    later = spent([looked], {"docker": 720.0}, NOVEMBER, NOVEMBER.since + 7200, NOVEMBER.since)
+    assert later.total == pytest.approx(2.0)
 
 
 def test_measuring_that_began_within_the_month_pays_from_then_on() -> None:
