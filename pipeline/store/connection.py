@@ -17,7 +17,7 @@ from pipeline.lib import codec
 
 T = TypeVar("T")
 
-KEPT = 64  # records in a process's memory
+KEPT = 128  # records in a process's memory
 
 Client = redis.Redis
 

@@ -112,7 +112,11 @@ class Records:
 
     def environments(self, client: Any, pipeline: str) -> dict[str, Environment]:
         """Every environment by its name."""
-        return self._all(client, Environment, self.key("environments", pipeline))
+        key = self.key("environments", pipeline)
+        return {
+            str(name): read_kept(Environment, text, key, str(name))
+            for name, text in client.hgetall(key).items()
+        }
 
     def damaged_environments(self, client: Any, pipeline: str) -> dict[str, str]:
         """The text of each record of an environment that cannot be read, by its name."""
