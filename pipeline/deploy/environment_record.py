@@ -17,9 +17,12 @@ from pipeline.domain.gates import Gate
 from pipeline.domain.going_back import holds, release_commands
 from pipeline.domain.release import Release
 from pipeline.domain.run import Ending, Kind, Run
+from pipeline.domain.shifting import times
 from pipeline.domain.shifting.records import Shift
+from pipeline.domain.shifting.times import Times
 from pipeline.domain.watching import bake, trials
 from pipeline.errors import EngineFailed, Held
+from pipeline.lib import codec
 from pipeline.notify import messages
 from pipeline.store import Transaction
 
@@ -82,12 +85,15 @@ class EnvironmentRecord:
 
         self._change(act)
 
-    def shifted(self, shift: Shift, seconds: float) -> None:
+    def shifted(self, shift: Shift, seconds: float, timed: Times | None = None) -> None:
         """Records where the shift is. ``seconds``: that have passed since the last record; the budget does not count
-        them."""
+        them; ``timed``: how long answers took, if more of that is known."""
 
         def counted(both: Both) -> None:
             def act(transaction: Transaction, run: Run) -> Run:
+                if timed:
+                    name = times.fact_name(f"{run.pipeline}/{self._name}")
+                    transaction.put_fact(name, codec.dump(timed))
                 return replace(both(transaction, run), shifted=run.shifted + seconds)
 
             self._context.change(act)

@@ -335,7 +335,7 @@ class Views:
             "answers": answers.shown(self._store, record),
             "figures": answers.figures(self._store, self._config, record),
             "bake": bakes.shown(record),
-            "shift": shifts.shown(record),
+            "shift": shifts.shown(self._store, record),
             "engine": record.engine if record else "",
             "web": web,
             "autoscaled": self._is_autoscaled(name, release),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from pipeline.adapters.fake.script import Killed
 from pipeline.domain.engine_types import Answered, Share
 from pipeline.domain.environment import Bake, BakeOutcome
+from pipeline.domain.judging.latency.times import Timed, bucket_of
 from pipeline.domain.run import Kind, Outcome, Run, State
 from pipeline.errors import EngineAway, RequestError
 from tests.story.conftest import World
@@ -29,10 +31,13 @@ class Visitors:
 
     def __init__(self, world: World, rate: float = 20.0) -> None:
         self.world, self.rate, self.errors = world, rate, dict[int, float]()
+        self.took = dict[int, float]()  # seconds until a release answers, if not 40 ms
+        self.timed = defaultdict[object, Counter[int]](Counter)
         self.at = world.clock.now()
         self.asked: dict[object, float] = {}
         self.failed: dict[object, float] = {}
         world.engine.before("answered", self.come, times=10**6)
+        world.engine.before("timed", self.come, times=10**6)
 
     def come(self) -> None:
         now = self.world.clock.now()
@@ -43,6 +48,9 @@ class Visitors:
             if self.world.engine.active.get((ref.pipeline, ref.environment)) == ref.slot:
                 part = 1 - (share.percent / 100 if share else 0.0)
             new = passed * self.rate * part
+            bucket = bucket_of(self.took.get(content.spec.release, 0.04))
+            self.timed[ref][bucket] += int(self.asked.get(ref, 0.0) + new) - int(self.asked.get(ref, 0.0))
+            self.world.engine.times[ref] = Timed(1, dict(self.timed[ref]))
             self.asked[ref] = self.asked.get(ref, 0.0) + new
             self.failed[ref] = self.failed.get(ref, 0.0) + new * self.errors.get(content.spec.release, 0.0)
             self.world.engine.counted[ref] = Answered(int(self.asked[ref]), int(self.failed[ref]))
@@ -172,6 +180,50 @@ def test_a_release_that_seems_worse_in_a_short_step_is_watched_until_that_is_cer
     assert run.outcome == Outcome.FAILED, said(visited, run)
     assert "the step goes on: it seems to answer worse" in said(visited, run)
     assert state(visited) == (1, False, False)
+
+
+def test_slower_goes_back_with_the_figures_of_both(visited: World) -> None:
+    visited.configure(SHIFT.replace("drain: 2s", "drain: 0s"))
+    Visitors(visited, rate=100.0).took[2] = 0.12
+    run = visited.push()
+    assert run.outcome == Outcome.FAILED
+    assert state(visited) == (1, False, False)
+    assert run.failure is not None
+    assert "it answers more slowly than r1: errors 0 % of" in run.failure.message
+    assert "; p50 1" in run.failure.message
+    assert " ms and p95 1" in run.failure.message
+    assert "ms, beside 4" in run.failure.message
+    assert [one.release for one in visited.environment("live").quarantine] == [2]
+
+
+def test_slower_for_both_is_no_fault_of_one(visited: World) -> None:
+    visitors = Visitors(visited, rate=100.0)
+
+    def busy() -> None:
+        visitors.took.update({1: 0.2, 2: 0.2})
+
+    during(visited, busy)
+    run = visited.push()
+    assert run.outcome == Outcome.LIVE, run.reason
+    figures = next(one for one in run.steps if one.step == "shift").figures
+    assert "; p50 4" in figures[0]
+    assert "; p50 20" in figures[1] or "; p50 19" in figures[1] or "; p50 21" in figures[1]
+
+
+def test_what_was_timed_is_shown_and_survives_the_worker(visited: World) -> None:
+    Visitors(visited, rate=100.0).took[2] = 0.044
+    number = visited.accept(visited.commit("two")).number
+    during(visited, lambda: visited.engine.kill("timed"), look=60)
+    with pytest.raises(Killed):
+        visited.work()
+    shift = visited.commands.status()["pipelines"][0]["environments"][0]["shift"]
+    before = shift["latency"]["new"]["requests"]
+    assert before == pytest.approx(180 * 5 + 60 * 25, rel=0.1)  # two minutes of the first step are left out
+    assert 0.04 < shift["latency"]["old"]["p50"] < shift["latency"]["new"]["p50"] < 0.05
+    assert "; p50 4" in shift["text"]
+    visited.work()
+    assert visited.run(number).outcome == Outcome.LIVE
+    assert "ms of r1" in said(visited, visited.run(number))
 
 
 def test_errors_of_both_are_no_fault_of_one(visited: World) -> None:

@@ -21,8 +21,9 @@ from pipeline.domain.engine_types import Share, SlotRef, SlotSpec
 from pipeline.domain.environment import Down, Environment
 from pipeline.domain.outages import serving_down, serving_unwell
 from pipeline.domain.run import Kind
-from pipeline.domain.shifting import rule
+from pipeline.domain.shifting import rule, times
 from pipeline.domain.shifting.records import Count, Shift
+from pipeline.domain.shifting.times import Times
 from pipeline.domain.slots import slot_ref
 from pipeline.domain.watching.seen import of_replica
 from pipeline.errors import AppFailed, BothFailed, Held, NotFound, PushliveError, StoreUnavailable
@@ -51,6 +52,8 @@ class Shifting:
     ) -> None:
         self._context, self._engine, self._acting, self._record = context, engine, acting, record
         self._policy, self._counting = policy, counting
+        self._times: Times | None = None
+        self._slower = False
 
     def check(self, spec: SlotSpec) -> None:
         """Raises what ``Traffic.can_share`` raises if visitors are to be divided and cannot be: before anything is
@@ -101,18 +104,19 @@ class Shifting:
                 self._context.note(text, self._record.name, "warning")
                 self._record.shifted(rule.finished(shift), 0.0)
                 break
-            self._context.note(_over(shift), self._record.name, shift="over")
+            self._context.note(self._over(shift), self._record.name, shift="over")
             shift = rule.next_step(shift)
             self._record.shifted(shift, 0.0)
         shares = ", ".join(map(rule.percent, shift.steps[: shift.step + 1]))
         step.detail = f"{shares} in {_time(shift.watched)}"
-        step.data = _figures(shift)
+        step.data = self._figures(shift)
 
     def _begun(self, spec: SlotSpec, may_enter: MayEnter) -> Shift:
         """That of the record, if another worker of the run has begun it."""
         environment = self._record.read()
         known = rule.of_run(environment, self._context.run.number)
         if known:
+            self._times = times.known(self._kept_times(environment), known)
             return known
         new, old, why_not = self._both(spec, environment)
         shift = Shift(
@@ -142,15 +146,17 @@ class Shifting:
             if (why := rule.longer(shift)) and not told:
                 told = why
                 self._context.note(f"the step goes on: {why}", self._record.name, "warning")
-            down = self._down()
-            if self._is_bad(shift, down):
-                self._record.shifted(shift, shift.watched - written)
-                step.data = _figures(shift)
-                raise self._worse(spec, shift, down)
-            over = rule.takes_all(shift) if down else rule.is_over(shift)
-            if over or shift.watched - written >= WRITE or not written:
-                self._record.shifted(shift, shift.watched - written)
+            down, timed = self._down(), self._look_at_times(spec, shift)
+            bad = self._is_bad(shift, down)
+            over = bad or (rule.takes_all(shift) if down else rule.is_over(shift))
+            timed = timed or (over and self._look_at_times(spec, shift, now=True))
+            if over or timed or shift.watched - written >= WRITE or not written:
+                self._record.shifted(shift, shift.watched - written, self._times if timed else None)
                 written = shift.watched
+            if bad:
+                step.data = self._figures(shift)
+                raise self._worse(spec, shift, down)
+            if not over and written == shift.watched:
                 self._insist_on_share(spec, shift)
             if over:
                 return shift, down
@@ -195,6 +201,29 @@ class Shifting:
         text = f"HTTPRoute {shift.route} was changed by others; r{shift.release} has its part of the visitors again"
         self._context.note(text, self._record.name, "warning")
 
+    def _look_at_times(self, spec: SlotSpec, shift: Shift, *, now: bool = False) -> bool:
+        """Whether more is known of how long answers took: a stretch of time is over, or it is asked for ``now``."""
+        if not now and not times.is_due(self._times, shift):
+            return False
+        new = self._engine.traffic.timed(spec.ref)
+        old = self._engine.traffic.timed(_serving(self._record.known))
+        if new is None or old is None:  # the engine does not measure
+            return False
+        self._times = times.looked(self._times, shift, new, old)
+        self._slower = self._slower or (not now and times.is_slower(self._times, shift))
+        return True
+
+    def _kept_times(self, environment: Environment) -> Times | None:
+        return times.read(self._context.store.facts.get(times.fact_name(environment.id)))
+
+    def _figures(self, shift: Shift) -> dict[str, Any]:
+        steps = list(rule.evidence(shift, self._times))
+        return {"release": shift.release, "before": shift.before, "steps": steps}
+
+    def _over(self, shift: Shift) -> str:
+        head = f"{rule.percent(shift.percent)} went to r{shift.release} for {_time(shift.passed)}"
+        return f"{head}: {rule.answers(shift, shift.step, self._times)}"
+
     def _down(self) -> Down | None:
         """That what serves is down, by the look before: no visitor is sent back to it, and the new release is not
         compared with it."""
@@ -205,26 +234,26 @@ class Shifting:
         fails = rule.fails(shift)
         if down or (fails and serving_unwell(self._record.known, self._context.clock.now())):
             return fails and down is not None
-        return bool(rule.fault(shift))
+        return bool(rule.fault(shift, slower=self._slower))
 
     def _worse(self, spec: SlotSpec, shift: Shift, down: Down | None) -> AppFailed:
         command, name = spec.ref.output_command, self._record.name
         text = (
             f"{name} r{shift.release} failed while it had {rule.percent(shift.percent)} of the {rule.whom(shift)}: "
-            f"{rule.fault(shift)}: {rule.answers(shift)}."
+            f"{rule.fault(shift, slower=self._slower)}: {rule.answers(shift, timed=self._times)}."
         )
         if down:
             return BothFailed(
                 f"{text} r{down.release}, which serves, is down as well, since {show_time(down.since)}: {down.said}.",
                 advice=f"`{command}` prints what both wrote. If they fail for the same reason, correct that, then "
                 f"`pushlive retry '{self._context.run.id}'`; else push a fix.",
-                facts=tuple(rule.evidence(shift)),
+                facts=tuple(rule.evidence(shift, self._times)),
             )
         return AppFailed(
             text,
             advice=f"All visitors are on r{shift.before} again. `{command}` prints what both wrote; push a fix.",
             # In the first step they are those of the message.
-            facts=tuple(rule.evidence(shift)) if shift.step else (),
+            facts=tuple(rule.evidence(shift, self._times)) if shift.step else (),
         )
 
     def _tell(self, shift: Shift) -> None:
@@ -264,17 +293,8 @@ class Shifting:
         return True
 
 
-def _figures(shift: Shift) -> dict[str, Any]:
-    return {"release": shift.release, "before": shift.before, "steps": list(rule.evidence(shift))}
-
-
 def _serving(environment: Environment) -> SlotRef:
     return slot_ref(environment, environment.active or "")
-
-
-def _over(shift: Shift) -> str:
-    head = f"{rule.percent(shift.percent)} went to r{shift.release} for {_time(shift.passed)}"
-    return f"{head}: {rule.answers(shift, shift.step)}"
 
 
 def _time(seconds: float) -> str:

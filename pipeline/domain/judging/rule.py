@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import NormalDist
 
+from pipeline.domain.judging.beside import weighted
 from pipeline.domain.judging.counts import Minute, total
 from pipeline.domain.judging.verdict import Verdict
 
@@ -36,6 +37,7 @@ SPREAD = 3  # minutes with errors of the new release
 GROUPS = 4  # of minutes: fewer say nothing about how much errors come in bursts
 SHORTEST = 10  # minutes after which "no worse" may be said at the earliest, about
 EXPECTED = 3.0  # errors in each group
+ROUNDING = 1e-9  # what is weighted is no whole number
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ class Judgement:
 def judge(new: Sequence[Minute], before: Sequence[Minute], *, beside: bool = False) -> Judgement:
     """``new``: the minutes of the release that is judged, all of them, oldest first; ``before``: those of the release
     that it is compared with. The verdict on a prefix of ``new`` that was *worse* stays, since it is found again.
-    ``beside``: both are the same minutes, one by one, so that a look compares with no later ones."""
+    ``beside``: both are the same minutes, one by one, so that a look compares with no later ones, and with each as much
+    as the new release answered in it (``judging.beside``)."""
     base = total(before)
     if base.requests < FIRST_LOOK:
         return Judgement(Verdict.NOTHING_BEFORE)
@@ -66,8 +69,8 @@ def judge(new: Sequence[Minute], before: Sequence[Minute], *, beside: bool = Fal
         )
         while requests >= look:
             at, (look, following) = level, next(schedule)
-            beside_it = before[:position] if beside else before
-            if requests < look and spread >= SPREAD and _is_worse(new[:position], beside_it, at):
+            seen = before[:position] if beside else before
+            if requests < look and spread >= SPREAD and _is_worse(new[:position], seen, at, beside):
                 return Judgement(Verdict.WORSE, level=at)
             level = following
     wanted = needed(base.requests, base.errors, dispersion([before, new]))
@@ -83,15 +86,12 @@ def looks(level: float = LEVEL) -> Iterator[tuple[int, float]]:
         at, number = at * GROWTH, number + 1
 
 
-def _is_worse(new: Sequence[Minute], before: Sequence[Minute], level: float) -> bool:
+def _is_worse(new: Sequence[Minute], before: Sequence[Minute], level: float, beside: bool) -> bool:
     worst = max(new, key=lambda one: one.errors)
-    mine, base, often = (
-        total(one for one in new if one is not worst),
-        total(before),
-        dispersion([before, new]),
-    )
+    mine, often = total(one for one in new if one is not worst), dispersion([before, new])
+    base = weighted(new, before) if beside else total(before)
     share = MARGIN * mine.requests / (MARGIN * mine.requests + base.requests)
-    errors, earlier = math.floor(mine.errors / often), math.ceil(base.errors / often)
+    errors, earlier = math.floor(mine.errors / often), math.ceil(base.errors / often - ROUNDING)
     return tail(errors, errors + earlier, share) <= level
 
 
@@ -108,7 +108,7 @@ def is_plainly_worse(new: Sequence[Minute], before: Sequence[Minute]) -> bool:
     minutes, one by one."""
     if sum(bool(one.errors) for one in new) < SPREAD or not total(before).requests:
         return False
-    return _is_worse(new, before, LEVEL)
+    return _is_worse(new, before, LEVEL, beside=True)
 
 
 def dispersion(series: Sequence[Sequence[Minute]]) -> float:

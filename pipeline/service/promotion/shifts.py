@@ -6,23 +6,25 @@ from typing import Any
 
 from pipeline.domain.environment import Environment
 from pipeline.domain.run import Run
-from pipeline.domain.shifting import rule
+from pipeline.domain.shifting import rule, times
 from pipeline.lib import codec
 from pipeline.store import Store
 
 
-def shown(environment: Environment | None) -> dict[str, Any] | None:
+def shown(store: Store, environment: Environment | None) -> dict[str, Any] | None:
     """``{"environment", "release", "run", "before", "slot", "percent", "step", "steps", "for", "passed", "longer",
-    "left", "since", "requests", "errors", "old", "figures", "route", "uncounted", "text"}``, None if all visitors are
-    at one release. ``old``: requests and errors of ``before``, which serves, in the same time; ``for`` and ``passed``:
-    seconds of the present step; ``longer``: why that goes on although its time is over, "" if it does not; ``left``:
-    seconds until all visitors are at the new one, at the longest; ``figures``: of each step, a line each; ``route``:
-    the HTTPRoute that divides them, "" for the proxy; ``uncounted``: why no requests are counted now, "" if they are.
-    Times are seconds since the epoch."""
+    "left", "since", "requests", "errors", "old", "latency", "figures", "route", "uncounted", "text"}``, None if all
+    visitors are at one release. ``old``: requests and errors of ``before``, which serves, in the same time;
+    ``latency``: ``new`` and ``old``, each ``{"requests", "p50", "p95"}`` in seconds, None before it is known; ``for``
+    and ``passed``: seconds of the present step; ``longer``: why that goes on although its time is over, "" if it does
+    not; ``left``: seconds until all visitors are at the new one, at the longest; ``figures``: of each step, a line
+    each; ``route``: the HTTPRoute that divides them, "" for the proxy; ``uncounted``: why no requests are counted now,
+    "" if they are. Times are seconds since the epoch."""
     shift = rule.wanted(environment) if environment else None
     if environment is None or shift is None:
         return None
-    new, old = rule.counted(shift)
+    timed = times.known(times.read(store.facts.get(times.fact_name(environment.id))), shift)
+    (new, old), took = rule.counted(shift), times.both(timed)
     return {
         "environment": environment.name,
         "release": shift.release,
@@ -39,10 +41,11 @@ def shown(environment: Environment | None) -> dict[str, Any] | None:
         "since": shift.since,
         **codec.plain(new),
         "old": codec.plain(old),
-        "figures": list(rule.evidence(shift)),
+        "latency": {"new": codec.plain(took[0]), "old": codec.plain(took[1])} if took[0].requests else None,
+        "figures": list(rule.evidence(shift, timed)),
         "route": shift.route,
         "uncounted": shift.uncounted,
-        "text": rule.text(shift),
+        "text": rule.text(shift, timed),
     }
 
 
@@ -50,7 +53,7 @@ def of_run(store: Store, run: Run) -> dict[str, Any] | None:
     """The same for the release that this run has brought; None unless it has a part of the visitors now."""
     environment = store.environment(run.pipeline, run.stage) if run.stage and not run.ended else None
     found = rule.of_run(environment, run.number) if environment else None
-    return shown(environment) if found else None
+    return shown(store, environment) if found else None
 
 
 def revert(environment: Environment) -> dict[str, Any] | None:

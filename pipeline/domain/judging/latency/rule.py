@@ -21,13 +21,22 @@ left out, and fewer than five minutes decide nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
 from pipeline.domain.judging import counts, rule
+from pipeline.domain.judging.beside import weights
 from pipeline.domain.judging.latency.counts import Minute, all_of
-from pipeline.domain.judging.latency.times import Times, bucket_of, first_from, quantile, reaching, total
+from pipeline.domain.judging.latency.times import (
+    Weighted,
+    bucket_of,
+    first_from,
+    quantile,
+    reaching,
+    total,
+    weighted,
+)
 from pipeline.domain.judging.verdict import Verdict
 
 QUANTILES = {"p50": 0.5, "p95": 0.95}
@@ -58,14 +67,18 @@ class Judgement:
     slower: tuple[str, ...] = ()
 
 
-def judge(new: Sequence[Minute], before: Sequence[Minute]) -> Judgement:
+def judge(new: Sequence[Minute], before: Sequence[Minute], *, beside: bool = False) -> Judgement:
     """See ``judging.rule.judge``."""
     base = all_of(before)
+    least = SPREAD if beside else SHORTEST
     known = [name for name, share in QUANTILES.items() if 0 < quantile(base, share) < HELD]
-    if total(base) < rule.FIRST_LOOK or len(before) < SHORTEST or not known:
+    if total(base) < rule.FIRST_LOOK or len(before) < least or not known:
         return Judgement(Verdict.NOTHING_BEFORE)
-    tests = {name: _Test(QUANTILES[name], base, before, new) for name in known}
-    slower = tuple(name for name, one in tests.items() if one.is_worse())
+    tests = {name: _Test(QUANTILES[name], before, new, beside=beside) for name in known}
+    if beside:
+        slower = tuple(name for name in known if _is_worse_beside(QUANTILES[name], before, new))
+    else:
+        slower = tuple(name for name, one in tests.items() if one.is_worse())
     if slower:
         return Judgement(Verdict.WORSE, slower=slower)
     wanted = [one.needed() for one in tests.values()]
@@ -73,6 +86,27 @@ def judge(new: Sequence[Minute], before: Sequence[Minute]) -> Judgement:
     answered = sum(total(one.times) for one in new)
     enough = bool(needed) and answered >= needed and len(new) >= SPREAD
     return Judgement(Verdict.NO_WORSE if enough else Verdict.TOO_FEW, needed)
+
+
+def _looks(new: Sequence[Minute]) -> Iterator[tuple[int, float]]:
+    """After how many minutes there is a look, and its level."""
+    requests, looks = 0, rule.looks(LEVEL)
+    look, level = next(looks)
+    for position, minute in enumerate(new, 1):
+        requests += total(minute.times)
+        while requests >= look:
+            at, (look, following) = level, next(looks)
+            if requests < look and position >= SPREAD:
+                yield position, at
+            level = following
+
+
+def _is_worse_beside(share: float, before: Sequence[Minute], new: Sequence[Minute]) -> bool:
+    """Each look has a limit of its own, since it compares with no later minute."""
+    return any(
+        _Test(share, before[:position], new[:position], beside=True).is_beyond(position, level)
+        for position, level in _looks(new)
+    )
 
 
 def limit(before: float) -> float:
@@ -83,30 +117,26 @@ def limit(before: float) -> float:
 class _Test:
     """One quantile. Answers beyond the limit are counted as errors are, by minute."""
 
-    def __init__(self, share: float, base: Times, before: Sequence[Minute], new: Sequence[Minute]) -> None:
-        self._beyond, self._base = 1 - share, base
-        known = quantile(base, share)
+    def __init__(
+        self, share: float, before: Sequence[Minute], new: Sequence[Minute], *, beside: bool = False
+    ) -> None:
+        self._beyond = 1 - share
+        self._base: Weighted = _weighted(before, new) if beside else all_of(before)
+        known = quantile(self._base, share)
         self._limit = limit(known)
         own = min((bucket_of(known), bucket_of(known) + 1), key=lambda one: self._distance(one))
-        self._before, self._new = _minutes(before, own), _minutes(new, first_from(self._limit))
+        self._before, self._answers = _minutes(before, own), new
+        self._new = _minutes(new, first_from(self._limit))
         self._slow = self._limit / WORSE if known >= MUCH else self._limit - MUCH
 
     def _distance(self, number: int) -> float:
         return abs(reaching(self._base, number) / total(self._base) - self._beyond)
 
     def is_worse(self) -> bool:
-        requests, looks = 0, rule.looks(LEVEL)
-        look, level = next(looks)
-        for position, minute in enumerate(self._new, 1):
-            requests += minute.requests
-            while requests >= look:
-                at, (look, following) = level, next(looks)
-                if requests < look and position >= SPREAD and self._is_beyond(position, at):
-                    return True
-                level = following
-        return False
+        return any(self.is_beyond(position, level) for position, level in _looks(self._answers))
 
-    def _is_beyond(self, position: int, level: float) -> bool:
+    def is_beyond(self, position: int, level: float) -> bool:
+        """What the look after so many minutes of the new release says."""
         found = self._new[:position]
         worst = max(found, key=lambda one: one.errors)
         mine, often = counts.total(one for one in found if one is not worst), self._dispersion(found)
@@ -136,6 +166,11 @@ class _Test:
             if bad - self._beyond >= error and counted * self._beyond / often >= FEW:
                 return at
         return 0
+
+
+def _weighted(before: Sequence[Minute], new: Sequence[Minute]) -> Weighted:
+    each = [[total(one.times) for one in minutes] for minutes in (new, before)]
+    return weighted((one.times for one in before), weights(*each))
 
 
 def _minutes(found: Sequence[Minute], number: int) -> list[counts.Minute]:

@@ -11,11 +11,14 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 EDGES = (10, 11, 12, 13, 15, 16, 18, 20, 22, 24, 27, 30, 33, 36, 39, 43, 47, 51, 56, 62, 68, 75, 82, 91)
 PER_DECADE = len(EDGES)
 
 Times = Mapping[int, int]  # how many answers, by the number of their bucket
+Weighted = Mapping[int, float]  # the same, if not each counts as much
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,11 @@ def first_from(seconds: float) -> int:
     return found if begin(found) >= seconds * (1 - 1e-9) else found + 1
 
 
-def total(times: Times) -> int:
+def total(times: Mapping[int, Number]) -> Number:
     return sum(times.values())
 
 
-def reaching(times: Times, number: int) -> int:
+def reaching(times: Mapping[int, Number], number: int) -> Number:
     """How many are in that bucket, or a later one."""
     return sum(count for one, count in times.items() if one >= number)
 
@@ -68,7 +71,16 @@ def merged(each: Iterable[Times]) -> dict[int, int]:
     return dict(sorted(found.items()))
 
 
-def quantile(times: Times, share: float) -> float:
+def weighted(each: Iterable[Times], weights: Iterable[float]) -> dict[int, float]:
+    """All of them together, if each answer counts so much."""
+    found: dict[int, float] = {}
+    for times, weight in zip(each, weights, strict=True):
+        for number, count in times.items():
+            found[number] = found.get(number, 0.0) + weight * count
+    return dict(sorted(found.items()))
+
+
+def quantile(times: Weighted, share: float) -> float:
     """The time within which that share of the answers came, in seconds; 0.0 of no answer. Within its bucket they count
     as evenly spread on a logarithmic scale."""
     left = share * total(times)

@@ -12,6 +12,7 @@ from pipeline.domain.environment import Environment, SlotRecord, SlotState
 from pipeline.domain.health import Health, Seen
 from pipeline.domain.shifting import rule
 from pipeline.domain.shifting.records import Count, Shift
+from pipeline.domain.shifting.stretches import MOST, stretch
 
 BEGAN = 1000.0
 WELL = (Seen("live-1", True),)
@@ -126,8 +127,8 @@ def test_a_proxy_that_started_again_counts_from_zero() -> None:
 @pytest.mark.parametrize(("steps", "lasts"), [((5.0,), 1.0), ((5.0, 25.0), 300.0), ((1.0,) * 10, 3600.0)])
 def test_what_is_kept_is_bounded(steps: tuple[float, ...], lasts: float) -> None:
     one = shift(steps, lasts)
-    assert rule.stretch(one) >= 1.0
-    assert lasts * len(steps) / rule.stretch(one) <= rule.MOST
+    assert stretch(one) >= 1.0
+    assert lasts * len(steps) / stretch(one) <= MOST
 
 
 @pytest.mark.long

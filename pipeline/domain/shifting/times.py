@@ -1,0 +1,118 @@
+"""How long the answers of both slots took while they share the traffic, and whether the new one is slower. Pure.
+
+What the proxy has counted is read at the begin of each stretch of a shift. The rule is that of the judge after a
+switch, over the same time of both (``pipeline.domain.judging.latency.rule``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from pipeline.domain.judging.latency import rule
+from pipeline.domain.judging.latency.counts import WARM, Latency, Minute, latency
+from pipeline.domain.judging.latency.judgement import milliseconds, shown
+from pipeline.domain.judging.latency.times import Timed, merged, since
+from pipeline.domain.judging.verdict import Verdict
+from pipeline.domain.shifting.records import Shift
+from pipeline.domain.shifting.stretches import stretch
+from pipeline.lib import codec
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Answers of both slots in the same time, by the number of their bucket. ``at``: its begin, in watched seconds of
+    the whole shift."""
+
+    at: float
+    step: int
+    new: dict[int, int]
+    old: dict[int, int]
+
+
+@dataclass(frozen=True)
+class Times:
+    """Of the shift that ``run`` began at ``since``. ``at``, ``step``: the stretch that is not over; ``seen``,
+    ``seen_old``: what the proxy had counted at its begin."""
+
+    run: int
+    since: float
+    at: float
+    step: int
+    seen: Timed
+    seen_old: Timed
+    stretches: tuple[Stretch, ...] = ()
+
+
+def _at(shift: Shift) -> float:
+    """The begin of its present stretch."""
+    return shift.watched - shift.watched % stretch(shift)
+
+
+def known(found: Times | None, shift: Shift) -> Times | None:
+    """What is known of that shift."""
+    mine = found is not None and (found.run, found.since) == (shift.run, shift.since)
+    return found if mine else None
+
+
+def is_due(found: Times | None, shift: Shift) -> bool:
+    """A stretch is over, so that the proxy is to be asked."""
+    return found is None or (found.at, found.step) != (_at(shift), shift.step)
+
+
+def looked(found: Times | None, shift: Shift, new: Timed, old: Timed) -> Times:
+    """After one more look. The first minutes are left out, as after a switch: the new slot's caches are empty."""
+    if found is None:
+        return Times(shift.run, shift.since, _at(shift), shift.step, new, old)
+    one = Stretch(found.at, found.step, since(found.seen, new), since(found.seen_old, old))
+    more = (one,) if one.at >= WARM and (one.new or one.old) else ()
+    moved = replace(found, at=_at(shift), step=shift.step, seen=new, seen_old=old)
+    return replace(moved, stretches=_with(found.stretches, more))
+
+
+def _with(stretches: tuple[Stretch, ...], more: tuple[Stretch, ...]) -> tuple[Stretch, ...]:
+    """What another worker, or the end of the shift, has cut into pieces is one."""
+    if not stretches or not more or (stretches[-1].at, stretches[-1].step) != (more[0].at, more[0].step):
+        return (*stretches, *more)
+    last, one = stretches[-1], more[0]
+    whole = replace(last, new=merged((last.new, one.new)), old=merged((last.old, one.old)))
+    return (*stretches[:-1], whole)
+
+
+def is_slower(found: Times | None, shift: Shift) -> bool:
+    """Of the stretches that are over."""
+    ready = [
+        one
+        for one in (found.stretches if found else ())
+        if one.new and one.old and (one.at + stretch(shift) <= shift.watched or one.step < shift.step)
+    ]
+    new = [Minute(one.at, shift.release, shift.run, one.new) for one in ready]
+    old = [Minute(one.at, shift.before, 0, one.old) for one in ready]
+    return rule.judge(new, old, beside=True).verdict is Verdict.WORSE
+
+
+def both(found: Times | None, step: int | None = None) -> tuple[Latency, Latency]:
+    """Of the new slot, and of the old one; ``step``: in that step only."""
+    ones = [one for one in (found.stretches if found else ()) if step is None or one.step == step]
+    return latency(merged(one.new for one in ones)), latency(merged(one.old for one in ones))
+
+
+def text(found: Times | None, shift: Shift, step: int | None = None) -> str:
+    """``p50 12 ms and p95 80 ms, beside 11 ms and 76 ms of r7``; "" if there is nothing to compare."""
+    new, old = both(found, step)
+    if not new.requests or not old.requests:
+        return ""
+    beside = f"{milliseconds(old.p50)} and {milliseconds(old.p95)} of r{shift.before}"
+    return f"{shown(new, ('p50', 'p95'))}, beside {beside}"
+
+
+def fact_name(environment: str) -> str:
+    """Where the store has it. ``environment``: its id."""
+    return f"shift-times:{environment}"
+
+
+def read(text: str) -> Times | None:
+    """What ``codec.dump`` wrote; None for any other text: these are figures, and are counted again."""
+    try:
+        return codec.load(Times, text)
+    except ValueError:
+        return None
