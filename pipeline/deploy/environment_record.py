@@ -16,9 +16,10 @@ from pipeline.domain.environment import Environment, Slot
 from pipeline.domain.gates import Gate
 from pipeline.domain.going_back import holds, release_commands
 from pipeline.domain.release import Release
-from pipeline.domain.run import Ending, Kind, Run
+from pipeline.domain.run import Ending, Kind, Outcome, Run
+from pipeline.domain.shifting import rule as shifting
 from pipeline.domain.shifting import times
-from pipeline.domain.shifting.records import Shift
+from pipeline.domain.shifting.records import Shift, ShiftOutcome
 from pipeline.domain.shifting.times import Times
 from pipeline.domain.watching import bake, trials
 from pipeline.errors import EngineFailed, Held
@@ -115,7 +116,9 @@ class EnvironmentRecord:
         long the release is watched now; ``judge``: what follows if it answers worse than the one before it."""
         now = self._context.clock.now()
 
-        def act(_: Transaction, run: Run, environment: Environment) -> Environment:
+        def act(transaction: Transaction, run: Run, environment: Environment) -> Environment:
+            if shifting.of_run(environment, run.number):
+                transaction.count_shift(environment, ShiftOutcome.DONE)
             changed = slots.serving(environment, slot, run, now, keep_warm)
             watched = bake.switched(environment, changed, run, watch.lasts or 0.0, watch.on_failure, now)
             return trials.switched(watched, run, judge, watch.on_failure, now)
@@ -144,6 +147,9 @@ class EnvironmentRecord:
         moved = slots.switched(self.read(), self._context.run, slot)
 
         def act(transaction: Transaction, run: Run, environment: Environment) -> Environment:
+            if shifting.of_run(environment, run.number):
+                failed = ending is not None and ending.outcome == Outcome.FAILED
+                transaction.count_shift(environment, ShiftOutcome.FAILED if failed else ShiftOutcome.BACK)
             back = slots.switched_back if moved else slots.failed
             changed = trials.dropped(bake.dropped(back(environment, slot, run, now, keep), run), run)
             if quarantine is not None:

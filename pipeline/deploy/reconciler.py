@@ -22,7 +22,7 @@ from pipeline.domain.engine_types import Share, SlotSpec
 from pipeline.domain.environment import SLOTS, Environment, Slot, SlotState, other
 from pipeline.domain.run import State
 from pipeline.domain.shifting import rule as shifting
-from pipeline.domain.shifting.records import Shift
+from pipeline.domain.shifting.records import Shift, ShiftOutcome
 from pipeline.domain.slots import expired, mark_of, slot_ref
 from pipeline.domain.volumes import volumes_of
 from pipeline.errors import LeaseLost, NotFound, PushliveError
@@ -170,6 +170,8 @@ class Reconciler:
         def act(transaction: Transaction) -> None:
             found = transaction.environment(self._environment.name)
             if found.shift == self._environment.shift:
+                if shifting.wanted(found):
+                    transaction.count_shift(found, ShiftOutcome.BACK)
                 transaction.put_environment(shifting.ended(found))
 
         self._store.transact(self._environment.pipeline, act, fence=self._lease)

@@ -156,6 +156,7 @@ def body_of(notice: Notice, page: str) -> bytes:
     url = f"{page}/runs/{path}" if path else f"{page}/"
     fields: dict[str, Any] = {**codec.plain(notice), "url": url}
     fields["run"] = f"{notice.pipeline}#{notice.run}" if notice.run else ""
+    fields["shift"] = notice.shift or None
     fields["text"] = f"{without_mentions(notice.text)} · {url}"
     return json.dumps(fields, ensure_ascii=False).encode()
 

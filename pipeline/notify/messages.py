@@ -8,7 +8,8 @@ then they are those of the current pipelines.yaml.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from pipeline.config.models import Config
 from pipeline.domain import budget
@@ -48,6 +49,9 @@ class Notice:
     by: str = ""
     reason: str = ""
     serious: bool = False
+    shift: dict[str, Any] = field(
+        default_factory=dict
+    )  # of a release that had a part of the visitors: its figures
 
 
 def ended(tx: Transaction, run: Run) -> Run:
@@ -63,8 +67,13 @@ def ended(tx: Transaction, run: Run) -> Run:
     notice = _of_run(run, f"{run.id}/{run.outcome}", event, run.ended, text)
     where = run.failure.stage if run.failure else run.stage
     notice = _with(notice, environment=where, outcome=str(run.outcome), serious=serious)
-    _queue(tx, config, notice)
+    _queue(tx, config, replace(notice, shift=_shift(run)))
     return run
+
+
+def _shift(run: Run) -> dict[str, Any]:
+    """Of the last environment in which a release of the run had a part of the visitors; {} if there is none."""
+    return next((step.data for step in reversed(run.steps) if step.step == budget.SHIFT), {})
 
 
 def waits(tx: Transaction, run: Run, why: str, text: str) -> Run:

@@ -30,6 +30,7 @@ from pipeline.domain.measuring.measurements import (
 )
 from pipeline.domain.outages import process_known, serving_health
 from pipeline.domain.run import Run, State
+from pipeline.domain.shifting import rule as shifting
 from pipeline.domain.watching.liveness import revivals
 from pipeline.errors import DamagedRecord, StoreUnavailable
 from pipeline.store.connection import Client, read, translate
@@ -43,6 +44,7 @@ _SUM, _ABOVE = "sum", "inf"
 _WATCHED = {
     "bakes": 2,
     "worse": 2,
+    "shifts": 2,
     "requests": 1,
     "errors": 1,
     "verdict": 1,
@@ -84,6 +86,10 @@ class Metrics:
     def count_worse(self, pipe: Any, environment: Environment, what: str) -> None:
         """Adds a release that was found to be worse than the one before it, by what followed."""
         self._count_one(pipe, environment, "worse", what)
+
+    def count_shift(self, pipe: Any, environment: Environment, how: str) -> None:
+        """Adds a shift that has just ended."""
+        self._count_one(pipe, environment, "shifts", how)
 
     def _count_one(self, pipe: Any, environment: Environment, family: str, label: str) -> None:
         name = _field(family, environment.name, label)
@@ -199,6 +205,9 @@ class Metrics:
                         health.replicas,
                     )
                 one.watched[str(environment)] = found.bake is not None
+                shift = shifting.wanted(found)
+                one.shares[str(environment)] = shift.percent if shift else 0.0
+                one.shift_steps[str(environment)] = min(shift.step + 1, len(shift.steps)) if shift else 0
                 one.revived[str(environment)] = sum(each.count for each in revivals(found))
                 for process in found.processes:
                     if known := process_known(found, process):
@@ -316,7 +325,8 @@ def _watched(one: PipelineMeasurements, parts: list[str], value: Any) -> bool:
     elif family in ("requests", "errors"):
         (one.requests if family == "requests" else one.errors)[environment] = int(value)
     else:
-        (one.bakes if family == "bakes" else one.worse)[environment, parts[2]] = int(value)
+        counted = {"bakes": one.bakes, "worse": one.worse, "shifts": one.shifts}
+        counted[family][environment, parts[2]] = int(value)
     return True
 
 

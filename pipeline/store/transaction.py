@@ -176,6 +176,10 @@ class Transaction:
         """Counts what followed when a release was found to be worse, with what records it."""
         self._write(lambda p: self._metrics.count_worse(p, environment, what))
 
+    def count_shift(self, environment: Environment, how: str) -> None:
+        """Counts how a shift ended, with what records it."""
+        self._write(lambda p: self._metrics.count_shift(p, environment, how))
+
     def put_index(self, environment: Environment) -> None:
         """Gives the environment the index that it has on its engine."""
         key = self._records.key("indices")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +17,8 @@ from pipeline.domain.judging.latency.times import Timed, bucket_of
 from pipeline.domain.run import Kind, Outcome, Run, State
 from pipeline.errors import EngineAway, RequestError
 from tests.story.conftest import World
+from tests.story.test_notifications import CHAT, Mail
+from webhooks.api.exposition import exposition
 
 SHIFT = """\
 pipelines:
@@ -74,6 +77,11 @@ def said(world: World, run: Run) -> str:
     return " ".join(event.text for event in world.events(run))
 
 
+def ends(world: World) -> dict[tuple[str, str], int]:
+    """How shifts ended, by environment, as measured."""
+    return world.commands.measurements().pipelines["hello"].shifts
+
+
 def state(world: World) -> tuple[int | None, bool, bool]:
     """What serves, whether another has a share by the record, and by the proxy."""
     environment = world.environment("live")
@@ -110,6 +118,7 @@ def test_step_by_step_then_all(visited: World) -> None:
     assert shares(visited) == [5.0, 25.0]
     assert state(visited) == (2, False, False)
     assert 600 <= visited.clock.now() - began < 660
+    assert ends(visited) == {("live", "done"): 1}
     text = said(visited, run)
     assert "5 % of new visitors go to r2, the others to r1, for 5m" in text
     assert "25 % went to r2 for 5m: errors 0 % of 1,5" in text
@@ -148,6 +157,7 @@ def test_worse_goes_back_and_is_in_quarantine(visited: World) -> None:
     assert len(step.figures) == 1
     assert [one.release for one in visited.environment("live").quarantine] == [2]
     assert "all visitors are on r1 again" in said(visited, run)
+    assert ends(visited) == {("live", "failed"): 1}
     names = [name for name in visited.engine.names() if name in ("unshare", "drain", "stop_and_keep")]
     assert names[-3:] == ["unshare", "drain", "stop_and_keep"]
 
@@ -180,6 +190,24 @@ def test_a_release_that_seems_worse_in_a_short_step_is_watched_until_that_is_cer
     assert run.outcome == Outcome.FAILED, said(visited, run)
     assert "the step goes on: it seems to answer worse" in said(visited, run)
     assert state(visited) == (1, False, False)
+
+
+def test_receivers_are_told_with_the_failed_run_and_its_figures(visited: World) -> None:
+    visited.configure(SHIFT + f"notify: [{{url: '{CHAT}', when: [failed, live]}}]\n")
+    visitors = Visitors(visited, rate=100.0)
+    assert visited.push().outcome == Outcome.LIVE
+    visitors.errors[3] = 0.05
+    assert visited.push().outcome == Outcome.FAILED
+    mail = Mail(visited)
+    mail.deliver()
+    live, failed = mail.said("hello#2/live"), mail.said("hello#3/failed")
+    assert isinstance(live["shift"], dict)
+    assert isinstance(failed["shift"], dict)
+    assert (live["event"], live["shift"]["percent"], live["shift"]["shares"]) == ("live", 25.0, [5.0, 25.0])
+    assert (failed["event"], failed["release"], failed["shift"]["before"]) == ("failed", 3, 2)
+    assert "it answers worse than r2: errors" in str(failed["text"])
+    assert failed["shift"]["errors"] > 10
+    assert failed["shift"]["old"]["requests"] > 1000
 
 
 def test_slower_goes_back_with_the_figures_of_both(visited: World) -> None:
@@ -393,6 +421,7 @@ def test_a_cancelled_shift_goes_back(visited: World) -> None:
     during(visited, lambda: visited.commands.cancel("hello", 2, "ann") and None)
     run = visited.push()
     assert run.outcome == Outcome.CANCELLED
+    assert ends(visited) == {("live", "back"): 1}
     assert state(visited) == (1, False, False)
     assert visited.environment("live").quarantine == ()
 
@@ -406,6 +435,7 @@ def test_a_hold_goes_back_and_after_it_the_shift_begins_again(visited: World) ->
     visited.work()
     assert visited.run(run.number).outcome == Outcome.LIVE
     assert state(visited) == (2, False, False)
+    assert ends(visited) == {("live", "back"): 1, ("live", "done"): 1}
 
 
 def test_status_has_it_and_says_what_a_revert_would_do(visited: World) -> None:
@@ -414,6 +444,15 @@ def test_status_has_it_and_says_what_a_revert_would_do(visited: World) -> None:
 
     def look() -> None:
         seen.extend(visited.commands.status()["pipelines"][0]["environments"])
+        measured = visited.commands.measurements()
+        found = measured.pipelines["hello"]
+        assert (found.shares, found.shift_steps) == ({"live": 25.0}, {"live": 2})
+        text = exposition(measured)
+        assert b'pushlive_environment_shift_ratio{environment="live",pipeline="hello"} 0.25' in text
+        checked = subprocess.run(
+            ["promtool", "check", "metrics"], input=text, capture_output=True, check=False
+        )
+        assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
         assert visited.commands.show("hello", 1)["run"]["shift"] is None
         assert visited.commands.show("hello", 2)["run"]["shift"] == seen[-1]["shift"]
 

@@ -41,6 +41,7 @@ class _Collector(Collector):
         yield from _durations(self._found)
         yield from _waiting(self._found)
         yield from _environments(self._found)
+        yield from _shifting(self._found)
         yield from _watched(self._found)
         yield from _judged(self._found)
         yield from _processes(self._found)
@@ -196,6 +197,30 @@ def _environments(found: Measurements) -> Iterator[Metric]:
             for name, one in found.pipelines.items()
             for environment, count in one.out_of_memory.items()
         ),
+    )
+
+
+def _shifting(found: Measurements) -> Iterator[Metric]:
+    """Releases that get the visitors step by step."""
+    labels = ["pipeline", "environment"]
+    pipelines = found.pipelines.items()
+    yield _gauge(
+        "pushlive_environment_shift_ratio",
+        "The part of the new visitors that a release has beside the one that serves, by `shift`; 0 without one.",
+        labels,
+        (([name, key], percent / 100) for name, one in pipelines for key, percent in one.shares.items()),
+    )
+    yield _gauge(
+        "pushlive_environment_shift_step",
+        "Which step of `shift` that is, from 1; 0 without one.",
+        labels,
+        (([name, key], step) for name, one in pipelines for key, step in one.shift_steps.items()),
+    )
+    yield _counter(
+        "pushlive_shifts",
+        "Shifts that have ended: done, all visitors at the new release; failed; or back, for another reason.",
+        [*labels, "outcome"],
+        (([name, *key], count) for name, one in pipelines for key, count in one.shifts.items()),
     )
 
 

@@ -27,6 +27,7 @@ from pipeline.domain.shifting.times import Times
 from pipeline.domain.slots import slot_ref
 from pipeline.domain.watching.seen import of_replica
 from pipeline.errors import AppFailed, BothFailed, Held, NotFound, PushliveError, StoreUnavailable
+from pipeline.lib import codec
 from pipeline.lib.units import show_time, write_duration
 from pipeline.ports.clock import Deadline
 from pipeline.ports.engine import Engine
@@ -156,7 +157,7 @@ class Shifting:
             if bad:
                 step.data = self._figures(shift)
                 raise self._worse(spec, shift, down)
-            if not over and written == shift.watched:
+            if written == shift.watched:  # it was recorded just now
                 self._insist_on_share(spec, shift)
             if over:
                 return shift, down
@@ -217,8 +218,19 @@ class Shifting:
         return times.read(self._context.store.facts.get(times.fact_name(environment.id)))
 
     def _figures(self, shift: Shift) -> dict[str, Any]:
-        steps = list(rule.evidence(shift, self._times))
-        return {"release": shift.release, "before": shift.before, "steps": steps}
+        """What is kept with the step, and told to receivers: shares in percent, times in seconds."""
+        new, old = map(codec.plain, rule.counted(shift))
+        return {
+            "release": shift.release,
+            "before": shift.before,
+            "percent": shift.percent,
+            "shares": list(shift.steps),
+            "seconds": shift.watched,
+            **new,
+            "old": old,
+            "latency": times.plain(self._times),
+            "steps": list(rule.evidence(shift, self._times)),
+        }
 
     def _over(self, shift: Shift) -> str:
         head = f"{rule.percent(shift.percent)} went to r{shift.release} for {_time(shift.passed)}"

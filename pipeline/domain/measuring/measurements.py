@@ -87,6 +87,11 @@ class PipelineMeasurements:
     worse: dict[tuple[str, str], int] = field(
         default_factory=dict
     )  # releases, by environment and what followed
+    shares: dict[str, float] = field(
+        default_factory=dict
+    )  # percent of the new visitors at a release that does not serve yet, by environment
+    shift_steps: dict[str, int] = field(default_factory=dict)  # the step of that, from 1; 0 if there is none
+    shifts: dict[tuple[str, str], int] = field(default_factory=dict)  # by environment and how they ended
     requests: dict[str, int] = field(default_factory=dict)  # that were answered, by environment
     errors: dict[str, int] = field(default_factory=dict)  # of these answers
     times: dict[str, Times] = field(default_factory=dict)  # that answers took, by environment

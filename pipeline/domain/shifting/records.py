@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from pipeline.domain.health import Health
+
+
+class ShiftOutcome(StrEnum):
+    """All visitors went to the new release; it failed, or was worse; or they went back because a person, or something
+    else, stopped the run."""
+
+    DONE = "done"
+    FAILED = "failed"
+    BACK = "back"
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ switch, over the same time of both (``pipeline.domain.judging.latency.rule``).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from pipeline.domain.judging.latency import rule
 from pipeline.domain.judging.latency.counts import WARM, Latency, Minute, latency
@@ -94,6 +95,12 @@ def both(found: Times | None, step: int | None = None) -> tuple[Latency, Latency
     """Of the new slot, and of the old one; ``step``: in that step only."""
     ones = [one for one in (found.stretches if found else ()) if step is None or one.step == step]
     return latency(merged(one.new for one in ones)), latency(merged(one.old for one in ones))
+
+
+def plain(found: Times | None) -> dict[str, Any] | None:
+    """For programs: ``{"new", "old"}``, each ``{"requests", "p50", "p95"}`` in seconds; None before it is known."""
+    new, old = both(found)
+    return {"new": codec.plain(new), "old": codec.plain(old)} if new.requests else None
 
 
 def text(found: Times | None, shift: Shift, step: int | None = None) -> str:

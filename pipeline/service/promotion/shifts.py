@@ -24,7 +24,7 @@ def shown(store: Store, environment: Environment | None) -> dict[str, Any] | Non
     if environment is None or shift is None:
         return None
     timed = times.known(times.read(store.facts.get(times.fact_name(environment.id))), shift)
-    (new, old), took = rule.counted(shift), times.both(timed)
+    new, old = rule.counted(shift)
     return {
         "environment": environment.name,
         "release": shift.release,
@@ -41,7 +41,7 @@ def shown(store: Store, environment: Environment | None) -> dict[str, Any] | Non
         "since": shift.since,
         **codec.plain(new),
         "old": codec.plain(old),
-        "latency": {"new": codec.plain(took[0]), "old": codec.plain(took[1])} if took[0].requests else None,
+        "latency": times.plain(timed),
         "figures": list(rule.evidence(shift, timed)),
         "route": shift.route,
         "uncounted": shift.uncounted,
