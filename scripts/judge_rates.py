@@ -1,5 +1,6 @@
 """False alarms and misses of the rule in ``pipeline/domain/judging/rule.py``, over simulated traffic. Those of
-latency are in ``judge_latency``, those of two releases side by side in ``judge_beside``.
+latency are in ``judge_latency``, those of two releases side by side in ``judge_beside``, and those
+over a day in ``judge_day``.
 
 Each trial is an hour of the release before and an hour of the new one. A false alarm is *worse* where both have the
 same share of errors. A miss is *no worse* where the new one has twice the share, at least 0.5 %.
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from judge_beside import rates as beside
+from judge_day import rates as day
 from judge_latency import rates
 from judge_traffic import poisson
 
@@ -106,12 +108,12 @@ def main() -> None:
     )
     parser.add_argument("--trials", type=int, default=400, help="hours of each kind (default: 400)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", choices=("errors", "latency", "beside"), help="one of the tables")
+    parser.add_argument("--only", choices=("errors", "latency", "beside", "day"), help="one of the tables")
     options = parser.parse_args()
     chance = random.Random(options.seed)
     if options.only in (None, "errors"):
         errors(options.trials, chance)
-    for name, lines in (("latency", rates), ("beside", beside)):
+    for name, lines in (("latency", rates), ("beside", beside), ("day", day)):
         if options.only in (None, name):
             for line in lines(options.trials, chance):
                 print(line, flush=True)

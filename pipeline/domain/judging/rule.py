@@ -14,6 +14,10 @@ dispersion, as for a quasi-Poisson model (McCullagh and Nelder, "Generalized Lin
 6.2.3). It is estimated from the differences of neighbouring minutes, so that a share which grows slowly does not hide
 itself (von Neumann, "Distribution of the ratio of the mean square successive difference to the variance", 1941). The
 worst minute is left out, and errors in fewer than three minutes decide nothing.
+
+Errors that come with the load go up and down over a day. If the shares of 5, 10 or 15 minutes of the hour before differ
+by more than chance explains, the counts are divided by that instead: what changes within that hour changes from it to
+the next as well, and is no release's fault.
 """
 
 from __future__ import annotations
@@ -37,6 +41,8 @@ SPREAD = 3  # minutes with errors of the new release
 GROUPS = 4  # of minutes: fewer say nothing about how much errors come in bursts
 SHORTEST = 10  # minutes after which "no worse" may be said at the earliest, about
 EXPECTED = 3.0  # errors in each group
+TOGETHER = (5, 10, 15)  # minutes in which an application may have a bad time of its own
+CHANCE = 0.001  # with which what is no trend is taken for one
 ROUNDING = 1e-9  # what is weighted is no whole number
 
 
@@ -73,7 +79,7 @@ def judge(new: Sequence[Minute], before: Sequence[Minute], *, beside: bool = Fal
             if requests < look and spread >= SPREAD and _is_worse(new[:position], seen, at, beside):
                 return Judgement(Verdict.WORSE, level=at)
             level = following
-    wanted = needed(base.requests, base.errors, dispersion([before, new]))
+    wanted = needed(base.requests, base.errors, _often(new, before, beside))
     enough = bool(wanted) and requests >= wanted
     return Judgement(Verdict.NO_WORSE if enough else Verdict.TOO_FEW, wanted)
 
@@ -88,7 +94,7 @@ def looks(level: float = LEVEL) -> Iterator[tuple[int, float]]:
 
 def _is_worse(new: Sequence[Minute], before: Sequence[Minute], level: float, beside: bool) -> bool:
     worst = max(new, key=lambda one: one.errors)
-    mine, often = total(one for one in new if one is not worst), dispersion([before, new])
+    mine, often = total(one for one in new if one is not worst), _often(new, before, beside)
     base = weighted(new, before) if beside else total(before)
     share = MARGIN * mine.requests / (MARGIN * mine.requests + base.requests)
     errors, earlier = math.floor(mine.errors / often), math.ceil(base.errors / often - ROUNDING)
@@ -109,6 +115,41 @@ def is_plainly_worse(new: Sequence[Minute], before: Sequence[Minute]) -> bool:
     if sum(bool(one.errors) for one in new) < SPREAD or not total(before).requests:
         return False
     return _is_worse(new, before, LEVEL, beside=True)
+
+
+def _often(new: Sequence[Minute], before: Sequence[Minute], beside: bool) -> float:
+    """How many errors come at once; what goes up and down for both at the same time makes no difference."""
+    often = dispersion([before, new])
+    return often if beside else max(often, trend(before, often))
+
+
+def trend(minutes: Sequence[Minute], often: float) -> float:
+    """By how much the share of errors goes up and down within that time, as a multiple of what single errors would make
+    it differ; 1.0 if that may be chance, with so many errors at once."""
+    found = ((spread(minutes, together), together) for together in TOGETHER)
+    certain = [much for much, together in found if much > often * _by_chance(len(minutes), together)]
+    return max(certain, default=1.0)
+
+
+def _by_chance(minutes: int, together: int) -> float:
+    """What ``spread`` exceeds with a probability of ``CHANCE`` without any trend: the quantile of a chi-squared
+    distribution by its degrees of freedom, by the approximation of Wilson and Hilferty (1931)."""
+    part = 2 / (9 * max(math.ceil(minutes / together) - 1, 1))
+    return float((1 - part + NormalDist().inv_cdf(1 - CHANCE) * math.sqrt(part)) ** 3)
+
+
+def spread(minutes: Sequence[Minute], together: int) -> float:
+    """How much more the shares of so many minutes differ than those of single requests would; 1.0 if there are too few
+    of them."""
+    whole = total(minutes)
+    share = whole.errors / whole.requests if whole.requests else 0.0
+    groups = [total(minutes[n : n + together]) for n in range(0, len(minutes), together)]
+    if not 0 < share < 1 or len(groups) < GROUPS:
+        return 1.0
+    squares = sum(
+        (one.errors - one.requests * share) ** 2 / (one.requests * share * (1 - share)) for one in groups
+    )
+    return squares / (len(groups) - 1)
 
 
 def dispersion(series: Sequence[Sequence[Minute]]) -> float:

@@ -52,7 +52,6 @@ WORSE, MUCH = (
 HELD = 5.0  # seconds: a quantile beyond it is that of requests which wait for an event (long polls)
 SHORTEST = 10  # minutes of the release before
 SPREAD = 5  # minutes of the new release
-TOGETHER = (5, 10, 15)  # minutes in which an application may have a slow time of its own
 FEW = 5.0  # answers beyond a limit that are expected at least, for a normal distribution of their number
 _NORMAL = NormalDist()
 
@@ -150,7 +149,9 @@ class _Test:
         return self._beyond * (1 - self._beyond) * (1 / requests + 1 / total(self._base))
 
     def _dispersion(self, new: Sequence[counts.Minute]) -> float:
-        return max(rule.dispersion([self._before, new]), *(_spread(self._before, one) for one in TOGETHER))
+        return max(
+            rule.dispersion([self._before, new]), *(rule.spread(self._before, one) for one in rule.TOGETHER)
+        )
 
     def needed(self) -> int:
         """Requests after which answers that take ``WORSE`` times as long are found."""
@@ -179,16 +180,3 @@ def _minutes(found: Sequence[Minute], number: int) -> list[counts.Minute]:
         counts.Minute(one.at, one.release, one.run, total(one.times), reaching(one.times, number))
         for one in found
     ]
-
-
-def _spread(minutes: Sequence[counts.Minute], together: int) -> float:
-    """How much more the shares of so many minutes differ than those of single answers would."""
-    whole = counts.total(minutes)
-    share = whole.errors / whole.requests if whole.requests else 0.0
-    groups = [counts.total(minutes[n : n + together]) for n in range(0, len(minutes), together)]
-    if not 0 < share < 1 or len(groups) < rule.GROUPS:
-        return 1.0
-    squares = sum(
-        (one.errors - one.requests * share) ** 2 / (one.requests * share * (1 - share)) for one in groups
-    )
-    return squares / (len(groups) - 1)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Sequence
 
 import pytest
@@ -83,3 +84,29 @@ def test_every_request_may_fail() -> None:
 )
 def test_what_is_needed_is_known_or_0(requests: int, errors: int) -> None:
     assert rule.needed(requests, errors) >= 0
+
+
+def test_errors_that_come_with_the_load_are_no_release_s_fault() -> None:
+    """A morning: the load grows within two hours, and the share of errors with it, from 1 % to 3 %."""
+
+    def hour(begin: int, factor: float = 1.0) -> list[Minute]:
+        shares = ((1 + (begin + one) / 60) * 0.01 * factor for one in range(60))
+        return [Minute(60.0 * n, 1, 1, 2000, round(2000 * share)) for n, share in enumerate(shares)]
+
+    assert rule.judge(hour(60), hour(0)).verdict is not Verdict.WORSE
+    assert rule.judge(hour(60, 3.0), hour(0)).verdict is Verdict.WORSE
+    steady = [Minute(60.0 * n, 1, 1, 2000, 20) for n in range(60)]
+    assert rule.judge(hour(60), steady).verdict is Verdict.WORSE, "it was not there before"
+
+
+def test_what_may_be_chance_is_no_trend() -> None:
+    draw = random.Random(5)
+    minutes = [
+        Minute(60.0 * n, 1, 1, 1000, sum(draw.random() < 0.02 for _ in range(1000))) for n in range(60)
+    ]
+    assert rule.trend(minutes, 1.0) == 1.0
+    assert rule.trend(minutes[:9], 1.0) == 1.0, "there are too few of them"
+    assert rule.trend([], 1.0) == 1.0
+    rising = [Minute(60.0 * n, 1, 1, 1000, 10 + n) for n in range(60)]
+    assert rule.trend(rising, 1.0) > 20
+    assert rule.trend(rising, 1000.0) == 1.0
