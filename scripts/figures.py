@@ -203,6 +203,11 @@ def measuring_times(pairs: int) -> dict[str, object]:
     return figure("measuring-times", *proxy_cost.measured(pairs))
 
 
+def sharing_traffic(pairs: int) -> dict[str, object]:
+    """Requests through two slots that share the traffic, and through one: the ratio is the cost of a shift."""
+    return figure("sharing-traffic", *proxy_cost.shared(pairs))
+
+
 def compared(name: str, bench: Bench, pairs: int) -> dict[str, object]:
     ours, other = [], []
     try:
@@ -240,10 +245,12 @@ FIGURES: dict[str, Callable[[int], dict[str, object]]] = {
     "push-to-live-on-kubernetes": push_to_live_on_kubernetes,
     "webhooks-at-once": webhooks_at_once,
     "measuring-times": measuring_times,
+    "sharing-traffic": sharing_traffic,
 }
 SIDES = {
     "webhooks-at-once": (f"{DELIVERIES} webhooks over {FEW} connections", f"over {MANY}"),
     "measuring-times": ("HAProxy's processor time for 40000 requests", "without measuring"),
+    "sharing-traffic": ("HAProxy's processor time for 40000 requests through two slots", "through one"),
 }
 
 

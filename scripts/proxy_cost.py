@@ -1,5 +1,6 @@
-"""What it costs that the proxy measures how long answers take: HAProxy's processor time for the same requests, with the
-configuration that Pushlive writes and with the same one without that part."""
+"""What the proxy's extras cost, as HAProxy's processor time for the same requests: that it measures how long answers
+take, with the configuration that Pushlive writes and with the same one without that part; and that two releases share
+the traffic, with a share and without one."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from pipeline.adapters.haproxy import config
 from pipeline.adapters.haproxy.measuring import latencies
+from pipeline.adapters.haproxy.rules.sharing import Shared
 from pipeline.config.settings import Settings
 
 IMAGE = "haproxy:2.6"
@@ -85,8 +87,11 @@ def await_port(port: int) -> None:
             return
 
 
-def configuration(application: int, port: int, preview: int, http: int, *, measured: bool) -> dict[str, str]:
-    """Of one environment, whose application listens on that port."""
+def configuration(
+    application: int, port: int, preview: int, http: int, *, measured: bool = True, shared: bool = False
+) -> dict[str, str]:
+    """Of one environment, whose application listens on that port, in both slots; ``shared``: half of the requests go to
+    the slot that does not serve yet."""
     settings = Settings.model_validate(
         {
             "data": "/tmp",
@@ -97,7 +102,11 @@ def configuration(application: int, port: int, preview: int, http: int, *, measu
         }
     )
     routes = config.Routes(
-        "bench-live", ("bench.localhost",), "blue", {"blue": (("127.0.0.1", application),)}
+        "bench-live",
+        ("bench.localhost",),
+        "blue",
+        {"blue": (("127.0.0.1", application),), "green": (("127.0.0.1", application),)},
+        shared=Shared("green", 500, "bench") if shared else None,
     )
     found = config.files(config.State("token", {0: routes}), settings)
     if measured:
@@ -146,13 +155,22 @@ def seconds_of(pid: int, port: int) -> float:
 
 def measured(pairs: int) -> tuple[list[float], list[float]]:
     """Seconds of HAProxy's processor time for the same requests, with and without measuring."""
+    return _compared(pairs, {"measured": True}, {"measured": False})
+
+
+def shared(pairs: int) -> tuple[list[float], list[float]]:
+    """The same, through two slots that share the traffic, and through one."""
+    return _compared(pairs, {"shared": True}, {"shared": False})
+
+
+def _compared(pairs: int, one: dict[str, bool], two: dict[str, bool]) -> tuple[list[float], list[float]]:
     application, *ports = free_ports(7)
     own = {"haproxy.cfg": APPLICATION.format(port=application)}
     ours, other = [], []
     with haproxy(own, application), ExitStack() as stack:
         sides = []
-        for measures, (port, preview, http) in ((True, ports[:3]), (False, ports[3:])):
-            files = configuration(application, port, preview, http, measured=measures)
+        for options, (port, preview, http) in ((one, ports[:3]), (two, ports[3:])):
+            files = configuration(application, port, preview, http, **options)
             sides.append((stack.enter_context(haproxy(files, port)), port))
         for side in sides:
             seconds_of(*side)
