@@ -236,6 +236,10 @@ class FakeService:
         self.asked_seconds = seconds
         return {"pipeline": pipeline, "seconds": seconds, "runs": 0, "steps": []} | self.measured_timings
 
+    def cost(self, pipeline: str = "", *, month: str = "", zone: str = "UTC") -> dict[str, Any]:
+        self._up()
+        return {"month": month or "2026-11", "zone": zone, "lines": [], "total": 0.0}
+
     def report(self, pipeline: str = "", *, month: str = "", zone: str = "UTC") -> dict[str, Any]:
         self._up()
         return months.answer([], calendar.month(month or "2026-11", zone), pipeline=pipeline or "hello")

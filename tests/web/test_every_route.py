@@ -44,6 +44,7 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
         "GET /api/pipelines/<pipeline>/usage",
         "GET /api/pipelines/<pipeline>/cron",
         "GET /api/pipelines/<pipeline>/timings",
+        "GET /api/cost",
         "GET /api/report",
         "GET /api/report.html",
         "GET /api/pipelines/<pipeline>/secrets",
