@@ -15,6 +15,7 @@ from tests.support.paths import ROOT
 from tests.support.typed import Typist
 
 NO_SUCH_NAME = """\
+cost nope
 deploy nope
 deploy shop --release r99
 deploy shop --commit 0123456789

@@ -77,7 +77,7 @@ def test_the_oldest_parts_go_first_if_they_are_too_large(world):
 
 def test_a_folder_that_cannot_be_tended_is_said_once(world):
     path = part(world, 2)
-    path.with_name(path.name + ".gz.part").mkdir()
+    path.with_name(f".{path.name}.gz.new").mkdir()
     (said,) = keep(world)
     assert said.startswith("cannot keep the journal in order: ")
     assert keep(world) == []
