@@ -136,6 +136,8 @@ def _beside(environment: dict[str, Any], now: float, paint: Paint) -> list[str]:
     ]
     if (figures := environment.get("figures") or {}).get("text") and not figures["problem"]:
         known.append(str(figures["text"]))
+    if untimed := figures.get("latency"):
+        known.append(str(untimed))
     for one in environment.get("backups") or ():
         if good := one["good"]:
             ago = age(now - float(good["at"]))

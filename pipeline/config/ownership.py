@@ -173,7 +173,7 @@ OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {
         "host": _M, "hosts": _M, "promote": _M, "bake": _M, "judge": _M, "metrics": _M, "smoke": _M,
         "uses": _M, "engine": _M,
     },
-    Metrics: {"prometheus": _M, "requests": _M, "errors": _M, "token": _M},
+    Metrics: {"prometheus": _M, "requests": _M, "errors": _M, "latency": _M, "token": _M},
     Shift: {"steps": _M, "for": _M, "requests": _M, "route": _M},
     Bake: {"for": _M, "on_failure": _M},
     Promote: {"manual": _M, "approvals": _M, "not_by_pusher": _M, "expires": _M},

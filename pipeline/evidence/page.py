@@ -14,7 +14,8 @@ from pipeline.lib.units import show_duration, show_size
 
 _CSS = Path(__file__).with_name("page.css")
 _VERIFY = "pushlive evidence verify FOLDER --key FILE"
-_GOOD, _NEITHER = ("live", "baked", "no worse"), ("not enough traffic to judge", "nothing to compare with")
+_GOOD = ("live", "baked", "no worse")
+_NEITHER = ("not enough traffic to judge", "nothing to compare with", "too coarse to judge")
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 

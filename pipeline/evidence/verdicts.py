@@ -104,6 +104,7 @@ def _by_latency(one: Judged) -> dict[str, Any]:
         "reason": latency.said(one),
         **codec.plain(one.new),
         "slower": list(one.slower),
+        "coarse": list(one.coarse),
         "before": {"release": one.before, **codec.plain(one.base)} if one.before else None,
         "needed": one.needed,
     }

@@ -8,7 +8,13 @@ from pipeline.config.models import Config
 from pipeline.domain.environment import Environment, Trial
 from pipeline.domain.judging import judgement
 from pipeline.domain.judging.counts import Counted, fact_name, read
-from pipeline.domain.judging.figures import HEALTH_ALONE, PROMETHEUS, problem_name, source
+from pipeline.domain.judging.figures import (
+    HEALTH_ALONE,
+    PROMETHEUS,
+    latency_problem_name,
+    problem_name,
+    source,
+)
 from pipeline.domain.judging.latency import counts as timings
 from pipeline.domain.judging.latency import judgement as latency
 from pipeline.domain.run import Run
@@ -42,15 +48,18 @@ def shown(store: Store, environment: Environment | None) -> dict[str, Any] | Non
 
 
 def figures(store: Store, config: Config, environment: Environment | None) -> dict[str, str] | None:
-    """``{"source", "problem", "text"}`` of what serves: ``source``: proxy, prometheus, or "" if its requests are not
-    counted; ``problem``: why there are no figures now, "" if there are; ``text``: for people, "" if all is well. None
+    """``{"source", "problem", "text", "latency"}`` of what serves: ``source``: proxy, prometheus, or "" if its requests
+    are not counted; ``problem``: why there are no figures now, "" if there are; ``text``: for people, "" if all is
+    well; ``latency``: why answers are not compared by time although they are counted, for people, "" if they are. None
     if nothing serves."""
     if environment is None or environment.active is None:
         return None
     found = source(config, environment)
     problem = store.facts.get(problem_name(environment.id)) if found == PROMETHEUS else ""
     text = f"requests are not counted: {problem}" if problem else "" if found else HEALTH_ALONE
-    return {"source": found, "problem": problem, "text": text}
+    untimed = store.facts.get(latency_problem_name(environment.id)) if found == PROMETHEUS else ""
+    latency = f"answers are not compared by time: {untimed}" if untimed and not problem else ""
+    return {"source": found, "problem": problem, "text": text, "latency": latency}
 
 
 def of_run(store: Store, run: Run) -> list[dict[str, Any]]:

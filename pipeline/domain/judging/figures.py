@@ -9,6 +9,7 @@ from pipeline.domain.environment import Environment
 from pipeline.domain.naming import service_name
 
 PROXY, PROMETHEUS = "proxy", "prometheus"
+NO_LATENCY = "`metrics` has queries of its own, but none for `latency`"
 HEALTH_ALONE = "its requests are not counted (no `metrics`): it is watched by restarts and readiness alone"
 
 
@@ -43,3 +44,8 @@ def stands_for(pipeline: str, environment: str, slot: str, namespace: str) -> di
 def problem_name(environment: str) -> str:
     """The fact in which the store has why there are no figures. ``environment``: its id."""
     return f"metrics-problem:{environment}"
+
+
+def latency_problem_name(environment: str) -> str:
+    """The fact in which the store has why answers are not compared by time. ``environment``: its id."""
+    return f"latency-problem:{environment}"

@@ -21,12 +21,13 @@ class Verdict(StrEnum):
     WORSE = "worse"
     NO_WORSE = "no worse"
     TOO_FEW = "not enough traffic to judge"
+    TOO_COARSE = "too coarse to judge"
     NOTHING_BEFORE = "nothing to compare with"
 
 
 def both(errors: Verdict, times: Verdict | None) -> Verdict:
     """The verdict by errors and by the time that answers take, which nobody has measured if it is None: what either
-    says decides if it is worse, then if it cannot be said yet."""
+    says decides if it is worse, then if it cannot be said yet. Times in buckets that are too wide say nothing."""
     found = {errors, times}
-    order = (Verdict.WORSE, Verdict.TOO_FEW, Verdict.NO_WORSE, Verdict.NOTHING_BEFORE)
+    order = (Verdict.WORSE, Verdict.TOO_FEW, Verdict.NO_WORSE, Verdict.NOTHING_BEFORE, Verdict.TOO_COARSE)
     return next(one for one in order if one in found)

@@ -11,7 +11,8 @@ from typing import Any
 
 from pipeline.domain.judging.latency import rule
 from pipeline.domain.judging.latency.counts import WARM, Latency, Minute, latency
-from pipeline.domain.judging.latency.judgement import milliseconds, shown
+from pipeline.domain.judging.latency.judgement import quantile, shown
+from pipeline.domain.judging.latency.scale import coarser
 from pipeline.domain.judging.latency.times import Timed, merged, since
 from pipeline.domain.judging.verdict import Verdict
 from pipeline.domain.shifting.records import Shift
@@ -43,6 +44,11 @@ class Times:
     seen_old: Timed
     stretches: tuple[Stretch, ...] = ()
 
+    @property
+    def bounds(self) -> tuple[float, ...]:
+        """Of all buckets; see ``Timed``."""
+        return self.seen.bounds
+
 
 def _at(shift: Shift) -> float:
     """The begin of its present stretch."""
@@ -61,13 +67,24 @@ def is_due(found: Times | None, shift: Shift) -> bool:
 
 
 def looked(found: Times | None, shift: Shift, new: Timed, old: Timed) -> Times:
-    """After one more look. The first minutes are left out, as after a switch: the new slot's caches are empty."""
-    if found is None:
+    """After one more look. The first minutes are left out, as after a switch: the new slot's caches are empty. Buckets
+    of two kinds are made alike; if they are others than at the look before, counting begins again."""
+    if new.bounds != old.bounds:
+        new, old = _alike(new, old)
+    if found is None or found.bounds != new.bounds:
         return Times(shift.run, shift.since, _at(shift), shift.step, new, old)
     one = Stretch(found.at, found.step, since(found.seen, new), since(found.seen_old, old))
     more = (one,) if one.at >= WARM and (one.new or one.old) else ()
     moved = replace(found, at=_at(shift), step=shift.step, seen=new, seen_old=old)
     return replace(moved, stretches=_with(found.stretches, more))
+
+
+def _alike(new: Timed, old: Timed) -> tuple[Timed, Timed]:
+    common = tuple(sorted({*new.bounds} & {*old.bounds}))
+    first, last = (
+        replace(one, times=coarser(one.times, one.bounds, common), bounds=common) for one in (new, old)
+    )
+    return first, last
 
 
 def _with(stretches: tuple[Stretch, ...], more: tuple[Stretch, ...]) -> tuple[Stretch, ...]:
@@ -88,13 +105,14 @@ def is_slower(found: Times | None, shift: Shift) -> bool:
     ]
     new = [Minute(one.at, shift.release, shift.run, one.new) for one in ready]
     old = [Minute(one.at, shift.before, 0, one.old) for one in ready]
-    return rule.judge(new, old, beside=True).verdict is Verdict.WORSE
+    return rule.judge(new, old, found.bounds if found else (), beside=True).verdict is Verdict.WORSE
 
 
 def both(found: Times | None, step: int | None = None) -> tuple[Latency, Latency]:
     """Of the new slot, and of the old one; ``step``: in that step only."""
     ones = [one for one in (found.stretches if found else ()) if step is None or one.step == step]
-    return latency(merged(one.new for one in ones)), latency(merged(one.old for one in ones))
+    bounds = found.bounds if found else ()
+    return latency(merged(one.new for one in ones), bounds), latency(merged(one.old for one in ones), bounds)
 
 
 def plain(found: Times | None) -> dict[str, Any] | None:
@@ -108,7 +126,7 @@ def text(found: Times | None, shift: Shift, step: int | None = None) -> str:
     new, old = both(found, step)
     if not new.requests or not old.requests:
         return ""
-    beside = f"{milliseconds(old.p50)} and {milliseconds(old.p95)} of r{shift.before}"
+    beside = f"{quantile(old, 'p50')} and {quantile(old, 'p95')} of r{shift.before}"
     return f"{shown(new, ('p50', 'p95'))}, beside {beside}"
 
 

@@ -5,20 +5,31 @@ What it says is no fault of a release: if it does not answer, nothing is counted
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from pipeline.config.engines import kind_of, where_of
 from pipeline.config.judging.metrics import Metrics
 from pipeline.deploy.services import Services
 from pipeline.domain.engine_types import Answered
 from pipeline.domain.environment import Environment
-from pipeline.domain.judging.figures import configured, problem_name, stands_for
+from pipeline.domain.judging.figures import (
+    NO_LATENCY,
+    configured,
+    latency_problem_name,
+    problem_name,
+    stands_for,
+)
+from pipeline.domain.judging.latency import histogram
+from pipeline.domain.judging.latency.times import Timed
 from pipeline.domain.judging.series import LAG, Seen, looked
 from pipeline.domain.slots import slot_ref, spec_of
 from pipeline.errors import ConfigError, EngineAway, PushliveError, StoreUnavailable, TryAgain
 from pipeline.ports.adapters import Adapters
 
 NONE_YET = "the query for requests gives no series: nothing was answered yet, or it does not fit"
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -27,6 +38,12 @@ class _Known:
 
     of: tuple[int, str, str, str]
     seen: Seen
+
+
+@dataclass(frozen=True)
+class _KnownTimes:
+    of: tuple[int, str, str]
+    seen: histogram.Seen
 
 
 class Figures:
@@ -40,6 +57,7 @@ class Figures:
         )
         self._adapters = adapters
         self._known: dict[str, _Known] = {}
+        self._known_times: dict[str, _KnownTimes] = {}
         self._namespaces: dict[str, str] = {}  # of engines whose configuration names none
         self._away: dict[str, str] = {}  # by URL, why it did not answer
 
@@ -59,22 +77,65 @@ class Figures:
     def answered(self, environment: Environment, metrics: Metrics) -> Answered | None:
         """What was answered since the first look, never less than at the last one; None if that is not known, and while
         a scrape may still bring what the slot before it answered. Raises EngineAway and StoreUnavailable."""
+        return self._looked(
+            environment, problem_name(environment.id), lambda: self._asked(environment, metrics)
+        )
+
+    def timed(self, environment: Environment, metrics: Metrics) -> Timed | None:
+        """How long answers took since the first look; None as above, and if there is no query for it."""
+        return self._looked(
+            environment, latency_problem_name(environment.id), lambda: self._asked_times(environment, metrics)
+        )
+
+    def _looked(
+        self, environment: Environment, fact: str, ask: Callable[[], tuple[Found | None, str]]
+    ) -> Found | None:
+        """``fact``: has why it is not known; ``ask``: says what was found, and why not."""
         slot = environment.slots[environment.active or ""]
         if 0 <= self._adapters.clock.now() - slot.since < LAG:
             return None
-        problem, found = "", None
+        found: Found | None = None
         try:
-            found, problem = self._asked(environment, metrics)
+            found, problem = ask()
         except (EngineAway, StoreUnavailable):
             raise
         except PushliveError as error:
             problem = f"{error.message} {error.advice}".strip()
-        self._say(environment, problem)
+        if self._store.facts.get(fact) != problem:
+            self._store.facts.set(fact, problem)
         return found
 
     def _asked(self, environment: Environment, metrics: Metrics) -> tuple[Answered, str]:
         url, now = metrics.prometheus, self._adapters.clock.monotonic()
         requests, errors = metrics.queries(self._stands_for(environment))
+        # Errors first: of what is counted between the two, none is an error without its request.
+        failed, whole = self._counters(environment, metrics, errors, requests)
+        of = (environment.index, url, requests, errors)
+        known = self._known.get(environment.id)
+        seen = looked(known.seen if known and known.of == of else None, whole, failed, now)
+        self._known[environment.id] = _Known(of, seen)
+        return seen.whole, "" if seen.requests else f"{_at(url)}: {NONE_YET}."
+
+    def _asked_times(self, environment: Environment, metrics: Metrics) -> tuple[Timed | None, str]:
+        if not metrics.times:
+            return None, f"{NO_LATENCY}."
+        url, clock = metrics.prometheus, self._adapters.clock
+        query = metrics.latency_query(self._stands_for(environment))
+        [series] = self._counters(environment, metrics, query)
+        found = histogram.read(series)
+        if found.problem:
+            return None, f"{_at(url)}: {found.problem}."
+        of, known = (environment.index, url, query), self._known_times.get(environment.id)
+        before = known.seen if known and known.of == of else None
+        seen = histogram.looked(before, found.families, clock.monotonic(), clock.now())
+        self._known_times[environment.id] = _KnownTimes(of, seen)
+        return seen.timed, ""
+
+    def _counters(
+        self, environment: Environment, metrics: Metrics, *queries: str
+    ) -> tuple[dict[str, float], ...]:
+        """What each of the queries gives, in order. Raises TryAgain if it does not answer."""
+        url = metrics.prometheus
         if url in self._away:
             raise TryAgain(self._away[url])
         token = (
@@ -83,17 +144,10 @@ class Figures:
             else None
         )
         try:
-            # Errors first: of what is counted between the two, none is an error without its request.
-            failed = self._adapters.figures.counters(url, errors, token)
-            whole = self._adapters.figures.counters(url, requests, token)
+            return tuple(self._adapters.figures.counters(url, query, token) for query in queries)
         except TryAgain as error:
             self._away[url] = error.message
             raise
-        of = (environment.index, url, requests, errors)
-        known = self._known.get(environment.id)
-        seen = looked(known.seen if known and known.of == of else None, whole, failed, now)
-        self._known[environment.id] = _Known(of, seen)
-        return seen.whole, "" if seen.requests else f"{_at(url)}: {NONE_YET}."
 
     def _stands_for(self, environment: Environment) -> dict[str, str]:
         namespace = self._namespace(environment)
@@ -111,11 +165,6 @@ class Figures:
         found = route.service.partition("/")[0]
         self._namespaces[environment.engine] = found
         return found
-
-    def _say(self, environment: Environment, problem: str) -> None:
-        facts, name = self._store.facts, problem_name(environment.id)
-        if facts.get(name) != problem:
-            facts.set(name, problem)
 
 
 def _at(url: str) -> str:

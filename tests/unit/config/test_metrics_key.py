@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.config.judging.metrics import ERRORS, REQUESTS, WORDS
+from pipeline.config.judging.metrics import ERRORS, LATENCY, REQUESTS, WORDS
 from pipeline.config.lint import warnings
 from pipeline.config.loading import load, problems
 
@@ -25,6 +25,28 @@ def test_by_default_ingress_nginx_is_asked_for_the_environments_ingress() -> Non
         f'{name}{{namespace="NAMESPACE",ingress="SERVICE"}}'
     )
     assert errors.count('status=~"5.."') == 2
+
+
+def test_by_default_ingress_nginx_is_asked_how_long_answers_took() -> None:
+    found = metrics(f"metrics: {{prometheus: '{URL}'}}")
+    first, second = found.latency_query(STANDS).split(" or ")
+    assert first == (
+        'nginx_ingress_controller_request_duration_seconds_bucket{exported_namespace="NAMESPACE",ingress="SERVICE",'
+        'status!~"1..|5.."}'
+    )
+    assert second == first.replace("exported_", "")
+    assert "$service" in LATENCY
+    assert found.times
+
+
+def test_with_queries_of_ones_own_times_are_asked_for_by_one_of_ones_own() -> None:
+    own = f"metrics: {{prometheus: '{URL}', requests: a, errors: b"
+    assert not metrics(own + "}").times
+    assert metrics(own + "}").latency_query(STANDS) == ""
+    assert metrics(own + ", latency: 't{x=\"$pods\"}'}").latency_query(STANDS) == 't{x="PODS"}'
+    only = metrics(f"metrics: {{prometheus: '{URL}', latency: t}}")
+    assert (only.latency_query(STANDS), only.queries(STANDS)[0].count("ingress")) == ("t", 4)
+    assert str(only).endswith(", with its own queries")
 
 
 def test_queries_of_ones_own_may_name_what_they_are_for() -> None:

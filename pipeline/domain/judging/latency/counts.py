@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from pipeline.domain.judging.counts import KEPT, MINUTE
-from pipeline.domain.judging.latency.times import Timed, Times, merged, quantile, since, total
+from pipeline.domain.judging.latency.scale import Quantile, scale
+from pipeline.domain.judging.latency.times import Timed, Times, merged, since, total
 from pipeline.domain.judging.verdict import Verdict
 from pipeline.lib import codec
 
@@ -26,16 +28,25 @@ class Minute:
 @dataclass(frozen=True)
 class Latency:
     """``requests``: that were timed; ``p50``, ``p95``: within how many seconds half of them, and 95 % of them, were
-    answered."""
+    answered; None if that is beyond the last bound of a Prometheus's histogram; ``p50_from``, ``p95_from``: the lower
+    bounds of their buckets there, None if the proxy has timed them."""
 
     requests: int = 0
-    p50: float = 0.0
-    p95: float = 0.0
+    p50: float | None = 0.0
+    p95: float | None = 0.0
+    p50_from: float | None = None
+    p95_from: float | None = None
+
+    @property
+    def in_bounds(self) -> bool:
+        """Timed by a Prometheus."""
+        return self.p50_from is not None
 
 
 @dataclass(frozen=True)
 class Judged:
-    """See ``judging.counts.Judged``. ``slower``: the quantiles that are worse: "p50", "p95"."""
+    """See ``judging.counts.Judged``. ``slower``: the quantiles that are worse: "p50", "p95"; ``coarse``: those whose
+    buckets are too wide to tell."""
 
     verdict: Verdict
     before: int
@@ -43,6 +54,7 @@ class Judged:
     base: Latency
     needed: int = 0
     slower: tuple[str, ...] = ()
+    coarse: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,8 +69,9 @@ class Past:
 @dataclass(frozen=True)
 class Timings:
     """What was seen in one environment. ``release``, ``run``: of the slot that was looked at last, since ``since``;
-    ``seen``: what the proxy had counted then; ``minutes``: those with answers, oldest first; ``whole``: all that was
-    ever timed, whichever release it was; ``past``: what is known of the release that was looked at before."""
+    ``seen``: what the proxy had counted then; ``minutes``: those with answers, oldest first, in the same buckets;
+    ``whole``: all that the proxy ever timed, whichever release it was; ``past``: what is known of the release that was
+    looked at before."""
 
     release: int = 0
     run: int = 0
@@ -73,6 +86,8 @@ class Timings:
 def timed(before: Timings, release: int, run: int, seen: Timed, now: float) -> Timings:
     """After one more look at the slot that serves. What it had answered at the first look is another release's, which
     was in the slot earlier."""
+    if before.seen.bounds != seen.bounds:  # what is in other buckets cannot be compared
+        before = replace(before, seen=seen, minutes=(), whole={})
     if (before.release, before.run) != (release, run):
         past = Past(before.release, before.run, before.judged) if before.judged else None
         return Timings(release, run, now, seen, before.minutes, whole=before.whole, past=past)
@@ -83,7 +98,9 @@ def timed(before: Timings, release: int, run: int, seen: Timed, now: float) -> T
     if earlier and (earlier[-1].at, earlier[-1].release, earlier[-1].run) == (one.at, release, run):
         one = replace(one, times=merged((earlier[-1].times, new)))
         earlier = earlier[:-1]
-    return replace(before, seen=seen, minutes=(*earlier, one)[-KEPT:], whole=merged((before.whole, new)))
+    # What a Prometheus counts is not told to another one.
+    whole = {} if seen.bounds else merged((before.whole, new))
+    return replace(before, seen=seen, minutes=(*earlier, one)[-KEPT:], whole=whole)
 
 
 def of(found: Timings, release: int, run: int) -> Judged | None:
@@ -98,8 +115,15 @@ def all_of(minutes: Sequence[Minute]) -> dict[int, int]:
     return merged(one.times for one in minutes)
 
 
-def latency(times: Times) -> Latency:
-    return Latency(total(times), round(quantile(times, 0.5), 6), round(quantile(times, 0.95), 6))
+def latency(times: Times, bounds: Sequence[float] = ()) -> Latency:
+    """``bounds``: those of ``Timed``."""
+    ends = [scale(bounds).quantile(times, share) for share in (0.5, 0.95)]
+    begins = [one.low if bounds else None for one in ends]
+    return Latency(total(times), *map(_seconds, ends), *begins)
+
+
+def _seconds(found: Quantile) -> float | None:
+    return round(found.high, 6) if math.isfinite(found.high) else None
 
 
 def fact_name(environment: str) -> str:

@@ -14,6 +14,10 @@ request: the variance is multiplied by the dispersion ``D`` (see ``judging.rule`
 neighbouring minutes of both releases differ by, and of what five minutes of the older one do: what goes up and down
 within an hour is no release's fault, while a new release that becomes slower and slower is no excuse for itself.
 
+**A histogram's buckets** may be wide. Its quantile is somewhere between two bounds; the limit is made of the upper one,
+and is the next bound from there on: beyond it an answer is surely slower than the limit. If twice the time would not
+reach that far, whatever the traffic, then nothing is said but that the buckets are too coarse, unless it is worse.
+
 The looks are those of the errors' rule, and each quantile has half of its level. The worst minute of the new release is
 left out, and fewer than five minutes decide nothing.
 """
@@ -28,15 +32,8 @@ from statistics import NormalDist
 from pipeline.domain.judging import counts, rule
 from pipeline.domain.judging.beside import weights
 from pipeline.domain.judging.latency.counts import Minute, all_of
-from pipeline.domain.judging.latency.times import (
-    Weighted,
-    bucket_of,
-    first_from,
-    quantile,
-    reaching,
-    total,
-    weighted,
-)
+from pipeline.domain.judging.latency.scale import Scale, scale
+from pipeline.domain.judging.latency.times import Weighted, reaching, total, weighted
 from pipeline.domain.judging.verdict import Verdict
 
 QUANTILES = {"p50": 0.5, "p95": 0.95}
@@ -59,27 +56,33 @@ _NORMAL = NormalDist()
 @dataclass(frozen=True)
 class Judgement:
     """``needed``: requests of the new release after which twice the time is found, 0 if it is not known; ``slower``:
-    the quantiles that are worse."""
+    the quantiles that are worse; ``coarse``: those for which twice the time cannot be found."""
 
     verdict: Verdict
     needed: int = 0
     slower: tuple[str, ...] = ()
+    coarse: tuple[str, ...] = ()
 
 
-def judge(new: Sequence[Minute], before: Sequence[Minute], *, beside: bool = False) -> Judgement:
-    """See ``judging.rule.judge``."""
-    base = all_of(before)
+def judge(
+    new: Sequence[Minute], before: Sequence[Minute], bounds: Sequence[float] = (), *, beside: bool = False
+) -> Judgement:
+    """See ``judging.rule.judge``. ``bounds``: of the buckets of both; see ``Timed``."""
+    base, by = all_of(before), scale(bounds)
     least = SPREAD if beside else SHORTEST
-    known = [name for name, share in QUANTILES.items() if 0 < quantile(base, share) < HELD]
+    ends = {name: by.quantile(base, share) for name, share in QUANTILES.items()}
+    known = [name for name, one in ends.items() if one.high > 0 and one.low < HELD]
     if total(base) < rule.FIRST_LOOK or len(before) < least or not known:
         return Judgement(Verdict.NOTHING_BEFORE)
-    tests = {name: _Test(QUANTILES[name], before, new, beside=beside) for name in known}
+    tests = {name: _Test(QUANTILES[name], before, new, by, beside=beside) for name in known}
     if beside:
-        slower = tuple(name for name in known if _is_worse_beside(QUANTILES[name], before, new))
+        slower = tuple(name for name in known if _is_worse_beside(QUANTILES[name], before, new, by))
     else:
         slower = tuple(name for name, one in tests.items() if one.is_worse())
     if slower:
         return Judgement(Verdict.WORSE, slower=slower)
+    if coarse := tuple(name for name, one in tests.items() if one.is_coarse):
+        return Judgement(Verdict.TOO_COARSE, coarse=coarse)
     wanted = [one.needed() for one in tests.values()]
     needed = max(wanted) if all(wanted) else 0
     answered = sum(total(one.times) for one in new)
@@ -100,10 +103,10 @@ def _looks(new: Sequence[Minute]) -> Iterator[tuple[int, float]]:
             level = following
 
 
-def _is_worse_beside(share: float, before: Sequence[Minute], new: Sequence[Minute]) -> bool:
+def _is_worse_beside(share: float, before: Sequence[Minute], new: Sequence[Minute], by: Scale) -> bool:
     """Each look has a limit of its own, since it compares with no later minute."""
     return any(
-        _Test(share, before[:position], new[:position], beside=True).is_beyond(position, level)
+        _Test(share, before[:position], new[:position], by, beside=True).is_beyond(position, level)
         for position, level in _looks(new)
     )
 
@@ -117,16 +120,26 @@ class _Test:
     """One quantile. Answers beyond the limit are counted as errors are, by minute."""
 
     def __init__(
-        self, share: float, before: Sequence[Minute], new: Sequence[Minute], *, beside: bool = False
+        self,
+        share: float,
+        before: Sequence[Minute],
+        new: Sequence[Minute],
+        by: Scale,
+        *,
+        beside: bool = False,
     ) -> None:
         self._beyond = 1 - share
         self._base: Weighted = _weighted(before, new) if beside else all_of(before)
-        known = quantile(self._base, share)
-        self._limit = limit(known)
-        own = min((bucket_of(known), bucket_of(known) + 1), key=lambda one: self._distance(one))
+        known = by.quantile(self._base, share)
+        highest = limit(known.high)
+        own = min((known.number, known.number + 1), key=lambda one: self._distance(one))
         self._before, self._answers = _minutes(before, own), new
-        self._new = _minutes(new, first_from(self._limit))
-        self._slow = self._limit / WORSE if known >= MUCH else self._limit - MUCH
+        self._new = _minutes(new, by.first_from(highest))
+        found = by.reached(highest)
+        slow = max(found / WORSE if one >= MUCH else found - MUCH for one in (known.low, known.high))
+        self._slow = by.first_from(max(slow, 0.0))
+        self.is_coarse = self._slow > known.number
+        """Answers that take ``WORSE`` times as long may all be found where they are not looked for."""
 
     def _distance(self, number: int) -> float:
         return abs(reaching(self._base, number) / total(self._base) - self._beyond)
@@ -155,7 +168,7 @@ class _Test:
 
     def needed(self) -> int:
         """Requests after which answers that take ``WORSE`` times as long are found."""
-        bad = reaching(self._base, first_from(max(self._slow, 0.0))) / total(self._base)
+        bad = reaching(self._base, self._slow) / total(self._base)
         power, often = _NORMAL.inv_cdf(rule.POWER), self._dispersion(self._new)
         for at, level in rule.looks(LEVEL):
             if at > 10**8:

@@ -24,10 +24,11 @@ Number = TypeVar("Number", int, float)
 @dataclass(frozen=True)
 class Timed:
     """How long all answers took since the proxy started. ``since``: when that was, which tells one proxy from the next;
-    0 if it is not known."""
+    0 if it is not known; ``bounds``: of the buckets, in seconds, if they are another program's; see ``scale``."""
 
     since: int = 0
     times: dict[int, int] = field(default_factory=dict)
+    bounds: tuple[float, ...] = ()
 
 
 def bucket(digits: int, first: int) -> int:

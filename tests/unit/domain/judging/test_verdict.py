@@ -22,6 +22,8 @@ WORSE, NO_WORSE, TOO_FEW, NOTHING = (
         (NO_WORSE, NOTHING, NO_WORSE),
         (NO_WORSE, None, NO_WORSE),
         (NOTHING, NOTHING, NOTHING),
+        (NO_WORSE, Verdict.TOO_COARSE, NO_WORSE),
+        (TOO_FEW, Verdict.TOO_COARSE, TOO_FEW),
     ],
 )
 def test_what_either_says_decides(errors: Verdict, times: Verdict | None, said: Verdict) -> None:
