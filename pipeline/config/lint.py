@@ -179,6 +179,12 @@ def _shift(path: str, own: Environment, proxied: bool) -> Iterator[Warned]:
             "or $slot in both"
         )
         yield Warned(f"{path}.shift", text)
+    elif not own.metrics.tells_times_apart:
+        text = (
+            "answers are not compared by time then: `metrics` has no query for `latency` that tells the two releases "
+            "apart; use $pods or $slot in one"
+        )
+        yield Warned(f"{path}.shift", text)
     if own.host or own.hosts:
         text = "what comes by the Ingress of `host` is not divided; only what comes by the HTTPRoute is"
         yield Warned(f"{path}.shift", text)

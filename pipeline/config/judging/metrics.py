@@ -97,5 +97,10 @@ class Metrics(Model):
         """The queries ask for the answers of one slot. Those of ingress-nginx do not: it counts by Ingress."""
         return all("$slot" in one or "$pods" in one for one in (self.requests, self.errors))
 
+    @property
+    def tells_times_apart(self) -> bool:
+        """The same of the query for the time that answers take."""
+        return "$slot" in self.latency or "$pods" in self.latency
+
     def __str__(self) -> str:
         return self.prometheus + (", with its own queries" if self.requests or self.latency else "")

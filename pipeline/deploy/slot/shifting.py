@@ -55,6 +55,7 @@ class Shifting:
         self._policy, self._counting = policy, counting
         self._times: Times | None = None
         self._slower = False
+        self._untimed = ""
 
     def check(self, spec: SlotSpec) -> None:
         """Raises what ``Traffic.can_share`` raises if visitors are to be divided and cannot be: before anything is
@@ -206,9 +207,17 @@ class Shifting:
         """Whether more is known of how long answers took: a stretch of time is over, or it is asked for ``now``."""
         if not now and not times.is_due(self._times, shift):
             return False
-        new = self._engine.traffic.timed(spec.ref)
-        old = self._engine.traffic.timed(_serving(self._record.known))
-        if new is None or old is None:  # the engine does not measure
+        new, old = (
+            self._counting.timed(ref, self._namespace(spec))
+            for ref in (spec.ref, _serving(self._record.known))
+        )
+        why = self._counting.why_untimed
+        if new and old and not times.comparable(new, old):
+            new, why = None, "the histograms of the two releases have no bound in common"
+        if why and why != self._untimed:
+            self._context.note(f"answers are not compared by time: {why}", self._record.name, "warning")
+        self._untimed = why
+        if new is None or old is None:  # nothing measures
             return False
         self._times = times.looked(self._times, shift, new, old)
         self._slower = self._slower or (not now and times.is_slower(self._times, shift))

@@ -10,6 +10,7 @@ from pipeline.domain.naming import service_name
 
 PROXY, PROMETHEUS = "proxy", "prometheus"
 NO_LATENCY = "`metrics` has queries of its own, but none for `latency`"
+TIMES_ALIKE = "the query for `latency` does not tell the two releases apart ($pods or $slot would)"
 HEALTH_ALONE = "its requests are not counted (no `metrics`): it is watched by restarts and readiness alone"
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from pipeline.domain.judging.latency import rule
 from pipeline.domain.judging.latency.counts import WARM, Latency, Minute, latency
 from pipeline.domain.judging.latency.judgement import quantile, shown
+from pipeline.domain.judging.latency.rule import Judgement
 from pipeline.domain.judging.latency.scale import coarser
 from pipeline.domain.judging.latency.times import Timed, merged, since
 from pipeline.domain.judging.verdict import Verdict
@@ -67,8 +68,9 @@ def is_due(found: Times | None, shift: Shift) -> bool:
 
 
 def looked(found: Times | None, shift: Shift, new: Timed, old: Timed) -> Times:
-    """After one more look. The first minutes are left out, as after a switch: the new slot's caches are empty. Buckets
-    of two kinds are made alike; if they are others than at the look before, counting begins again."""
+    """After one more look; both have to be ``comparable``. The first minutes are left out, as after a switch: the new
+    slot's caches are empty. Buckets of two kinds are made alike; if they are others than at the look before, counting
+    begins again."""
     if new.bounds != old.bounds:
         new, old = _alike(new, old)
     if found is None or found.bounds != new.bounds:
@@ -79,10 +81,22 @@ def looked(found: Times | None, shift: Shift, new: Timed, old: Timed) -> Times:
     return replace(moved, stretches=_with(found.stretches, more))
 
 
+def comparable(new: Timed, old: Timed) -> bool:
+    """Both are counted in the same buckets, or in some that can be made alike. One without answers fits any other."""
+    return new.bounds == old.bounds or not (new.bounds and old.bounds) or bool(_common(new, old))
+
+
+def _common(new: Timed, old: Timed) -> tuple[float, ...]:
+    if not new.bounds or not old.bounds:  # nothing was answered there yet
+        return new.bounds or old.bounds
+    return tuple(sorted({*new.bounds} & {*old.bounds}))
+
+
 def _alike(new: Timed, old: Timed) -> tuple[Timed, Timed]:
-    common = tuple(sorted({*new.bounds} & {*old.bounds}))
+    common = _common(new, old)
     first, last = (
-        replace(one, times=coarser(one.times, one.bounds, common), bounds=common) for one in (new, old)
+        replace(one, times=coarser(one.times, one.bounds or common, common), bounds=common)
+        for one in (new, old)
     )
     return first, last
 
@@ -98,6 +112,10 @@ def _with(stretches: tuple[Stretch, ...], more: tuple[Stretch, ...]) -> tuple[St
 
 def is_slower(found: Times | None, shift: Shift) -> bool:
     """Of the stretches that are over."""
+    return _judgement(found, shift).verdict is Verdict.WORSE
+
+
+def _judgement(found: Times | None, shift: Shift) -> Judgement:
     ready = [
         one
         for one in (found.stretches if found else ())
@@ -105,7 +123,7 @@ def is_slower(found: Times | None, shift: Shift) -> bool:
     ]
     new = [Minute(one.at, shift.release, shift.run, one.new) for one in ready]
     old = [Minute(one.at, shift.before, 0, one.old) for one in ready]
-    return rule.judge(new, old, found.bounds if found else (), beside=True).verdict is Verdict.WORSE
+    return rule.judge(new, old, found.bounds if found else (), beside=True)
 
 
 def both(found: Times | None, step: int | None = None) -> tuple[Latency, Latency]:
@@ -116,7 +134,7 @@ def both(found: Times | None, step: int | None = None) -> tuple[Latency, Latency
 
 
 def plain(found: Times | None) -> dict[str, Any] | None:
-    """For programs: ``{"new", "old"}``, each ``{"requests", "p50", "p95"}`` in seconds; None before it is known."""
+    """For programs: ``{"new", "old"}``, each a ``Latency``; None before it is known."""
     new, old = both(found)
     return {"new": codec.plain(new), "old": codec.plain(old)} if new.requests else None
 
@@ -127,7 +145,9 @@ def text(found: Times | None, shift: Shift, step: int | None = None) -> str:
     if not new.requests or not old.requests:
         return ""
     beside = f"{quantile(old, 'p50')} and {quantile(old, 'p95')} of r{shift.before}"
-    return f"{shown(new, ('p50', 'p95'))}, beside {beside}"
+    coarse = " and ".join(_judgement(found, shift).coarse) if found and found.bounds and step is None else ""
+    more = f"; the buckets are too coarse to judge {coarse}" if coarse else ""
+    return f"{shown(new, ('p50', 'p95'))}, beside {beside}{more}"
 
 
 def fact_name(environment: str) -> str:

@@ -15,11 +15,11 @@ def shown(store: Store, environment: Environment | None) -> dict[str, Any] | Non
     """``{"environment", "release", "run", "before", "slot", "percent", "step", "steps", "for", "passed", "longer",
     "left", "since", "requests", "errors", "old", "latency", "figures", "route", "uncounted", "text"}``, None if all
     visitors are at one release. ``old``: requests and errors of ``before``, which serves, in the same time;
-    ``latency``: ``new`` and ``old``, each ``{"requests", "p50", "p95"}`` in seconds, None before it is known; ``for``
-    and ``passed``: seconds of the present step; ``longer``: why that goes on although its time is over, "" if it does
-    not; ``left``: seconds until all visitors are at the new one, at the longest; ``figures``: of each step, a line
-    each; ``route``: the HTTPRoute that divides them, "" for the proxy; ``uncounted``: why no requests are counted now,
-    "" if they are. Times are seconds since the epoch."""
+    ``latency``: ``new`` and ``old``, each a ``judging.latency.counts.Latency``, None before it is known; ``for`` and
+    ``passed``: seconds of the present step; ``longer``: why that goes on although its time is over, "" if it does not;
+    ``left``: seconds until all visitors are at the new one, at the longest; ``figures``: of each step, a line each;
+    ``route``: the HTTPRoute that divides them, "" for the proxy; ``uncounted``: why no requests are counted now, "" if
+    they are. Times are seconds since the epoch."""
     shift = rule.wanted(environment) if environment else None
     if environment is None or shift is None:
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.config.lint import warnings
 from pipeline.config.loading import load, problems
 from pipeline.config.models import Environment
 from pipeline.config.promotion.shift import Shift
@@ -78,3 +79,17 @@ def test_where_it_is_not_possible_check_says_why(service: str, live: str, said: 
     assert said in found[0].message
     none = problems(TEXT % (service, f"{live}shift: []"))
     assert [one for one in none if one.path.endswith(".shift")] == []
+
+
+@pytest.mark.parametrize(
+    ("more", "warned"), [("", True), (", latency: 't{$pods}'", False), (", latency: t", True)]
+)
+def test_a_route_wants_a_query_for_the_time_of_each_release(more: str, warned: bool) -> None:
+    own = f"metrics: {{prometheus: 'https://p.example', requests: 'a{{$pods}}', errors: 'b{{$slot}}'{more}}}"
+    text = f"""
+pipelines:
+  hello:
+    registry: r.example/hello
+    environments: {{live: {{engine: kubernetes, shift: {{steps: [5%], for: 5m, route: hello}}, {own}}}}}
+"""
+    assert any("answers are not compared by time then" in one for one in warnings(load(text))) is warned

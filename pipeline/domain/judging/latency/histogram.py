@@ -83,12 +83,20 @@ class Seen:
 
 
 def looked(before: Seen | None, families: Mapping[str, Family], now: float, at: float) -> Seen:
-    """After one more look, at ``now`` of the monotonic clock and ``at`` seconds since the epoch. ``families``: at least
-    one. A family that was not there before begins at zero; one that is gone for a while goes on from where it was. With
-    other bounds counting begins again."""
+    """After one more look, at ``now`` of the monotonic clock and ``at`` seconds since the epoch. A family that was not
+    there before begins at zero; one that is gone for a while goes on from where it was. With other bounds counting
+    begins again."""
     bounds = bounds_of(families.values())
-    if before is None or not 0 <= now - before.at <= FRESH or before.bounds != bounds:
-        return Seen(now, at, bounds, families, (0.0,) * (len(bounds) + 1))
+    zeros = (0.0,) * (len(bounds) + 1)
+    if before is None or not 0 <= now - before.at <= FRESH:
+        return Seen(now, at, bounds, families, zeros)
+    if not families:
+        return replace(before, at=now)
+    if before.bounds != bounds:
+        known = {**before.families, **families}
+        if before.families:
+            return Seen(now, at, bounds, known, zeros)
+        before = replace(before, bounds=bounds, grown=zeros)  # there was none yet
     grown = list(before.grown)
     for name, family in families.items():
         for number, more in enumerate(_more(before.families.get(name, {}), family, bounds)):

@@ -97,3 +97,23 @@ def test_what_cannot_be_read_is_counted_again(text: str) -> None:
 
 def test_it_is_read_as_it_was_written() -> None:
     assert times.read(codec.dump(after(210))) == after(210)
+
+
+def test_buckets_of_two_kinds_are_made_alike() -> None:
+    new, old = Timed(1, {0: 1, 2: 4}, (0.1, 0.5)), Timed(1, {1: 3, 3: 2}, (0.1, 0.2, 0.5))
+    assert times.comparable(new, old)
+    first = times.looked(None, at(150), Timed(1, {}, (0.1, 0.5)), Timed(1, {}, (0.1, 0.2, 0.5)))
+    found = times.looked(first, at(180), new, old)
+    assert found.bounds == (0.1, 0.5)
+    assert [(one.new, one.old) for one in found.stretches] == [({0: 1, 2: 4}, {1: 3, 2: 2})]
+    again = times.looked(found, at(210), Timed(1, {}, (0.3,)), Timed(1, {}, (0.3,)))
+    assert (again.stretches, again.bounds) == ((), (0.3,))
+    assert times.read(codec.dump(found)) == found
+
+
+def test_one_without_answers_fits_any_other_and_without_a_common_bound_nothing_does() -> None:
+    new, old = Timed(1, {}, ()), Timed(1, {0: 4}, (0.5,))
+    assert times.comparable(new, old)
+    found = times.looked(None, at(0), new, old)
+    assert (found.seen.bounds, found.seen_old.bounds) == ((0.5,), (0.5,))
+    assert not times.comparable(Timed(1, {}, (0.1,)), old)

@@ -121,3 +121,17 @@ def test_after_a_long_gap_it_begins_again() -> None:
 def test_a_thousand_pods_are_added_up() -> None:
     looks = [{str(pod): family(n, 2 * n, 3 * n) for pod in range(1000)} for n in range(2)]
     assert after(*looks).timed.times == {0: 1000, 1: 1000, 2: 1000}
+
+
+def test_a_slot_that_has_answered_nothing_yet_begins_at_zero() -> None:
+    seen = after({}, {"a": family(1, 2, 3)})
+    assert (seen.timed.times, seen.timed.bounds) == ({0: 1, 1: 1, 2: 1}, (0.1, 0.5))
+    gone = looked(seen, {}, 120.0, 2000.0)
+    assert gone.timed == seen.timed
+    assert looked(gone, {"a": family(1, 2, 4)}, 180.0, 2001.0).timed.times == {0: 1, 1: 1, 2: 2}
+
+
+def test_one_that_comes_back_after_the_bounds_have_changed_is_not_counted_whole() -> None:
+    fine = {0.1: 0.0, 0.2: 0.0, 0.5: 0.0, math.inf: 0.0}
+    looks = ({"a": family(10, 20, 30)}, {"b": fine}, {"a": family(10, 20, 30), "b": fine})
+    assert after(*looks, {"a": family(10, 20, 31), "b": fine}).timed.times == {2: 1}
