@@ -11,7 +11,7 @@ import math
 import random
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from statistics import NormalDist
@@ -36,13 +36,14 @@ class Shape:
     name: str
     parts: tuple[tuple[float, float, float], ...]
 
-    def buckets(self, factor: float) -> dict[int, float]:
-        """The probability of each bucket, if each answer takes ``factor`` times as long."""
+    def buckets(self, factor: float, place: Callable[[float], int] = bucket_of) -> dict[int, float]:
+        """The probability of each bucket, if each answer takes ``factor`` times as long. ``place``: in which one an
+        answer of so many seconds is."""
         found: Counter[int] = Counter()
         for share, median, sigma in self.parts:
             for number in range(SAMPLES):
                 z = NormalDist().inv_cdf((number + 0.5) / SAMPLES)
-                found[bucket_of(factor * median * math.exp(sigma * z))] += share / SAMPLES
+                found[place(factor * median * math.exp(sigma * z))] += share / SAMPLES
         return found
 
 
@@ -68,13 +69,14 @@ class Load:
 class Buckets:
     """Draws from a shape. Factors are rounded to 3 %, so that few tables are needed."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, place: Callable[[float], int] = bucket_of) -> None:
+        self._place = place
         self._shape, self._tables = shape, dict[int, tuple[list[int], list[float]]]()
 
     def draw(self, chance: random.Random, count: int, factor: float) -> dict[int, int]:
         step = round(math.log(factor) / 0.03)
         if step not in self._tables:
-            found = sorted(self._shape.buckets(math.exp(0.03 * step)).items())
+            found = sorted(self._shape.buckets(math.exp(0.03 * step), self._place).items())
             self._tables[step] = ([one for one, _ in found], list(accumulate(p for _, p in found)))
         numbers, sums = self._tables[step]
         if count > 5 * len(numbers):
@@ -103,12 +105,15 @@ def hour(chance: random.Random, load: Load, draw: Buckets, release: int, slower:
             yield Minute(MINUTE * number, release, release, found)
 
 
-def verdicts(chance: random.Random, load: Load, trials: int, slower: Curve) -> Counter[Verdict]:
+def verdicts(
+    chance: random.Random, load: Load, trials: int, slower: Curve, bounds: Sequence[float] = ()
+) -> Counter[Verdict]:
+    """``bounds``: of a histogram, in place of the proxy's buckets."""
     found: Counter[Verdict] = Counter()
-    draw = Buckets(load.shape)
+    draw = Buckets(load.shape, (lambda seconds: bisect_left(bounds, seconds)) if bounds else bucket_of)
     for _ in range(trials):
         before = list(hour(chance, load, draw, 1, lambda _: 1.0))
-        found[judge(list(hour(chance, load, draw, 2, slower)), before).verdict] += 1
+        found[judge(list(hour(chance, load, draw, 2, slower)), before, bounds).verdict] += 1
     return found
 
 

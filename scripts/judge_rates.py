@@ -1,5 +1,5 @@
 """False alarms and misses of the rule in ``pipeline/domain/judging/rule.py``, over simulated traffic. Those of
-latency are in ``judge_latency``, those of two releases side by side in ``judge_beside``, and those
+latency are in ``judge_latency`` and ``judge_bounds``, those of two releases side by side in ``judge_beside``, and those
 over a day in ``judge_day``.
 
 Each trial is an hour of the release before and an hour of the new one. A false alarm is *worse* where both have the
@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from judge_beside import rates as beside
+from judge_bounds import rates as bounds
 from judge_day import rates as day
 from judge_latency import rates
 from judge_traffic import poisson
@@ -108,12 +109,14 @@ def main() -> None:
     )
     parser.add_argument("--trials", type=int, default=400, help="hours of each kind (default: 400)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", choices=("errors", "latency", "beside", "day"), help="one of the tables")
+    parser.add_argument(
+        "--only", choices=("errors", "latency", "bounds", "beside", "day"), help="one of the tables"
+    )
     options = parser.parse_args()
     chance = random.Random(options.seed)
     if options.only in (None, "errors"):
         errors(options.trials, chance)
-    for name, lines in (("latency", rates), ("beside", beside), ("day", day)):
+    for name, lines in (("latency", rates), ("bounds", bounds), ("beside", beside), ("day", day)):
         if options.only in (None, name):
             for line in lines(options.trials, chance):
                 print(line, flush=True)

@@ -125,10 +125,10 @@ class Metrics:
         with translate():
             self._client.eval(_COUNT, 1, self._key(pipeline), *changes)
 
-    def timed(self, pipeline: str, environment: str, whole: Times, verdict: str) -> None:
-        """Sets how long answers took there until now, and the verdict on that of what serves, "" if there is none.
-        Idempotent."""
-        changes = ["hset", _field("times", environment), times.text(whole)]
+    def timed(self, pipeline: str, environment: str, whole: Times | None, verdict: str) -> None:
+        """Sets how long answers took there until now, None if that is not for the proxy to say, and the verdict on that
+        of what serves, "" if there is none. Idempotent."""
+        changes = [] if whole is None else ["hset", _field("times", environment), times.text(whole)]
         changes += ["hset", _field("latency", environment), verdict]
         with translate():
             self._client.eval(_COUNT, 1, self._key(pipeline), *changes)

@@ -35,6 +35,7 @@ pipelines:
           prometheus: URL
           requests: 'requests_total{space="$namespace",pod=~"$pods"}'
           errors: 'requests_total{space="$namespace",pod=~"$pods",code=~"5.."}'
+          latency: 'took_seconds_bucket{space="$namespace",pod=~"$pods"}'
 """
 
 
@@ -109,6 +110,17 @@ def test_what_prometheus_counts_of_the_pods_that_serve_is_shown(
     assert plain["figures"]["source"] == ""
     assert "by restarts and readiness alone" in plain["figures"]["text"]
     assert "by restarts and readiness alone" in service.pushlive("status").out
+    # It is asked for their histograms once a minute.
+    until(lambda: "the query for latency gives no series" in live(service)["figures"]["latency"], 90)
+    assert "answers are not compared by time: " in service.pushlive("status").out
+    ends = {"0.1": 3.0, "+Inf": 4.0}
+    counter.add(
+        {
+            f'took_seconds_bucket{{space="{api.namespace}",pod="{pod}",le="{end}"}}': count
+            for end, count in ends.items()
+        }
+    )
+    until(lambda: not live(service)["figures"]["latency"], 90)
 
 
 def _count(counter: Exporter, name: str) -> bool:

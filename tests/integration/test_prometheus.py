@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from pipeline.adapters.http.prometheus import SERIES, TIMEOUT, Prometheus
-from pipeline.config.judging.metrics import ERRORS, REQUESTS
+from pipeline.config.judging.metrics import ERRORS, LATENCY, REQUESTS
 from pipeline.errors import TryAgain
 from pipeline.lib.secret import Secret
 from tests.support.ports import free_ports
@@ -42,7 +42,7 @@ def test_a_query_without_series_gives_none_and_a_scalar_is_one(real: Exporter) -
     assert Prometheus().counters(real.url, "vector(0) / 0", None) == {}  # not a number
 
 
-@pytest.mark.parametrize("query", [REQUESTS, ERRORS])
+@pytest.mark.parametrize("query", [REQUESTS, ERRORS, LATENCY])
 def test_prometheus_follows_the_default_queries(real: Exporter, query: str) -> None:
     assert Prometheus().counters(real.url, query.replace("$", ""), None) == {}
 

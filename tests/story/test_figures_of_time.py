@@ -135,6 +135,8 @@ def test_one_that_is_as_fast_is_no_worse(begun):
     serve(world, FAST)
     found = latency(world)
     assert (found["verdict"], found["slower"], found["coarse"]) == ("no worse", [], [])
+    measured = world.commands.measurements().pipelines["hello"]
+    assert (measured.latency_verdicts, measured.times) == ({"live": "no worse"}, {})
     assert (found["p50_from"], found["p50"]) == (0.019073, 0.023842)
 
 

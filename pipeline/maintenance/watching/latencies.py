@@ -43,7 +43,8 @@ class TimeAnswers(Watches):
         if found != before:
             facts.set(name, codec.dump(found))
             verdict = found.judged.verdict if found.judged else ""
-            self._store.metrics.timed(environment.pipeline, environment.name, found.whole, verdict)
+            whole = None if found.seen.bounds else found.whole
+            self._store.metrics.timed(environment.pipeline, environment.name, whole, verdict)
         worse = judgement.is_worse(found) and not judgement.is_worse(before)
         return [f"{environment.id}: r{found.release}: {judgement.text(found)}"] if worse else []
 

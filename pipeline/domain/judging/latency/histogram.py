@@ -54,7 +54,7 @@ def _split(labels: str) -> tuple[str, float | None]:
     try:
         each = json.loads(labels)
         bound = float(each.pop("le"))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return labels, None
     return json.dumps(each, sort_keys=True), None if math.isnan(bound) else bound
 
