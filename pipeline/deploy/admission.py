@@ -13,6 +13,7 @@ from pipeline.domain.tracing.context import NONE, TraceContext
 from pipeline.domain.transitions import end
 from pipeline.notify import messages
 from pipeline.store import Transaction
+from pipeline.store.configurations import origin_in
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def accept(
 
 def _ignore(tx: Transaction, run: Run, text: str, why: str) -> Run:
     """Writes a new run that has ended already. Older runs go on: nothing takes their place."""
-    ignored = messages.ended(tx, end(run, Outcome.IGNORED, why, run.accepted))
+    ignored = messages.ended(tx, end(_with_origin(tx, run), Outcome.IGNORED, why, run.accepted))
     tx.put_run(ignored)
     tx.event(
         run.number, Event("accepted", run.accepted, text + (f" · by {run.pusher}" if run.pusher else ""))
@@ -82,9 +83,14 @@ def _ignore(tx: Transaction, run: Run, text: str, why: str) -> Run:
 def put(transaction: Transaction, run: Run, text: str) -> None:
     """Writes a new run with its first event, and marks it due."""
     by = run.pusher or run.by
-    transaction.put_run(run)
+    transaction.put_run(_with_origin(transaction, run))
     transaction.event(run.number, Event("accepted", run.accepted, text + (f" · by {by}" if by else "")))
     transaction.due(run.number)
+
+
+def _with_origin(tx: Transaction, run: Run) -> Run:
+    """With the commit of its configuration: a later commit may bring the same text into force again."""
+    return replace(run, origin=origin_in(tx, run.config, sent=run.from_release is not None))
 
 
 def _same(transaction: Transaction, push: Push) -> Run | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from pipeline.config.place.origin import Origin
 from pipeline.domain.measuring.difference import Difference
 from pipeline.domain.tracing.context import NONE, TraceContext
 from pipeline.lib.units import show_duration
@@ -195,6 +196,9 @@ class Run:
     ending: Ending | None = None  # decided, not yet recorded as the outcome
     trace: TraceContext = NONE  # of the request that asked for it
     unusual: Difference | None = None  # what made it slower or faster than usual, once it is live
+    origin: Origin | None = (
+        None  # the commit that ``config`` came from then; None if that was not recorded yet
+    )
 
     @property
     def id(self) -> str:

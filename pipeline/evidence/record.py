@@ -230,8 +230,7 @@ def build_part(subject: Subject) -> dict[str, Any]:
 def configuration_part(subject: Subject) -> dict[str, Any]:
     """Which configuration the release was made with, and the commit that brought it into force."""
     found = subject.services.configurations
-    digest = found.made_with(subject.run)
-    origin = found.origin(digest)
+    digest, origin = found.made_with(subject.run)
     shown = codec.plain(origin) | {"at": time_of(origin.at)} if origin else None
     return {"hash": digest, "origin": shown}
 

@@ -228,8 +228,9 @@ class Queries:
         run = self._store.run(pipeline, number)
         config = self._configurations.by_hash(run.config)
         shown = views.show(self._store, config, run, self._clock.now(), self._freezes.look(), self._deciding)
-        digest = self._configurations.made_with(run)
-        return {**shown, "configuration": {"config": digest, "origin": self.origin(digest)}}
+        digest, origin = self._configurations.made_with(run)
+        made_with = {"config": digest, "origin": codec.plain(origin) if origin else None}
+        return {**shown, "configuration": made_with}
 
     def origin(self, digest: str) -> dict[str, Any] | None:
         """The commit that a configuration came from; None for one that was in a file, or was sent."""

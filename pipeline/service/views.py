@@ -45,7 +45,9 @@ def summary(run: Run, now: float) -> dict[str, Any]:
         "machine": machine,
         "waits_for": run.waits_for,
     }
-    return {**codec.plain(run), **found, "pusher": run.pusher or run.by}
+    record = codec.plain(run)
+    del record["origin"]  # ``Queries.show`` has that of the release
+    return {**record, **found, "pusher": run.pusher or run.by}
 
 
 def show(

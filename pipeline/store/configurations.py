@@ -14,7 +14,7 @@ from pathlib import Path
 from pipeline.config import loading
 from pipeline.config.editing.text import line_feeds, with_line_ends_of
 from pipeline.config.models import Config
-from pipeline.config.place.origin import Origin
+from pipeline.config.place.origin import NO_COMMIT, Origin
 from pipeline.config.place.repository import ConfigRepository, Place
 from pipeline.domain import audit_chain
 from pipeline.domain.audit_chain import Who
@@ -22,7 +22,7 @@ from pipeline.domain.run import Run
 from pipeline.errors import ConfigError, NotFound
 from pipeline.lib import codec
 from pipeline.lib.files.whole import replacing
-from pipeline.store import Store
+from pipeline.store import Store, Transaction
 
 CURRENT, _ERROR, _REFUSED = "config", "config-error", "config-refused"
 _SEEN, _ORIGIN = "config-seen", "config-origin"  # of a configuration in a repository
@@ -64,6 +64,15 @@ class Refused:
     commit: str = ""
     by: str = ""
     at: float = 0.0
+
+
+def origin_in(tx: Transaction, digest: str, *, sent: bool) -> Origin:
+    """The commit that a configuration comes from now, or NO_COMMIT. ``sent``: a person sent its text, so it is that of
+    a commit only if it is in force."""
+    found = tx.shared_fact(f"{_ORIGIN}:{digest}")
+    if not found or (sent and tx.shared_fact(CURRENT) != digest):
+        return NO_COMMIT
+    return codec.load(Origin, found)
 
 
 class Configurations:
@@ -169,17 +178,22 @@ class Configurations:
         return self._store.facts.get(_SEEN) == f"{self.place} {commit}"
 
     def origin(self, digest: str) -> Origin | None:
-        """The commit that a configuration came from; None for one that was in a file, or was sent."""
+        """The commit that a configuration came from last; None for one that was in a file, or was sent."""
         found = self._store.facts.get(f"{_ORIGIN}:{digest}")
         return codec.load(Origin, found) if found else None
 
-    def made_with(self, run: Run) -> str:
-        """The hash of the configuration that the run's release was made with; its own if it has none."""
+    def made_with(self, run: Run) -> tuple[str, Origin | None]:
+        """The hash of the configuration that the run's release was made with, its own if it has none; and the commit
+        that it came from then, None if it was in a file, was sent, or came from a later commit as well and an earlier
+        version made the run."""
+        made = run
         with suppress(NotFound):
             if run.release is not None:
-                made = self._store.release(run.pipeline, run.release).run
-                return self._store.run(run.pipeline, made).config
-        return run.config
+                made = self._store.run(run.pipeline, self._store.release(run.pipeline, run.release).run)
+        found = self.origin(made.config) if made.origin is None else made.origin
+        if found == NO_COMMIT or (made.origin is None and found and found.at > made.accepted):
+            found = None
+        return made.config, found
 
     # ── in a file ────────────────────────────────────────────────────────────
 
@@ -241,6 +255,10 @@ class Configurations:
             self._store.facts.set(_ERROR, str(error))
             return False
         digest = self._store.put_config(text)
+        if self._store.facts.get(f"{_ORIGIN}:{digest}"):
+            self._store.facts.remove(
+                f"{_ORIGIN}:{digest}"
+            )  # that commit brought the same text into force before
         changed = self._store.facts.change(CURRENT, digest, lambda before: _entry(before, digest))
         self._store.facts.set(_ERROR, "")
         self._seen = stamp  # last: a thread that sees it relies on the store having it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from dataclasses import replace
 
 import pytest
 
@@ -90,6 +91,44 @@ def test_a_release_names_the_commit_that_it_was_made_with(world):
     assert shown["configuration"]["origin"]["subject"] == "the first"
     record = world.evidence.record_of("hello", again.number)
     assert record["configuration"]["origin"]["subject"] == "the first"
+
+
+def test_a_later_commit_with_the_same_text_does_not_change_what_earlier_runs_say(world):
+    taken(world, CONFIG, "less")
+    run, ignored = world.push("one"), world.push("two [skip ci]")
+    world.clock.sleep(60)
+    taken(world, CONFIG.replace("replicas: 2", "replicas: 3"), "three")
+    taken(world, CONFIG, "back to less")
+    assert world.commands.status()["origin"]["subject"] == "back to less"
+    back = world.commands.deploy("hello", "ann", release=run.release)
+    for number in (run.number, ignored.number, back.number):
+        assert subject_of(world, number) == "less"
+    assert subject_of(world, world.push("three").number) == "back to less"
+
+
+def subject_of(world: World, number: int) -> str | None:
+    origin = world.commands.show("hello", number)["configuration"]["origin"]
+    return origin and origin["subject"]
+
+
+def test_of_a_run_of_an_earlier_version_only_a_commit_from_before_it_is_named(world):
+    taken(world, CONFIG, "less")
+    run = world.push("one")
+    with_record(world, run.number)
+    assert subject_of(world, run.number) == "less"
+    world.clock.sleep(60)
+    taken(world, CONFIG.replace("replicas: 2", "replicas: 3"), "three")
+    taken(world, CONFIG, "back to less")
+    assert subject_of(world, run.number) is None
+
+
+def with_record(world: World, number: int) -> None:
+    """As an earlier version wrote it."""
+
+    def act(tx: Transaction) -> None:
+        tx.put_run(replace(tx.run(number), origin=None))
+
+    world.store.transact("hello", act)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +248,7 @@ def test_a_kill_at_every_write_leaves_a_whole_configuration_and_the_keeper_takes
 
 def test_an_installation_moves_from_a_file_to_a_repository(make_world):
     world = make_world(CONFIG)
-    world.push("one")
+    run = world.push("one")
     moved = World(world.redis, world.settings.data, instance=world.settings.instance, place=OPS)
     keep(moved)
     assert "hello" in moved.services.configurations.current()[1].pipelines
@@ -217,9 +256,18 @@ def test_an_installation_moves_from_a_file_to_a_repository(make_world):
     assert not taken(moved, CONFIG, "the same")["changed"]
     taken(moved, CONFIG, "the same once more")
     assert moved.commands.status()["origin"]["subject"] == "the same"
+    assert subject_of(moved, run.number) is None  # it ran before there was a commit
     assert "“the same” by" in str(moved.commands.audit_log()[0]["detail"])
     changed = taken(moved, CONFIG.replace("replicas: 2", "replicas: 3"), "moved")
     assert changed["plan"]["pipelines"] == {"hello": {"live": ("replicas: 2 → 3",)}}
+
+
+def test_a_configuration_that_is_a_file_again_has_no_commit(make_world, tmp_path):
+    moved = make_world(place=OPS)
+    taken(moved, CONFIG, "the first")
+    back = World(moved.redis, tmp_path, instance=moved.settings.instance)
+    assert back.commands.status()["origin"] is None
+    assert subject_of(back, back.push("one").number) is None
 
 
 def test_records_without_a_configuration_are_never_taken_for_removed_pipelines(make_world):

@@ -24,3 +24,6 @@ class Origin:
     def __str__(self) -> str:
         """``abc1234 “more room” by Ann``."""
         return f"{self.short} “{self.subject}” by {self.author}"
+
+
+NO_COMMIT = Origin("", "", "", "")  # of a configuration that was in a file, or was sent
