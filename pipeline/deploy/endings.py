@@ -8,6 +8,7 @@ from dataclasses import replace
 from pipeline.config.models import Budget
 from pipeline.deploy.explaining import foretold
 from pipeline.deploy.failure_card import card, compared
+from pipeline.deploy.going_back.readiness import missing_images, revert_readiness
 from pipeline.deploy.run_context import RunContext
 from pipeline.domain import budget as budgets
 from pipeline.domain import slots, transitions
@@ -120,17 +121,18 @@ def _next_lines(context: RunContext, name: str) -> list[str]:
     if run.kind == Kind.REVERT:
         held = f"{name} is held. To let a fix in: `pushlive resume {run.pipeline} --env {name}`"
         return [held, *_quarantined_by(run, environment)]
-    target = slots.revert_target(environment) if environment else None
+    found = revert_readiness(context.store, environment, missing_images(context.store, run.pipeline))
+    target = found["release"]
     sent = run.from_release is not None
     more = ["the next push undoes this configuration, unless pipelines.yaml has it by then"] if sent else []
     if target is None:
         why = slots.passed_over(environment) if environment else ""
         return [*more, f"{why or 'this is the first release here'}, so there is nothing to revert to yet"]
-    return [
-        *more,
-        f"to go back to r{target}: `pushlive revert {run.pipeline}`",
-        *_by_itself(environment, target),
-    ]
+    if not found["ready"]:
+        return [*more, *_by_itself(environment, target), f"revert {found['text']}"]
+    asks = f". It asks first: {found['asks']}" if found["asks"] else ""
+    back = f"to go back to r{target}: `pushlive revert {run.pipeline}`{asks}"
+    return [*more, back, *_by_itself(environment, target)]
 
 
 def _by_itself(environment: Environment | None, target: int) -> list[str]:

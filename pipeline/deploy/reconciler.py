@@ -25,6 +25,7 @@ from pipeline.domain.shifting import rule as shifting
 from pipeline.domain.shifting.records import Shift, ShiftOutcome
 from pipeline.domain.slots import expired, mark_of, slot_ref
 from pipeline.domain.volumes import volumes_of
+from pipeline.domain.watching import crashing
 from pipeline.errors import LeaseLost, NotFound, PushliveError
 from pipeline.ports.adapters import Adapters
 from pipeline.ports.clock import Deadline
@@ -77,6 +78,7 @@ class Reconciler:
         yield from self._serving()
         yield from self._shared()
         yield from self._processes()
+        yield from self._crashing()
         yield from self._warm()
         yield from self._left_behind()
         yield from self._failed()
@@ -227,6 +229,32 @@ class Reconciler:
                     f"{what} was not running and was started, or else cleared: {'; '.join(missing)}",
                     lambda spec=spec: self._restore_or_clear(spec),  # type: ignore[misc]
                 )
+
+    def _crashing(self) -> Iterator[Difference]:
+        """A release that bake or judge took back does not crash on: no revert goes to it by itself."""
+        for slot, revert in crashing.taken_back(self._environment):
+            if self._ended(revert):
+                what = f"{slot} (r{self._environment.slots[slot].release})"
+                yield Difference(
+                    f"{what} was taken back by #{revert}, and crashes again and again",
+                    f"{what} was taken back by #{revert} and crashed again and again; it was stopped and is kept for "
+                    "inspection",
+                    lambda slot=slot: self._give_up(slot),  # type: ignore[misc]
+                )
+
+    def _give_up(self, slot: Slot) -> None:
+        record, until = self._environment.slots[slot], self._clock.now() + self._failed_for
+
+        def act(transaction: Transaction) -> Environment:
+            found = transaction.environment(self._environment.name)
+            if found.slots.get(slot) == record:
+                found = crashing.given_up(found, slot, until)
+                transaction.put_environment(found)
+            return found
+
+        self._environment = self._store.transact(self._environment.pipeline, act, fence=self._lease)
+        if self._environment.slots[slot].state == SlotState.FAILED:
+            self._stop_failed(slot)
 
     def _must_be_alone(self, slot: Slot) -> bool:
         return slot in self._environment.slots and alone(self._store, self._environment, slot, self._engine)

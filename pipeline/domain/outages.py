@@ -110,7 +110,7 @@ def serving_unwell(environment: Environment, now: float) -> bool:
 
 
 def failing(environment: Environment, slot: Slot) -> str:
-    """Why a revert to that warm slot would not work; "" if nothing says so."""
+    """Why a revert to that slot would not work; "" if nothing says so."""
     health = environment.health.get(slot)
     if health is None or not _is_about(environment, slot, health):
         return ""

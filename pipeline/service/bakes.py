@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from pipeline.domain.environment import Bake, BakeOutcome, Environment
-from pipeline.domain.going_back import by_itself as going_back
 from pipeline.domain.run import Run
-from pipeline.domain.shifting import rule as shifting
 from pipeline.lib.units import write_duration
 from pipeline.store import Store
 
 BAKING = "baking"
-
-
-def with_by_itself(
-    environment: Environment, found: dict[str, Any], can_come: Callable[[int], bool]
-) -> dict[str, Any]:
-    """*Revert ready* with ``by_itself``: the release that takes the place of what serves if that fails now, without a
-    person; None if none does. If it is another one than a revert by a person brings, the text says so, and ``instead``
-    says why, else "". ``can_come``: whether a release can be put back without anyone's word."""
-    by, asked, text = going_back.watched_by(environment), found["release"], found["text"]
-    if not by or shifting.wanted(environment):
-        return found | {"by_itself": None, "instead": ""}
-    target, instead = next((one for one in going_back.targets(environment) if can_come(one)), None), ""
-    if target not in (None, asked):
-        instead = f"{by} goes back to r{target}"
-        text += f"; {instead}"
-        if found["ready"] and (why := going_back.why_not(environment, asked)):
-            instead += f", not to r{asked}: {why}"
-    return found | {"by_itself": target, "instead": instead, "text": text}
 
 
 def shown(environment: Environment | None) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from pipeline.config import loading
 from pipeline.config.engines import kind_of
 from pipeline.config.models import Config, Pipeline
 from pipeline.deploy.configuring import judging
+from pipeline.deploy.going_back.readiness import missing_images
 from pipeline.domain import audit_chain, gates, naming, slots
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.environment import Environment
@@ -16,7 +17,7 @@ from pipeline.domain.release import FORM, Release
 from pipeline.domain.run import Run
 from pipeline.domain.secret_versions import newest
 from pipeline.errors import ConfigError, DamagedRecord, NotFound, RequestError
-from pipeline.service import former_names, permissions, views
+from pipeline.service import former_names, permissions
 from pipeline.service.credentials import Credentials
 
 
@@ -110,7 +111,7 @@ class Refusals(Credentials):
             made = self._configurations.by_hash(run.config).pipelines.get(run.pipeline)
             if made is None or made.build != wanted.build:
                 return None
-            if run.release in views.missing_images(self._store, run.pipeline):
+            if run.release in missing_images(self._store, run.pipeline):
                 return None
             rendered = {env: wanted.render(env) for env in wanted.environments}
             names = {env: one.service.secrets for env, one in rendered.items()}
@@ -157,7 +158,7 @@ class Refusals(Credentials):
             raise RequestError(error.message, advice=error.advice) from error
 
     def _refuse_without_image(self, pipeline: str, release: int) -> None:
-        if release in views.missing_images(self._store, pipeline):
+        if release in missing_images(self._store, pipeline):
             raise RequestError(
                 f"the image of r{release} is no longer on the Engine.",
                 advice="Choose another release, or build it again: "

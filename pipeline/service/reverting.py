@@ -51,7 +51,7 @@ def revert(
     serves is watched; ``chosen``: which release takes its place, if no person named one;
     ``also``: what else this changes in the environment's record."""
     environment = tx.environment(name)
-    shift = shifting.wanted(environment)
+    shift, named = shifting.wanted(environment), to is not None or chosen is not None
     if (
         shift and to is None and chosen is None
     ):  # the new release has a part of the traffic: this is what a person means
@@ -60,6 +60,8 @@ def revert(
     if bound:  # what serves in its place says more than that there is nothing to go back to
         _refuse_doubt(tx, environment, to, shown, of, now)
     release = _target(tx, environment, chosen if to is None else to, back, shift)
+    if shift and not named:
+        refuse(warm.doubt(environment, release.number))
     if not bound:
         _refuse_doubt(tx, environment, to, shown, of, now)
     if to is None:

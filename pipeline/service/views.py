@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
@@ -12,16 +11,14 @@ from pipeline.config.engines import kind_of
 from pipeline.config.models import Config, Pipeline
 from pipeline.config.settings import Settings
 from pipeline.deploy import engine_addresses
-from pipeline.deploy.slot import in_turn
-from pipeline.domain import budget, secret_versions, slots, taken_back
+from pipeline.deploy.going_back.readiness import missing_images, revert_readiness
+from pipeline.domain import budget, taken_back
 from pipeline.domain.accessories import AccessoryRecord
-from pipeline.domain.environment import Environment, other
-from pipeline.domain.going_back import commands as going_back
-from pipeline.domain.going_back import overtaken, release_commands, returning
-from pipeline.domain.going_back import warm as going_back_warm
+from pipeline.domain.environment import Environment
+from pipeline.domain.going_back import overtaken, returning
 from pipeline.domain.release import Release
 from pipeline.domain.run import Run, State
-from pipeline.errors import ConfigError, DamagedRecord, NotFound
+from pipeline.errors import DamagedRecord, NotFound
 from pipeline.lib import codec
 from pipeline.service import answers, bakes, health
 from pipeline.service.app import backed_up, timings, unfinished, volume_sizes
@@ -124,89 +121,6 @@ def _can_revert(store: Store, run: Run) -> bool:
     if last is None or last.serving != run.release:
         return False
     return bool(revert_readiness(store, last, missing_images(store, run.pipeline))["ready"])
-
-
-def missing_images(store: Store, pipeline: str) -> frozenset[int]:
-    """Releases whose image the keeper did not find on the Engine."""
-    return frozenset(json.loads(store.facts.get(f"missing:{pipeline}") or "[]"))
-
-
-def revert_readiness(
-    store: Store, environment: Environment | None, missing: frozenset[int]
-) -> dict[str, Any]:
-    """What `pushlive revert` would do now: ``{"ready", "release", "how", "text", "across", "asks", "backs",
-    "by_itself", "instead"}``, the last two as in ``bakes.with_by_itself``.
-    ``across``: the newest release whose command it goes across and that is not reversible; ``asks``: what a person has
-    to know of all such; ``backs``: the commands that ``--back`` would run first: ``{"release", "command"}``."""
-    found = _revert_readiness(store, environment, missing) | {"by_itself": None, "instead": ""}
-    crossed: tuple[release_commands.Crossed, ...] = ()
-    if environment and found["release"] is not None:
-        crossed = _crossed(store, environment, found["release"])
-    asked = release_commands.irreversible(crossed)
-
-    def can_come(target: int) -> bool:
-        if environment is None or _not_ready(store, environment, target, missing):
-            return False
-        return not release_commands.irreversible(_crossed(store, environment, target))
-
-    found["across"], found["asks"] = (asked[0].release if asked else None), ""
-    found["backs"] = [{"release": one.release, "command": one.commands[1]} for one in crossed if one.back]
-    if asked and environment:
-        found["asks"] = going_back.why(environment.name, found["release"], asked)
-        names = [one.name for one in asked]
-        found["text"] += (
-            f", across the release command of {names[0]}, which is not reversible"
-            if len(names) == 1
-            else f", across the release commands of {', '.join(names[:-1])} and {names[-1]}, which are not reversible"
-        )
-    return bakes.with_by_itself(environment, found, can_come) if environment else found
-
-
-def _crossed(store: Store, environment: Environment, target: int) -> tuple[release_commands.Crossed, ...]:
-    return release_commands.crossed(
-        environment, target, lambda number: store.release(environment.pipeline, number)
-    )
-
-
-def _revert_readiness(
-    store: Store, environment: Environment | None, missing: frozenset[int]
-) -> dict[str, Any]:
-    if environment and (found := shifts.revert(environment)):
-        return found
-    target = slots.revert_target(environment) if environment else None
-    if environment is None or target is None:
-        why = slots.passed_over(environment) if environment else ""
-        text = "not ready: no earlier good release" + (f", {why}" if why else "")
-        return {"ready": False, "release": None, "how": "", "text": text}
-    if why := _not_ready(store, environment, target, missing):
-        return {"ready": False, "release": target, "how": "", "text": f"not ready: {why}"}
-    if in_turn.instead(store, environment, target):  # what is warm has been stopped
-        text = f"revert ready: r{target}, cold; requests wait until it has started (`one`)"
-        return {"ready": True, "release": target, "how": "cold", "text": text}
-    slot = other(environment.active) if environment.active else ""
-    warm = bool(slot) and slots.is_warm(environment, slot, target)
-    if why := going_back_warm.failing(environment, target):
-        back = going_back_warm.further(environment, target)
-        text = f"not ready: {why}" + (f". {back}" if back else "")
-        return {"ready": False, "release": target, "how": "", "text": text}
-    how = "warm" if warm else "cold"
-    text = f"revert ready: r{target}, {'warm' if warm else 'cold, about 1 s'}"
-    return {"ready": True, "release": target, "how": how, "text": text}
-
-
-def _not_ready(store: Store, environment: Environment, target: int, missing: frozenset[int]) -> str:
-    """Why the release cannot be started there again; "" if it can."""
-    # Other engines take the image from the registry.
-    if target in missing and kind_of(environment.engine).local:
-        return f"the image of r{target} is gone"
-    pipeline, name = environment.pipeline, environment.name
-    try:
-        release = store.release(pipeline, target)
-        if name in release.environments and release.environments[name].service.secrets:
-            secret_versions.chosen(store.secrets(pipeline), release, name)
-    except (NotFound, ConfigError) as error:
-        return error.message
-    return ""
 
 
 REMOVED = "is no longer in pipelines.yaml; what runs keeps serving until `pushlive gc` removes it"

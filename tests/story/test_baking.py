@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pipeline.adapters.fake import FakePost
+from pipeline.adapters.fake import FakePost, Killed
 from pipeline.deploy.data import accessory_acts as acts
 from pipeline.domain.accessories import AccessoryRef
 from pipeline.domain.engine_types import SlotRef
@@ -564,3 +564,72 @@ def test_what_a_restore_or_a_run_stops_is_not_held_against_it(world):
     assert look(world) == []  # it may be about to start
     look(world, times=2)
     assert len(reverts(world)) == 1
+
+
+# ── what was taken back and crashes on ───────────────────────────────────────
+
+
+def taken_back_and_crashing(world) -> SlotRef:
+    world.push("two")
+    ref = slot(world)
+    crash_loop(world)
+    world.work()
+    assert world.serving() == {"live": 1}
+    return ref
+
+
+def crash_on(world, ref: SlotRef) -> None:
+    for _ in range(4):
+        world.engine.crash(ref)
+        look(world)
+
+
+def live(world) -> dict:
+    [found] = world.commands.status("hello")["pipelines"][0]["environments"]
+    return found
+
+
+def test_a_release_that_was_taken_back_and_crashes_on_is_stopped_and_kept_for_inspection(world):
+    ref = taken_back_and_crashing(world)
+    crash_on(world, ref)
+    said = world.reconcile()
+    assert any("(r2) was taken back by #3 and crashed again and again; it was stopped" in one for one in said)
+    assert {one["state"] for one in live(world)["slots"].values()} == {"serving", "failed"}
+    assert not world.engine.contents[ref].alive
+    assert "warm r2" not in str(world.commands.plan(config(bake="2m"))["reverts"])
+    assert world.reconcile() == []
+    world.clock.sleep(world.settings.failed_for + 60)
+    world.reconcile()
+    assert ref not in world.engine.contents
+
+
+def test_a_release_that_a_person_took_back_stays_warm_although_it_crashes(world):
+    world.push("two")
+    ref = slot(world)
+    world.revert()
+    crash_on(world, ref)
+    world.reconcile()
+    assert {one["state"] for one in live(world)["slots"].values()} == {"serving", "warm"}
+
+
+def test_a_release_that_was_taken_back_and_works_stays_warm(world):
+    world.push("two")
+    sicken(world)
+    world.work()
+    assert world.serving() == {"live": 1}
+    world.reconcile()
+    assert {one["state"] for one in live(world)["slots"].values()} == {"serving", "warm"}
+
+
+def test_it_is_not_given_up_before_the_revert_is_verified(world):
+    world.push("two")
+    ref = slot(world)
+    crash_loop(world)
+    world.engine.kill("detach")
+    with pytest.raises(Killed):
+        world.work()
+    crash_on(world, ref)
+    assert live(world)["slots"][ref.slot]["state"] == "warm"
+    world.work()
+    world.reconcile()
+    assert live(world)["slots"][ref.slot]["state"] == "failed"

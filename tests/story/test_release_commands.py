@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.adapters.fake import Killed
+from pipeline.deploy.going_back.readiness import revert_readiness
 from pipeline.domain.audit_chain import Actor
 from pipeline.domain.engine_types import CommandResult, SlotRef
 from pipeline.domain.release import Release
 from pipeline.domain.run import Outcome, State
 from pipeline.errors import AppFailed, RequestError
-from pipeline.service.views import revert_readiness
 from webhooks.pages.acts.environments import on_environment
 
 ANN = Actor("ann", "developer")

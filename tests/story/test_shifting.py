@@ -304,6 +304,35 @@ def test_if_what_serves_fails_all_go_to_the_new_release_at_once(visited: World) 
     assert step.detail.startswith("5 % in ")
     assert len(step.data["steps"]) == 1
     assert next(iter(visited.environment("live").bakes[-1].before)) == "/down"
+    (end,) = visited.events(run, "end")
+    assert end.data["more"] == [f"revert {readiness(visited)['text']}"]
+    assert readiness(visited)["text"].startswith("not ready: r1 is warm, but does not work (")
+    with pytest.raises(RequestError, match="r1 is warm, but does not work"):
+        visited.commands.revert("hello", "ann")
+
+
+def readiness(world: World) -> dict[str, Any]:
+    [live] = world.commands.status("hello")["pipelines"][0]["environments"]
+    return live["revert"]
+
+
+def test_what_serves_and_does_not_work_is_no_way_back_during_a_shift(visited: World) -> None:
+    def look() -> None:
+        failing(visited, 1)
+        visited.jobs.health.run()
+        told.append(readiness(visited))
+        with pytest.raises(RequestError) as refused:
+            visited.commands.revert("hello", "ann")
+        told.append(refused.value)
+
+    told: list[Any] = []
+    during(visited, look, step=0)
+    visited.push()
+    ready, refused = told
+    assert (ready["ready"], ready["release"]) == (False, 1)
+    assert ready["text"].startswith("not ready: r1 serves, but does not work (")
+    assert "`pushlive revert hello --env live --to r1`" in refused.advice
+    assert [run.kind for run in visited.store.recent("hello", 9)] == [Kind.PUSH, Kind.PUSH]
 
 
 def test_if_both_fail_neither_is_to_blame_and_what_is_watched_is_taken_back(visited: World) -> None:

@@ -177,13 +177,14 @@ def _progress(web: WebContext, notes: list[str], runs: list[Run]) -> Iterator[by
 
 
 def _follow(web: WebContext, run: Run) -> Iterator[bytes]:
-    last = ""
+    said = False
     for item in web.service.follow(run.pipeline, run.number):
         if item is None:
             yield bytes((TICK,))
             continue
-        for last in event_lines.lines(item[1]):
-            yield f"{last}\n".encode()
-    # The last line usually says how to revert, or that no revert is possible yet.
-    if web.service.run(run.pipeline, run.number).outcome is Outcome.LIVE and "revert" not in last:
+        for line in event_lines.lines(item[1]):
+            yield f"{line}\n".encode()
+        said = bool(item[1].data.get("more"))
+    # The last event usually says how to revert, or that no revert is possible.
+    if not said and web.service.run(run.pipeline, run.number).outcome is Outcome.LIVE:
         yield f"To revert: `pushlive revert {run.pipeline}`\n".encode()

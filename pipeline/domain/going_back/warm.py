@@ -5,13 +5,17 @@ from __future__ import annotations
 from pipeline.domain import outages, slots
 from pipeline.domain.environment import Environment, Slot, other
 from pipeline.domain.going_back.reverts import Doubt
+from pipeline.domain.shifting import rule as shifting
 
 SLACK = 15.0  # seconds between what a command changes and the look that notices it, or the command's end
 
 
 def failing(environment: Environment, target: int) -> str:
-    """What is wrong with the release ``target``, which is warm, without a full stop; "" if nothing is known, and if it
-    is not warm."""
+    """What is wrong with the release ``target``, which is warm, or serves while another one has a part of the visitors,
+    without a full stop; "" if nothing is known, and if it is neither."""
+    if shifting.wanted(environment) and target == environment.serving:
+        why = outages.failing(environment, environment.active or "")
+        return f"r{target} serves, but does not work ({why})" if why else ""
     slot = other(environment.active) if environment.active else ""
     if not slot or not slots.is_warm(environment, slot, target):
         return ""

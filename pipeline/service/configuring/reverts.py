@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.config.models import Pipeline
+from pipeline.deploy.going_back.readiness import missing_images, revert_readiness
 from pipeline.domain.environment import Environment, SlotState
 from pipeline.domain.release import Release
 from pipeline.errors import DamagedRecord, NotFound
 from pipeline.lib.units import write_duration
-from pipeline.service import views
 from pipeline.store import Store
 
 STEPS = ("start", "smoke", "switch")  # of a revert to a release that is not warm
@@ -18,7 +18,7 @@ STEPS = ("start", "smoke", "switch")  # of a revert to a release that is not war
 def after(store: Store, environment: Environment, serving: Release, wanted: Pipeline) -> str:
     """One or more sentences without the last full stop. ``serving``: the release that serves there; ``wanted``: the
     pipeline in the changed configuration, which has the environment."""
-    now = views.revert_readiness(store, environment, views.missing_images(store, environment.pipeline))
+    now = revert_readiness(store, environment, missing_images(store, environment.pipeline))
     if serving.environments.get(environment.name) == wanted.render(environment.name):
         return f"no release is needed for this, so it stays as it is: {now['text']}"
     return ". ".join(_sentences(store, environment, serving, wanted, now))

@@ -54,12 +54,3 @@ def of_run(store: Store, run: Run) -> dict[str, Any] | None:
     environment = store.environment(run.pipeline, run.stage) if run.stage and not run.ended else None
     found = rule.of_run(environment, run.number) if environment else None
     return shown(store, environment) if found else None
-
-
-def revert(environment: Environment) -> dict[str, Any] | None:
-    """What `pushlive revert` would do now, if a release has a part of the visitors."""
-    shift = rule.wanted(environment)
-    if shift is None:
-        return None
-    text = f"revert ready: all visitors back to r{shift.before}, at once"
-    return {"ready": True, "release": shift.before, "how": "warm", "text": text}

@@ -1,0 +1,1 @@
+"""What `pushlive revert` would do now, as far as the records tell."""
