@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from pipeline.adapters.http.prometheus import Prometheus
+from pipeline.config.judging.metrics import LATENCY
 from pipeline.domain.judging.latency.histogram import NO_END, NO_SERIES, Seen, looked, read
 from tests.support.prometheus import Exporter, prometheus
 from tests.support.waiting import until
@@ -49,6 +50,29 @@ def test_what_comes_between_two_looks_is_counted_by_its_bounds(real: Exporter) -
             real.counters[name] = 3.0  # it has started again
     answered(real, {}, pod="a")
     assert look(real, seen, 120.0).timed.times == {0: 4, 1: 7, 2: 2, 3: 4}
+
+
+def test_the_default_query_adds_up_what_the_ingress_answered_without_errors(real: Exporter) -> None:
+    name = "nginx_ingress_controller_request_duration_seconds_bucket"
+    mine = 'namespace="shop",ingress="hello-live"'
+    for labels, count in (
+        (f'{mine},status="200",method="GET"', 3.0),
+        (f'{mine},status="404",method="POST"', 2.0),
+        (f'{mine},status="502",method="GET"', 50.0),
+        (f'{mine},status="101",method="GET"', 70.0),
+        (f'{mine.replace("hello", "other")},status="200",method="GET"', 90.0),
+    ):
+        for end in ("0.1", "1", "+Inf"):
+            each = f'{{controller_pod="c",path="/",canary="",{labels},le="{end}"}}'
+            real.counters[name + each] = count if end != "0.1" else 1.0
+    query = LATENCY.replace("$namespace", "shop").replace("$service", "hello-live")
+    until(lambda: Prometheus().counters(real.url, query, None), 30)
+    found = read(Prometheus().counters(real.url, query, None))
+    assert [dict(sorted(one.items())) for one in found.families.values()] == [
+        {0.1: 2.0, 1.0: 5.0, math.inf: 5.0}
+    ]
+    for key in [one for one in real.counters if one.startswith(name)]:
+        del real.counters[key]
 
 
 def test_a_hundred_pods(real: Exporter) -> None:

@@ -12,7 +12,10 @@ import pytest
 from pipeline.domain.judging.series import LAG
 from pipeline.domain.run import Outcome
 from pipeline.errors import TryAgain
+from pipeline.evidence.records import Records
 from pipeline.lib.secret import Secret
+from tests.story.test_evidence_of_watching import SCHEMA
+from tests.support.json_schema import problems
 
 URL = "http://prometheus.example.com:9090"
 OWN = "requests: 'all{$pods}', errors: 'bad{$pods}', "
@@ -152,6 +155,28 @@ def test_buckets_that_are_too_coarse_are_said(begun):
         "beside r1 (10 to 25 ms and 50 to 100 ms); the buckets are too coarse to judge p50 and p95"
     )
     assert world.serving() == {"live": 2}
+
+
+@pytest.mark.parametrize(
+    ("bounds", "said"), [(FINE, "no worse"), (INGRESS, "too coarse to judge"), ((0.001,), "")]
+)
+def test_the_record_of_the_verdict_has_the_bounds(begun, bounds, said):
+    world = begun(config())
+    world.figures.bounds, world.figures.counts = bounds, {}
+    serve(world, FAST)
+    push(world, "two")
+    serve(world, FAST)
+    world.clock.sleep(3600)
+    look(world)
+    world.jobs.evidence.run()
+    found = [one for one in Records(world.settings.data).of("hello") if one.kind == "verdict-live"]
+    [record] = [one.record() for one in found if one.record()["id"] == "hello#2"]
+    assert problems(record, SCHEMA["verdict"]) == []
+    verdict = record["verdict"]
+    assert verdict["outcome"] == "no worse"
+    assert verdict["by_latency"]["outcome"] == (said or "too coarse to judge")
+    assert (verdict["by_latency"]["p95"] is None) == (bounds == (0.001,))
+    assert verdict["by_latency"]["before"]["p95_from"] == verdict["by_latency"]["p95_from"] > 0
 
 
 def test_pods_come_and_go_and_begin_again(begun):

@@ -153,6 +153,17 @@ def test_a_release_that_has_a_part_of_the_visitors_is_shown(inside, service):
     assert "25 % to r18 for 3m of 5m" in inside.get("/").text
 
 
+def test_why_answers_are_not_compared_by_time_is_shown(inside, service):
+    figures = {
+        "source": "prometheus",
+        "problem": "",
+        "text": "",
+        "latency": "not compared by time: <b> no series",
+    }
+    service.environments[2] = environment("live", figures=figures)
+    assert "not compared by time: &lt;b&gt; no series" in inside.get("/").text
+
+
 def test_a_run_shows_what_each_part_of_the_visitors_was_answered(inside, service):
     run = service.deploy("hello", "ada")
     lines = ["5 % of new visitors: errors 0 % of 15 <b>", "25 % of new visitors: no requests yet"]

@@ -245,7 +245,16 @@ def test_requests_that_are_not_counted_are_said_with_the_reason() -> None:
     assert "· live: its requests are not counted" in "\n".join(
         pipeline_lines(_entry(figures=alone), NOW, plain, 0)
     )
-    well = {"source": "proxy", "problem": "", "text": ""}
+    untimed = {
+        "source": "prometheus",
+        "problem": "",
+        "text": "",
+        "latency": "answers are not compared by time: no series",
+    }
+    assert "· live: answers are not compared by time: no series" in "\n".join(
+        pipeline_lines(_entry(figures=untimed), NOW, plain, 0)
+    )
+    well = {"source": "proxy", "problem": "", "text": "", "latency": ""}
     assert "counted" not in "\n".join(pipeline_lines(_entry(figures=well), NOW, plain, 0))
 
 
