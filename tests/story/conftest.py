@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import suppress
@@ -47,7 +48,9 @@ from pipeline.service.baking import Baking
 from pipeline.service.commands import Commands
 from pipeline.service.tools import Tools
 from pipeline.store import Store
-from pipeline.store.connection import Client, connect
+from pipeline.store import store as stores
+from pipeline.store.connection import Client
+from tests.support.fake_store import client as fake_store
 from tests.support.valkey import running
 
 CONFIG = """\
@@ -59,6 +62,9 @@ pipelines:
 """
 
 
+FAKE = os.environ.get("PUSHLIVE_TEST_STORE") == "fake"  # `scripts/test quick`
+
+
 @pytest.fixture(scope="session")
 def valkey() -> Iterator[str]:
     """The URL of a real store for the whole session. Every test has a prefix of its own in it, and test_store.py tests
@@ -67,17 +73,43 @@ def valkey() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session", autouse=True)
+def fake_stores() -> Iterator[None]:
+    """A store whose URL says so is in memory."""
+    with fake_store.in_memory():
+        yield
+
+
+@pytest.fixture(scope="session")
+def shared_store(request: pytest.FixtureRequest) -> str:
+    """The store of what several tests share: in memory with ``FAKE``, else real."""
+    return f"{fake_store.SCHEME}shared" if FAKE else request.getfixturevalue("valkey")
+
+
+@pytest.fixture
+def store_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The test's store: in memory and its own with ``FAKE``, else real, and so is that of a test with the mark
+    ``real_store``."""
+    if not FAKE or request.node.get_closest_marker("real_store"):
+        yield request.getfixturevalue("valkey")
+        return
+    url = f"{fake_store.SCHEME}{secrets.token_hex(4)}"
+    yield url
+    fake_store.end(url)
+
+
 @pytest.fixture(autouse=True)
 def connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What the test's stores have opened is closed with it. The garbage collector would do that in the middle of
     another test, and in any order: a socket that goes before its connection is a warning, so an error."""
     opened: list[Client] = []
+    make = stores.connect
 
     def connecting(*arguments: Any, **named: Any) -> Client:
-        opened.append(connect(*arguments, **named))
+        opened.append(make(*arguments, **named))
         return opened[-1]
 
-    monkeypatch.setattr("pipeline.store.store.connect", connecting)
+    monkeypatch.setattr(stores, "connect", connecting)
     yield
     for one in opened:
         one.close()
@@ -286,10 +318,10 @@ class World:
 
 
 @pytest.fixture
-def world(valkey: str, tmp_path: Path) -> World:
-    return World(valkey, tmp_path)
+def world(store_url: str, tmp_path: Path) -> World:
+    return World(store_url, tmp_path)
 
 
 @pytest.fixture
-def make_world(valkey: str, tmp_path: Path):
-    return lambda config=CONFIG, **more: World(valkey, tmp_path, config, **more)
+def make_world(store_url: str, tmp_path: Path):
+    return lambda config=CONFIG, **more: World(store_url, tmp_path, config, **more)

@@ -282,9 +282,9 @@ def printing(_: SlotSpec, argv: tuple[str, ...]) -> CommandResult:
 
 
 @contextmanager
-def shop(valkey: str, folder: Path, config: str = CONFIG) -> Iterator[Typist]:
+def shop(store_url: str, folder: Path, config: str = CONFIG) -> Iterator[Typist]:
     """The shop with two releases, and a maintainer in its folder."""
-    world = World(valkey, folder, config)
+    world = World(store_url, folder, config)
     world.services.vault.put(
         "shop", "TOKEN", Secret("a-value"), environment="", by="ann", now=world.clock.now()
     )
@@ -300,8 +300,8 @@ def shop(valkey: str, folder: Path, config: str = CONFIG) -> Iterator[Typist]:
 
 
 @pytest.fixture(scope="module")
-def calm(valkey: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Typist]:
-    with shop(valkey, tmp_path_factory.mktemp("calm")) as found:
+def calm(shared_store: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Typist]:
+    with shop(shared_store, tmp_path_factory.mktemp("calm")) as found:
         yield found
 
 
@@ -331,14 +331,14 @@ def test_an_advised_command_that_changes_nothing_says_something(
 @pytest.mark.long
 @pytest.mark.parametrize(("words", "scene"), [one for one in SITUATIONS if one not in QUIET], ids=_name)
 def test_an_advised_command_does_what_it_is_for(
-    words: tuple[str, ...], scene: Scene, valkey: str, tmp_path: Path
+    words: tuple[str, ...], scene: Scene, store_url: str, tmp_path: Path
 ) -> None:
-    with shop(valkey, tmp_path) as at:
+    with shop(store_url, tmp_path) as at:
         tries(at, words, scene)
 
 
-def test_a_release_command_that_hangs_is_abandoned_as_the_card_says(valkey: str, tmp_path: Path) -> None:
-    with shop(valkey, tmp_path, CONFIG.replace("service:", "service:\n      release: [migrate]")) as at:
+def test_a_release_command_that_hangs_is_abandoned_as_the_card_says(store_url: str, tmp_path: Path) -> None:
+    with shop(store_url, tmp_path, CONFIG.replace("service:", "service:\n      release: [migrate]")) as at:
         found: list[Typed] = []
         at.world.engine.hang("command")
         at.world.engine.before("command", lambda: found.append(at.types("release", "abandon", "shop#3")))

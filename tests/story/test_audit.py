@@ -32,8 +32,8 @@ GATED = "pipelines: {hello: {environments: {dev: , live: {promote: manual}}}}"
 
 
 @pytest.fixture
-def store(valkey: str) -> Store:
-    return Store(valkey, secrets.token_hex(4))
+def store(store_url: str) -> Store:
+    return Store(store_url, secrets.token_hex(4))
 
 
 def record(store: Store, *names: str) -> None:
@@ -176,6 +176,7 @@ def killing(monkeypatch, at: int, after: bool) -> list[str]:
     return steps
 
 
+@pytest.mark.real_store("kills between the client's steps")
 @pytest.mark.parametrize("after", [False, True])
 def test_killed_between_any_two_steps_each_entry_is_chained_once(valkey, tmp_path, after):
     killed = 0
@@ -233,6 +234,7 @@ while True:
 
 
 @pytest.mark.long
+@pytest.mark.real_store("several processes")
 def test_processes_killed_while_moving_lose_and_repeat_no_entry(valkey, store, tmp_path):
     prefix = store.key("")[:-1]
     names = [f"n{number}" for number in range(200)]
@@ -254,6 +256,7 @@ def test_processes_killed_while_moving_lose_and_repeat_no_entry(valkey, store, t
     assert whos(store) == names
 
 
+@pytest.mark.real_store("the client asks again")
 def test_a_lost_answer_repeats_no_entry(store, tmp_path, monkeypatch):
     real, lost = redis.client.Pipeline._execute_transaction, []
 
@@ -402,6 +405,7 @@ def test_two_maintainers_revoked_at_once_leave_one(store):
     assert len(store.tokens.all()) == 1
 
 
+@pytest.mark.real_store("the server counts commands")
 def test_a_tokens_last_use_is_recorded_to_the_hour(store):
     text = store.tokens.create("ci", "viewer")
     assert store.tokens.all()[0]["used"] == 0

@@ -28,6 +28,8 @@ from pipeline.store import Store, snapshot
 from pipeline.store.audit_head import AuditHead
 from tests.support import records
 
+pytestmark = pytest.mark.real_store("its files")
+
 
 @pytest.fixture
 def folder() -> Iterator[Path]:

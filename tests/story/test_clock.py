@@ -15,8 +15,8 @@ MANUAL = "pipelines: {hello: {environments: {dev: , live: {promote: manual}}}}"
 
 
 @pytest.fixture
-def store(valkey: str) -> Store:
-    return Store(valkey, secrets.token_hex(4))
+def store(store_url: str) -> Store:
+    return Store(store_url, secrets.token_hex(4))
 
 
 def test_a_lease_that_is_renewed_is_never_freed(store):

@@ -16,6 +16,7 @@ from pipeline.store import Store
 from tests.support.valkey import running
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.real_store("its settings")
 CLUSTER = "kubernetes:prod/shop"
 REMOTE = "docker:ssh://deploy@10.0.0.2"
 

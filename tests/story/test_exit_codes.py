@@ -180,8 +180,8 @@ volume restore shop/live/data --from files.tar
 
 
 @pytest.fixture(scope="module")
-def at(valkey: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Typist]:
-    with shop(valkey, tmp_path_factory.mktemp("codes")) as found:
+def at(shared_store: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Typist]:
+    with shop(shared_store, tmp_path_factory.mktemp("codes")) as found:
         yield found
 
 

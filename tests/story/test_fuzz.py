@@ -71,9 +71,9 @@ class Target:
 
 
 @pytest.fixture(scope="module")
-def target(valkey: str, tmp_path_factory: pytest.TempPathFactory) -> Target:
+def target(shared_store: str, tmp_path_factory: pytest.TempPathFactory) -> Target:
     folder = tmp_path_factory.mktemp("fuzz")
-    return Target(World(valkey, folder, CONFIG), folder)
+    return Target(World(shared_store, folder, CONFIG), folder)
 
 
 def checked(target: Target, before: dict[str, Any], answer: Any) -> None:

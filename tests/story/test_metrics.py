@@ -126,10 +126,10 @@ def test_counters_begin_at_zero_in_an_empty_or_older_store(world):
     assert of_hello(world).runs == {("push", "live"): 1}
 
 
-def test_a_backup_has_the_counters(world, valkey):
+def test_a_backup_has_the_counters(world, store_url):
     world.push("one")
     world.keeper.tick()
-    other = Store(valkey, world.settings.instance + "-restored")
+    other = Store(store_url, world.settings.instance + "-restored")
     snapshot.load(other, list(snapshot.dump(world.store)))
     before, after = world.store.metrics.read(), other.metrics.read()
     assert after.pipelines["hello"] == before.pipelines["hello"]
@@ -182,6 +182,7 @@ def test_a_scrape_of_a_store_that_never_answers_is_given_up_soon():
     assert time.monotonic() - began < 3 * PATIENCE
 
 
+@pytest.mark.real_store("the server counts commands and bytes")
 def test_a_scrape_does_not_read_ended_runs(world):
     """A thousand runs cost the same number of commands, and no more bytes, than ten."""
     run = world.push("one")

@@ -23,6 +23,8 @@ from tests.support.waiting import until
 from workers import jobs, pool
 from workers.jobs import OnlyOurJob
 
+pytestmark = pytest.mark.real_store("RQ's own commands")
+
 
 class Bomb:
     def __reduce__(self) -> tuple[object, tuple[str]]:

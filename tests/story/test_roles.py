@@ -55,9 +55,9 @@ class Api:
 
 
 @pytest.fixture(scope="module")
-def api(valkey: str, tmp_path_factory: pytest.TempPathFactory) -> Api:
+def api(shared_store: str, tmp_path_factory: pytest.TempPathFactory) -> Api:
     """One service for all: what is refused leaves nothing behind."""
-    world = World(valkey, tmp_path_factory.mktemp("roles"))
+    world = World(shared_store, tmp_path_factory.mktemp("roles"))
     assert world.push("one").outcome == Outcome.LIVE
     world.configure(yaml.safe_dump(IN_FORCE, sort_keys=False))
     return Api(world)

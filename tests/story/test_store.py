@@ -27,6 +27,7 @@ from pipeline.store import Lease, LeaseReaper, Store
 from pipeline.store.leases import TTL
 from tests.support import records
 
+pytestmark = pytest.mark.real_store("what is on disk, and connections that break")
 MANUAL = "pipelines: {hello: {environments: {dev: , live: {promote: manual}}}}"
 
 

@@ -44,8 +44,8 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def store(valkey: str) -> Store:
-    return Store(valkey, secrets.token_hex(4), traced=True)
+def store(store_url: str) -> Store:
+    return Store(store_url, secrets.token_hex(4), traced=True)
 
 
 def end(store: Store, number: int, at: float = 1000.0) -> None:
@@ -93,8 +93,8 @@ def test_at_most_a_thousand_wait(store):
     assert (store.traces.count(), store.traces.first()) == (AT_MOST, Due("hello#5"))
 
 
-def test_nothing_is_noted_unless_it_is_wanted(valkey):
-    store = Store(valkey, secrets.token_hex(4))
+def test_nothing_is_noted_unless_it_is_wanted(store_url):
+    store = Store(store_url, secrets.token_hex(4))
     end(store, 1)
     assert store.traces.count() == 0
 
