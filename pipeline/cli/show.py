@@ -152,7 +152,7 @@ def time_lines(timing: dict[str, Any], paint: Paint) -> list[str]:
     budget = timing.get("budget") or {}
     deploy, whole = float(timing.get("deploy") or 0), float(timing.get("whole") or 0)
     rows: list[tuple[Cell, ...]] = [
-        (("queue wait", "dim"), show_duration(float(timing.get("queue") or 0)), "", ""),
+        (("queue wait", "dim"), show_duration(float(timing.get("queue") or 0)), _behind(timing), ""),
         (("human wait", "dim"), show_duration(float(timing.get("human") or 0)), "", ""),
         (("machine time", "dim"), show_duration(float(timing.get("machine") or 0)), _between(timing), ""),
     ]
@@ -178,6 +178,12 @@ def time_lines(timing: dict[str, Any], paint: Paint) -> list[str]:
             )
         )
     return table(("", "", "", ""), rows, paint, right=(1,), indent="")
+
+
+def _behind(timing: dict[str, Any]) -> str:
+    """What of the queue no budget counts."""
+    seconds = float(timing.get("after_shift") or 0)
+    return f"{show_duration(seconds)} of it behind another run's shift" if seconds >= 0.01 else ""
 
 
 def _between(timing: dict[str, Any]) -> str:

@@ -66,7 +66,7 @@ def stage_done(context: RunContext, budget: Budget, name: str, text: str) -> Non
 def finish(context: RunContext, budget: Budget, release: Release) -> None:
     """Records that the run is live."""
     run, now = context.run, context.clock.now()
-    spent, whole = budgets.spent(run, now), max(0.0, now - run.accepted - run.human - run.shifted)
+    spent, whole, behind = budgets.spent(run, now), budgets.whole(run, now), budgets.after_shift(run, now)
     last = run.stages[-1]
     text = f"{release.name} ({run.short}) reached {last} {show_duration(whole)} after "
     text += "the push" if run.kind == Kind.PUSH else "the request"
@@ -74,6 +74,8 @@ def finish(context: RunContext, budget: Budget, release: Release) -> None:
         text += f", not counting {show_duration(run.human)} at a gate"
     if run.shifted >= 0.01:
         text += f", not counting {show_duration(run.shifted)} with a part of the visitors"
+    if behind >= 0.01:
+        text += f", not counting {show_duration(behind)} behind another run's shift"
     if run.kind != Kind.REVERT:
         text += f"; deploy {show_duration(spent)} of {show_duration(budget.deploy)}"
     if whole > budget.whole:

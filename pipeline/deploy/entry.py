@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from time import gmtime, strftime
 
 from pipeline.config.models import Pipeline
@@ -88,7 +89,12 @@ def _behind(context: RunContext, name: str, began: float) -> None:
     share = shift.percent if shift and holder == f"{run.pipeline}#{shift.run}" else 0.0
     if (run.behind, run.behind_share) == (holder, share):
         return
-    context.update(parked=run.parked or began, behind=holder, behind_share=share)
+    now, since = context.clock.now(), shift.since if shift and share else 0.0
+
+    def wait(_: Transaction, run: Run) -> Run:
+        return transitions.behind(replace(run, parked=run.parked or began), holder, share, since, now)
+
+    context.change(wait)
     context.note(context.run.waits_for.removeprefix(f"{name} "), name)
 
 

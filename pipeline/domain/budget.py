@@ -29,6 +29,18 @@ def _queued(run: Run, now: float) -> float:
     return run.queued + (now - run.parked if run.parked and not run.ended else 0.0)
 
 
+def after_shift(run: Run, now: float) -> float:
+    """Seconds that it waited for another run, from the start of that run's shift on: no budget counts them, either."""
+    since = run.after_shift_since
+    return run.after_shift + (now - since if since and not run.ended else 0.0)
+
+
+def whole(run: Run, now: float) -> float:
+    """Seconds from the push to live, without the waits for people and the time of shifts."""
+    end = run.ended or now
+    return max(0.0, end - run.accepted - _human(run, now) - run.shifted - after_shift(run, now))
+
+
 def left(run: Run, budget: Budget, now: float) -> float:
     """Seconds of the deploy budget that are left; negative if it is overspent."""
     return budget.deploy - spent(run, now)
@@ -95,22 +107,20 @@ def machine(run: Run, now: float) -> float:
 
 def timing(run: Run, budget: Budget, now: float) -> dict[str, Any]:
     """All figures of one run, in seconds: queue, human and machine time separately, and the time in which two releases
-    shared the traffic (``shifted``), which is in none of them."""
-    end = run.ended or now
-    human = _human(run, now)
-    whole = end - run.accepted - human - run.shifted
-    rest = left(run, budget, now)
+    shared the traffic (``shifted``), which is in none of them; ``after_shift``: what of the queue no budget counts."""
+    rest, took = left(run, budget, now), whole(run, now)
     return {
         "queue": queue(run, now),
-        "human": human,
+        "after_shift": after_shift(run, now),
+        "human": _human(run, now),
         "shifted": run.shifted,
         "machine": machine(run, now),
         "between": between(run, now),
         "deploy": spent(run, now),
-        "whole": whole,
+        "whole": took,
         "budget": {"deploy": budget.deploy, "whole": budget.whole},
         "left": rest,
         "over": overspender(run.steps) if rest < 0 else "",
-        "serious": whole > budget.whole,
+        "serious": took > budget.whole,
         "stages": stages(run),
     }

@@ -173,6 +173,8 @@ class Run:
     behind_share: float = (
         0.0  # percent of the new visitors that the release of that run has, 0 outside of a shift
     )
+    after_shift: float = 0.0  # seconds of ``queued`` that it waited for another run's shift: in no budget
+    after_shift_since: float = 0.0  # since when it waits for one, 0 if it does not
     started: float = 0.0
     image_ready: float = 0.0  # the budget's start
     ended: float = 0.0

@@ -36,7 +36,19 @@ def go_on(run: Run, by: str, now: float) -> Run:
 def unparked(run: Run, now: float) -> Run:
     """The run, which does not wait for another one any more."""
     waited = max(0.0, now - run.parked) if run.parked else 0.0
-    return replace(run, queued=run.queued + waited, parked=0.0, behind="", behind_share=0.0)
+    run = behind(run, "", 0.0, 0.0, now)
+    return replace(run, queued=run.queued + waited, parked=0.0)
+
+
+def behind(run: Run, holder: str, share: float, since: float, now: float) -> Run:
+    """The run, which waits for ``holder`` now, "" if for none. ``share``: percent of the new visitors that the release
+    of that run has, in a shift that began at ``since``. From then until that run lets go counts as a wait for it."""
+    if holder != run.behind and run.after_shift_since:
+        waited = max(0.0, now - run.after_shift_since)
+        run = replace(run, after_shift=run.after_shift + waited, after_shift_since=0.0)
+    if share and not run.after_shift_since:
+        run = replace(run, after_shift_since=max(run.parked, since))
+    return replace(run, behind=holder, behind_share=share)
 
 
 def end(run: Run, outcome: Outcome, reason: str, at: float, **changes: Any) -> Run:

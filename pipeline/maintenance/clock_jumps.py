@@ -20,7 +20,17 @@ from pipeline.store import Store, Transaction
 
 JUMP = 5.0  # seconds between two looks; a smaller difference is a clock that is being adjusted
 
-_OF_A_RUN = ("accepted", "started", "image_ready", "gate_since", "parked", "busy_until", "again", "awaited")
+_OF_A_RUN = (
+    "accepted",
+    "started",
+    "image_ready",
+    "gate_since",
+    "parked",
+    "after_shift_since",
+    "busy_until",
+    "again",
+    "awaited",
+)
 
 
 class JumpWatch:

@@ -427,6 +427,9 @@ def test_a_run_that_waits_for_a_shift_says_so_and_its_wait_is_no_deploy_time(vis
     timing = visited.commands.show("hello", 3)["timing"]
     assert timing["queue"] > 250
     assert timing["deploy"] < 30
+    assert (timing["whole"] < 30, timing["serious"]) == (True, False)
+    assert 250 < timing["after_shift"] <= timing["queue"]
+    assert "behind another run's shift; deploy" in visited.run(3).reason
 
 
 def test_a_run_that_is_cancelled_while_it_waits_has_only_waited(visited: World) -> None:
