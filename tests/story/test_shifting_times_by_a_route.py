@@ -9,8 +9,11 @@ from dataclasses import replace
 
 import pytest
 
+from pipeline.adapters.fake.script import Killed
 from pipeline.deploy.runner import Runner
+from pipeline.domain.judging.latency.times import merged, total
 from pipeline.domain.run import Outcome
+from pipeline.domain.shifting import times
 from pipeline.errors import TryAgain
 from pipeline.lib.secret import Secret
 from tests.story.conftest import World, go_on
@@ -149,3 +152,25 @@ def test_two_releases_with_no_bound_in_common_are_not_compared(world: World) -> 
     run = visited.push()
     assert run.outcome == Outcome.LIVE
     assert "the histograms of the two releases have no bound in common" in said(visited, run)
+
+
+def test_killed_in_the_midst_the_next_worker_goes_on_and_counts_nothing_twice(world: World) -> None:
+    visited = begun(world)
+    visited.figures.took["green"] = 0.09
+    during(visited, lambda: visited.engine.kill("shared"), step=0, look=170)
+    number = visited.accept(visited.commit("two")).number
+    with pytest.raises(Killed):
+        visited.work()
+    before = times.read(visited.store.facts.get(times.fact_name("hello/live")))
+    assert before is not None
+    assert before.stretches
+    visited.reconcile()
+    visited.work()
+    run = visited.run(number)
+    assert run.outcome == Outcome.FAILED
+    assert run.failure is not None
+    assert "it answers more slowly than r1" in run.failure.message
+    after = times.read(visited.store.facts.get(times.fact_name("hello/live")))
+    assert after is not None
+    assert after.stretches[: len(before.stretches)] == before.stretches
+    assert total(merged(one.new for one in after.stretches)) < visited.figures.whole["green"]
