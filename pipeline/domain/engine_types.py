@@ -136,12 +136,13 @@ class Replica:
     reach: str = ""  # where the probe reaches it, if not at the address
     stopped: bool = False  # not by itself: the engine starts one that ends by itself again
     restarts: int = 0
+    paused: bool = False  # by a person: its processes are there, and do nothing
 
 
 @dataclass(frozen=True)
 class ProcessReplica:
-    """One container of a process beside the web one. ``state``, ``exit_code``, ``restarts`` and ``out_of_memory`` as of
-    a ``Replica``; ``process``: its name in the configuration."""
+    """One container of a process beside the web one. ``state``, ``exit_code``, ``restarts``, ``out_of_memory`` and
+    ``paused`` as of a ``Replica``; ``process``: its name in the configuration."""
 
     name: str
     slot: Slot
@@ -151,6 +152,7 @@ class ProcessReplica:
     exit_code: int | None = None
     restarts: int = 0
     out_of_memory: bool = False
+    paused: bool = False
 
     @property
     def works(self) -> bool:

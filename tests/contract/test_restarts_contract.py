@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+import docker
 from pipeline.domain.events import Event
 from pipeline.errors import LeaseLost
 from tests.contract.test_engine_contract import Kit, kit_for
@@ -55,3 +56,20 @@ def test_a_replica_that_is_started_again_by_itself_keeps_its_place(kit: Kit) -> 
     assert {one.name: one.address for one in kit.engine.replicas(spec.ref)} == before
     assert {one.state for one in kit.engine.replicas(spec.ref)} == {"running"}
     kit.engine.ready(spec, lambda _: None, kit.watch())
+
+
+@pytest.mark.parametrize("kit", ["docker"], indirect=True)
+def test_a_paused_container_is_said_to_be_paused_and_has_not_exited(kit: Kit) -> None:
+    spec = kit.spec()
+    kit.stand(spec)
+    first, second = kit.engine.replicas(spec.ref)
+    client = docker.from_env()
+    client.containers.get(first.name).pause()
+    try:
+        paused, other = kit.engine.replicas(spec.ref)
+        assert (paused.paused, paused.state, paused.exit_code) == (True, "starting", None)
+        assert other == second
+    finally:
+        client.containers.get(first.name).unpause()
+        client.close()
+    assert kit.engine.replicas(spec.ref) == (first, second)

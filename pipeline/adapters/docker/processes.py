@@ -129,7 +129,7 @@ class DockerProcesses(OwnedVolumes):
         # Not the listed state: between the two questions a container that has ended may run again.
         now = status.get("Status", found["State"])
         code, memory = status.get("ExitCode"), bool(status.get("OOMKilled"))
-        if now in ("running", "created"):
+        if now in ("running", "created", "paused"):
             code, memory = self._api.last_end(inspected) if restarts else (None, False)
         return ProcessReplica(
             name_of(found),
@@ -140,6 +140,7 @@ class DockerProcesses(OwnedVolumes):
             code,
             restarts,
             memory,
+            now == "paused",
         )
 
     def process_logs(self, ref: SlotRef, process: str, lines: int) -> tuple[str, ...]:

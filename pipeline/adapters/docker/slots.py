@@ -131,7 +131,7 @@ class DockerSlots(DockerAccessories):
         # Not the listed one: between the two questions a container that has ended may run again.
         status = state.get("Status", found["State"])
         code, memory = state.get("ExitCode"), bool(state.get("OOMKilled"))
-        if status in ("running", "created"):
+        if status in ("running", "created", "paused"):
             code, memory = self._api.last_end(inspected) if restarts else (None, False)
         return Replica(
             name=name_of(found),
@@ -144,6 +144,7 @@ class DockerSlots(DockerAccessories):
             # Docker itself restarts one that has exited; it is stopped together with the daemon, or by a person.
             stopped=status == "exited" and _is_restarted(inspected),
             restarts=restarts,
+            paused=status == "paused",
         )
 
     def _in_order(self, ref: SlotRef) -> list[Found]:

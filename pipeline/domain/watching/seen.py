@@ -20,7 +20,9 @@ def of_replica(replica: Replica, checked: ReplicaHealth | None, mask: Mask) -> S
 
 
 def how_it_ended(one: Replica | ProcessReplica) -> str:
-    """How it ended last, for people; "" if it never did."""
+    """How it ended last, or that it is paused, for people; "" if neither."""
+    if one.paused:
+        return f"{one.name} is paused"
     if one.out_of_memory:
         return f"{one.name} ran out of memory and was killed"
     if one.exit_code == KILLED:  # an engine may not have heard of the reason
