@@ -124,7 +124,9 @@ class _Parser(argparse.ArgumentParser):
         if command:
             found.words = [*found.words, *(command if found.words else command[1:])]
         if rest:
-            self.error(f"unknown {'argument' if len(rest) == 1 else 'arguments'}: {' '.join(rest)}")
+            named = len(rest) == 1 and not rest[0].startswith("-") and "--env" in self._option_string_actions
+            more = f"; an environment is named by `--env {rest[0]}`" if named else ""
+            self.error(f"unknown {'argument' if len(rest) == 1 else 'arguments'}: {' '.join(rest)}{more}")
         return found, rest
 
     def _split(self, args: list[str]) -> tuple[list[str], list[str]]:

@@ -233,7 +233,8 @@ def next_lines(run: dict[str, Any], paint: Paint) -> list[str]:
     name, state, outcome = run["pipeline"], run.get("state"), run.get("outcome")
     if state == "waiting" and run.get("held"):
         resume = f"`pushlive resume {name} --env {run.get('gate')}`"
-        return [f"{paint(resume, 'bold')} lifts the hold"]
+        after = [str(run["approval"]["text"])] if run.get("approval") else []
+        return [*after, f"{paint(resume, 'bold')} lifts the hold"]
     if freeze := run.get("freeze"):
         return [str(freeze["text"]), f"{paint('`' + freeze['command'] + '`', 'bold')} lets it in now"]
     if state == "waiting" and run.get("frozen"):
@@ -255,6 +256,8 @@ def next_lines(run: dict[str, Any], paint: Paint) -> list[str]:
     if outcome in ("failed", "cancelled"):
         again = (run.get("newer") or {}).get("command") or f"pushlive retry '{run['id']}'"
         log = [f"`pushlive logs '{run['id']}'` prints its whole log"] if outcome == "failed" else []
+        if refused := run.get("no_retry"):
+            return [*(paint(text, "dim") for text in log), str(refused)]
         return [paint(text, "dim") for text in (*log, f"`{again}` runs it again")]
     if outcome == "live" and run.get("revert"):
         return [paint(f"`pushlive revert {name}` puts the previous release back", "dim")]

@@ -6,7 +6,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline.config import loading
 from pipeline.config.models import Config
 from pipeline.deploy import admission
 from pipeline.deploy.admission import Accepted
@@ -359,9 +358,9 @@ class Commands(SettingCommands, VolumeCommands, FreezeCommands, WithdrawCommands
             )
         if run.from_release is not None:
             config = self._store.config(run.config)
-            self._refuse_quarantined(run, self._known(loading.load(config), pipeline))
+            self._refuse_quarantined(run, self._of_retry(run))
             return self.deploy(pipeline, by, release=run.from_release, config=config, again=again)
-        self._refuse_quarantined(run, self._known(self._config(), pipeline))
+        self._refuse_quarantined(run, self._of_retry(run))
         if run.stages[0] != "build":
             return self.deploy(pipeline, by, release=run.release, again=again)
         return self.deploy(pipeline, by, commit=run.commit, rebuild=run.rebuild, again=again)

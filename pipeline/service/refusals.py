@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from pipeline.config import loading
 from pipeline.config.engines import kind_of
@@ -14,7 +16,7 @@ from pipeline.domain import audit_chain, gates, naming, slots
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.environment import Environment
 from pipeline.domain.release import FORM, Release
-from pipeline.domain.run import Run
+from pipeline.domain.run import Kind, Outcome, Run
 from pipeline.domain.secret_versions import newest
 from pipeline.errors import ConfigError, DamagedRecord, NotFound, RequestError
 from pipeline.service import former_names, permissions
@@ -84,21 +86,46 @@ class Refusals(Credentials):
                 self._refuse_without_image(pipeline, target)
             self._refuse_without_secrets(pipeline, name, target)
 
+    def show(self, pipeline: str, number: int | None) -> dict[str, Any]:
+        """``no_retry`` of a run that has ended and is not live: why a retry is refused, and what to do; "" if it is
+        not."""
+        found, why = super().show(pipeline, number), ""
+        shown = found["run"]
+        if shown["outcome"] in (Outcome.FAILED, Outcome.CANCELLED) and shown["kind"] != Kind.REVERT:
+            run = self._store.run(pipeline, shown["number"])
+            with suppress(NotFound, ConfigError):  # then a retry says that
+                why = ". ".join(self._quarantine_on_way(run, self._of_retry(run)) or ())
+        return {**found, "run": {**shown, "no_retry": why}}
+
+    def _of_retry(self, run: Run) -> Pipeline:
+        """The pipeline as a retry of that run has it: as it was sent, or as it is now."""
+        sent = run.from_release is not None
+        return self._known(
+            loading.load(self._store.config(run.config)) if sent else self._config(), run.pipeline
+        )
+
     def _refuse_quarantined(self, run: Run, wanted: Pipeline) -> None:
-        """Raises RequestError if a retry of that run would bring what is in quarantine in an environment on its way.
-        ``wanted``: the pipeline as the retry has it. What is built again may become another image: nothing is said of
-        that."""
+        """Raises RequestError if a retry of that run would bring what is in quarantine."""
+        if found := self._quarantine_on_way(run, wanted):
+            why, advice = found
+            raise RequestError(f"{why}. Nothing was done.", advice=advice)
+
+    def _quarantine_on_way(self, run: Run, wanted: Pipeline) -> tuple[str, str] | None:
+        """Why a retry of that run would stop, without a full stop, and what to do, if it would bring what is in
+        quarantine in an environment on its way. ``wanted``: the pipeline as the retry has it. What is built again may
+        become another image: nothing is said of that."""
         release = self._brought_again(run, wanted)
         for name in wanted.environments if release else ():
             environment = self._store.environment(run.pipeline, name)
             entry = environment and release and gates.quarantined(environment, release)
             if entry:
-                raise RequestError(
+                return (
                     f"a retry of {run.id} would stop before {name}: r{entry.release}, with the same image and "
-                    f"configuration, is in quarantine there: {entry.reason}. Nothing was done.",
-                    advice=f"Push a fix; or `pushlive unquarantine {run.pipeline} r{entry.release} --env {name}`, then "
+                    f"configuration, is in quarantine there: {entry.reason}",
+                    f"Push a fix; or `pushlive unquarantine {run.pipeline} r{entry.release} --env {name}`, then "
                     f"`pushlive retry '{run.id}'`.",
                 )
+        return None
 
     def _brought_again(self, run: Run, wanted: Pipeline) -> Release | None:
         """What the run's release is once it is made again; None if that is not known."""

@@ -61,7 +61,7 @@ def show(
     shown["bakes"] = bakes.of_run(store, run)
     shown["trials"], shown["shift"] = answers.of_run(store, run), shifts.of_run(store, run)
     shown["returning"], shown["freeze"] = returning_of(store, run), frozen.of_run(look, run, now)
-    shown["approval"] = approvals.of_run(deciding(run), run, now)
+    shown["approval"] = approvals.of_run(deciding(run), run, now, held=held)
     shown["cancelled_when"] = run.cancelled_when(now)
     return {"run": shown, "timing": timing, "release": release}
 
@@ -214,7 +214,7 @@ class Views:
         held, back = bool(gate and gate.hold), obstacle_of(self._store, run)
         found = {"held": held, "taken_back": back, "returning": returning_of(self._store, run)}
         found["freeze"] = frozen.of_run(self._look, run, self._now)
-        found["approval"] = approvals.of_run(self._deciding(run), run, self._now)
+        found["approval"] = approvals.of_run(self._deciding(run), run, self._now, held=held)
         return {**summary(run, self._now), **found}
 
     def repository_url(self, name: str) -> str:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.cli.show import next_lines
+from pipeline.cli.status import pipeline_lines
+from pipeline.cli.terminal import plain
 from pipeline.domain.run import Outcome, State
 from pipeline.errors import NotFound, RequestError
 
@@ -65,6 +68,21 @@ def test_who_let_a_run_in_is_told_and_stays_in_its_log(make):
     [line] = [one for one in world.commands.log("hello", 1) if "was approved" in one]
     assert "live    r1 was approved for live by ben (" in line
     assert "), cat (" in line
+
+
+def test_of_a_run_that_waits_for_a_hold_too_the_hold_comes_first_with_its_command(make):
+    world = make()
+    world.commands.hold("hello", "ada", environment="live")
+    world.push("one")
+    text = "live is held; after that, promotion to live is manual: 0 of 2 approvals; ann, who pushed, cannot give one"
+    assert approval(world, 1)["text"] == text
+    [entry] = world.commands.status("hello")["pipelines"]
+    [line] = [one for one in pipeline_lines(entry, world.clock.now(), plain, 0) if "▷" in one]
+    assert line.endswith(f"waits before live: {text}  → `pushlive resume hello --env live`")
+    shown = next_lines(world.commands.show("hello", 1)["run"], plain)
+    assert shown == [text, "`pushlive resume hello --env live` lifts the hold"]
+    world.commands.resume("hello", "ada", environment="live")
+    assert approval(world, 1)["text"] == text.partition("; after that, ")[2]
 
 
 def test_a_promotion_says_what_the_run_waits_for_yet(make):

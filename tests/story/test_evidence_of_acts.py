@@ -179,7 +179,8 @@ def test_a_command_that_its_client_left_or_that_did_not_start_has_an_end_too(wor
 
     told = [one for one in ends(world) if one[0] == "run ended"]
     assert told[0][2].startswith("ended before it was done after ")
-    assert told[1][2] == "it could not be started"
+    assert told[1][2].startswith("it could not be started: ")
+    assert MISSING in told[1][2]
 
 
 def test_the_end_of_a_command_whose_service_died_is_recorded_by_the_keeper(world):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.cli.show import next_lines
 from pipeline.domain.run import Outcome
 from pipeline.errors import NotFound, RequestError
 
@@ -129,7 +130,12 @@ def test_a_retry_of_what_is_in_quarantine_is_refused_before_anything_starts(quar
     assert [run.number for run in quarantined.store.recent("hello", 9)] == [2, 1]
     assert quarantined.environment("live") == before
     assert before.bake
+    refused = quarantined.commands.show("hello", 2)["run"]
+    assert refused["no_retry"].startswith("a retry of hello#2 would stop before live: r2, ")
+    assert refused["no_retry"].endswith(no.value.advice)
+    assert "runs it again" not in " ".join(next_lines(refused, lambda text, _style: text))
     quarantined.commands.unquarantine("hello", "ann", 2, environment="live")
+    assert quarantined.commands.show("hello", 2)["run"]["no_retry"] == ""
     assert quarantined.commands.retry("hello", 2, "ann").number == 3
 
 

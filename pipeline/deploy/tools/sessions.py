@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pipeline.deploy.heartbeat import LeaseHeartbeat
 from pipeline.deploy.tools.buffer import OutputBuffer, Piece
 from pipeline.errors import NotFound, PushliveError, RequestError, TryAgain
+from pipeline.lib.text import summary
 from pipeline.lib.units import show_duration, show_size
 from pipeline.ports.clock import Clock
 from pipeline.ports.terminal import STDERR, STDOUT, Session, SessionRecord, Terminals
@@ -225,13 +226,15 @@ class Sessions:
             with stack, suppress(PushliveError):  # then the keeper does it
                 terminals.end_session(record.ref, record.id, record.replica)
                 self._store.sessions.forget(record.id)
-            ended(found.came_of_it() if found else "it could not be started")
+            ended(found.came_of_it() if found else f"it could not be started{why}")
 
         found: OpenSession | None = None
+        why = ""
         try:
             self._store.sessions.put(record)
             found = OpenSession(record, start(), mask, self._clock, terminal, end)
-        except BaseException:
+        except BaseException as error:
+            why = f": {summary(error.message)}" if isinstance(error, PushliveError) else ""
             end()
             raise
         with self._lock:

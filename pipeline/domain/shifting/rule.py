@@ -235,8 +235,12 @@ def _errors(shift: Shift, step: int | None) -> str:
 
 
 def text(shift: Shift, timed: Times | None = None) -> str:
-    """``25 % to r8 for 3m of 5m, then all: errors 0.4 % of 512 requests, beside 0.3 % of 1,533 of r7``."""
-    return f"{percent(shift.percent)} to r{shift.release}{_so_far(shift)}: {answers(shift, timed=timed)}"
+    """``25 % to r8 for 3m of 5m, then all: in all steps, errors 0.4 % of 512 requests, beside 0.3 % of 1,533 of
+    r7``."""
+    since = "in all steps, " if shift.step else ""
+    return (
+        f"{percent(shift.percent)} to r{shift.release}{_so_far(shift)}: {since}{answers(shift, timed=timed)}"
+    )
 
 
 def _so_far(shift: Shift) -> str:

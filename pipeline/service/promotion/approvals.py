@@ -10,10 +10,12 @@ from pipeline.domain.promotion import approvals
 from pipeline.domain.run import Run, State
 
 
-def of_run(pipelines: Iterable[Pipeline | None], run: Run, now: float) -> dict[str, Any] | None:
+def of_run(
+    pipelines: Iterable[Pipeline | None], run: Run, now: float, *, held: bool
+) -> dict[str, Any] | None:
     """What a run that waits for a promotion has and needs: ``{"needed", "given": [{"by", "at"}], "not_by", "text"}``;
     ``not_by``: who pushed and may not promote it, "" if anyone may. None if one person is enough, and
-    it may be anyone."""
+    it may be anyone. ``held``: the environment is held as well, which comes first."""
     rule = approvals.rule(pipelines, run.gate) if run.state == State.WAITING else None
     if rule is None or rule == approvals.PLAIN or run.frozen:
         return None
@@ -22,5 +24,6 @@ def of_run(pipelines: Iterable[Pipeline | None], run: Run, now: float) -> dict[s
         "needed": rule.needed,
         "given": [{"by": one.by, "at": one.at} for one in found],
         "not_by": (run.pusher or run.by) if rule.others else "",
-        "text": approvals.text(run, run.gate, rule, now),
+        "text": (f"{run.gate} is held; after that, " if held else "")
+        + approvals.text(run, run.gate, rule, now),
     }

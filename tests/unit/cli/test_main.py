@@ -287,7 +287,16 @@ def test_fault_47_json_is_inert(stub: Stub, pushlive: Callable[..., Told]) -> No
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["revert", "a", "b"], "pushlive revert: unknown argument: b.\nSee `pushlive revert --help`."),
+        (
+            ["revert", "a", "b"],
+            "pushlive revert: unknown argument: b; an environment is named by `--env b`.\n"
+            "See `pushlive revert --help`.",
+        ),
+        (
+            ["hold", "shop", "live"],
+            "pushlive hold: unknown argument: live; an environment is named by `--env live`.\n"
+            "See `pushlive hold --help`.",
+        ),
         (
             ["status", "--envv", "x"],
             "pushlive status: unknown argument: --envv.\nSee `pushlive status --help`.",

@@ -189,7 +189,7 @@ def test_it_is_told_in_a_line() -> None:
         == "5 % to r2 for 61s of 5m, then 25 %: errors 0.4 % of 250 requests, beside 0.3 % of 1,000 of r1"
     )
     last = replace(rule.next_step(found), passed=10.0)
-    assert rule.text(last).startswith("25 % to r2 for 10s of 5m, then all: ")
+    assert rule.text(last).startswith("25 % to r2 for 10s of 5m, then all: in all steps, errors 0.4 % of 250")
     assert rule.text(rule.next_step(last)).startswith("25 % to r2: ")
 
 
