@@ -8,10 +8,15 @@ import subprocess
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from pipeline.domain.events import Event
+from pipeline.domain.run import Outcome, State
+from tests.support.records import run
 from tests.web.test_server import DEVELOPER, Service, git, remotes, serving
+from webhooks.git import post_receive
 from webhooks.git.advice import Advised
 
 
@@ -150,3 +155,25 @@ def test_what_is_not_understood_passes_unchanged(whole):
     assert b"".join(answer) == whole
     answer.close()
     assert chunks.closed
+
+
+@pytest.mark.parametrize(
+    ("more", "last"),
+    [
+        (
+            ["revert not ready: r1 is warm, but does not work"],
+            "revert not ready: r1 is warm, but does not work",
+        ),
+        (
+            ["bake would go back to r1, not to r2 (it was down)"],
+            "bake would go back to r1, not to r2 (it was down)",
+        ),
+        ([], "To revert: `pushlive revert hello`"),
+    ],
+)
+def test_a_revert_is_named_only_if_the_end_of_the_run_says_nothing_of_it(more, last):
+    end = Event("end", 1.0, "hello#1 is live", data={"outcome": "live", "more": more})
+    done = run(state=State.ENDED, outcome=Outcome.LIVE)
+    service = SimpleNamespace(follow=lambda *_: [("1", end)], run=lambda *_: done)
+    *_, line = post_receive._follow(SimpleNamespace(service=service), done)
+    assert line.decode().strip() == last
