@@ -210,3 +210,12 @@ def test_fault_62_a_release_that_crash_loops_soon_after_its_switch_is_taken_back
     until(lambda: service.page(name="trial") == "version 1\n", 10)
     audit = service.pushlive("audit", "trial").out
     assert re.search(r"bake.*revert.*trial#3", audit), audit
+
+    def states() -> set[str]:
+        return {one["state"] for one in service.environments("trial")["live"]["slots"].values()}
+
+    until(lambda: states() == {"serving", "failed"}, 90)  # it does not crash on while its slot is kept
+    until(
+        lambda: {one["State"]["Status"] for one in service.containers("trial", release="2")} == {"exited"},
+        30,
+    )
