@@ -113,17 +113,24 @@ def _shown(name: str, amount: Decimal) -> str:
 
 def largest_node(api: KubeApi) -> NodeSize | None:
     """What the largest nodes have for pods; None if nodes may not be listed, or none says so."""
+    nodes = node_sizes(api)
+    return NodeSize(max(one.cores for one in nodes), max(one.memory for one in nodes)) if nodes else None
+
+
+def node_sizes(api: KubeApi) -> tuple[NodeSize, ...]:
+    """What each node has for pods; () if nodes may not be listed, or none says so."""
     try:
         nodes = api.find("Node", {})
     except EngineFailed as error:
         if status_of(error) == FORBIDDEN:
-            return None
+            return ()
         raise
-    found = [(node.get("status") or {}).get("allocatable") or {} for node in nodes]
-    known = [(parse_quantity(str(one["cpu"])), parse_quantity(str(one["memory"]))) for one in found if one]
-    if not known:
-        return None
-    return NodeSize(float(max(cpu for cpu, _ in known)), int(max(memory for _, memory in known)))
+    found = ((node.get("status") or {}).get("allocatable") or {} for node in nodes)
+    return tuple(
+        NodeSize(float(parse_quantity(str(one["cpu"]))), int(parse_quantity(str(one["memory"]))))
+        for one in found
+        if one
+    )
 
 
 def parse_quantity(text: str) -> Decimal:

@@ -11,6 +11,7 @@ from itertools import groupby
 from urllib3 import BaseHTTPResponse
 
 from pipeline.adapters.kubernetes.api.client import status_of
+from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.adapters.kubernetes.api.watch import STREAM_ERRORS, shut_down
 from pipeline.adapters.kubernetes.capacity import parse_quantity
@@ -57,12 +58,10 @@ class KubeOutputs(EngineBase):
         return tuple(Measured(one.name, one.memory, one.limit, one.cpu) for one in self.usage(ref))
 
     def usage(self, ref: SlotRef) -> tuple[Usage, ...]:
-        path = f"/apis/metrics.k8s.io/v1beta1/namespaces/{self._api.namespace}/pods"
-        labels = {"labelSelector": selector(environment_labels(self._instance, ref))}
         pods = [*self._pods(ref), *pods_of(self._api, self._instance, ref)]
         limits = {str(pod["metadata"]["name"]): _memory_limit(pod) for pod in pods}
         try:
-            answer = self._api.request_json("GET", path, "reading what pods use", query=labels)
+            used = pods_use(self._api, environment_labels(self._instance, ref))
         except EngineFailed as error:
             if status_of(error) not in ABSENT:
                 raise
@@ -71,16 +70,22 @@ class KubeOutputs(EngineBase):
                 advice="It needs the metrics API (metrics-server), and this account `list` on `pods.metrics.k8s.io` "
                 "(docker/kubernetes/namespace has it).",
             ) from error
-        return tuple(
-            Usage(
-                str(one["metadata"]["name"]),
-                sum(float(parse_quantity(container["usage"]["cpu"])) for container in one["containers"]),
-                sum(int(parse_quantity(container["usage"]["memory"])) for container in one["containers"]),
-                limits[str(one["metadata"]["name"])],
-            )
-            for one in sorted(answer.get("items", ()), key=lambda one: str(one["metadata"]["name"]))
-            if one["metadata"]["name"] in limits
+        return tuple(Usage(name, *used[name], limits[name]) for name in sorted(used.keys() & limits.keys()))
+
+
+def pods_use(api: KubeApi, labels: dict[str, str]) -> dict[str, tuple[float, int]]:
+    """Cores and bytes that pods with these labels use, by their names. Raises EngineFailed with a status of ABSENT if
+    the cluster does not tell."""
+    path = f"/apis/metrics.k8s.io/v1beta1/namespaces/{api.namespace}/pods"
+    query = {"labelSelector": selector(labels)}
+    answer = api.request_json("GET", path, "reading what pods use", query=query)
+    return {
+        str(one["metadata"]["name"]): (
+            sum(float(parse_quantity(each["usage"]["cpu"])) for each in one["containers"]),
+            sum(int(parse_quantity(each["usage"]["memory"])) for each in one["containers"]),
         )
+        for one in answer.get("items", ())
+    }
 
 
 def _memory_limit(pod: KubeObject) -> int:
