@@ -11,6 +11,8 @@ import pytest
 import docker
 from pipeline.adapters.kubernetes.api.client import connect
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
+from pipeline.adapters.kubernetes.names import DETACHED
+from pipeline.adapters.kubernetes.pods.state import is_ready
 from pipeline.adapters.kubernetes.probe import proxy_path
 from tests.cluster.callers import Callers
 from tests.support.clusterbench import end_namespace, make_namespace
@@ -52,6 +54,13 @@ def pods(api: KubeApi) -> dict[str, Any]:
     return {one["metadata"]["name"]: one["metadata"]["creationTimestamp"] for one in alive}
 
 
+def marks(api: KubeApi) -> dict[str, str]:
+    """The annotations of r1's Deployment."""
+    found = api.get("Deployment", "hello-live-blue")
+    assert found
+    return dict(found["metadata"]["annotations"])
+
+
 def page(api: KubeApi) -> str:
     answer = api.raw("GET", f"{proxy_path(api, 'hello-live')}/", "asking", headers={"Accept": "*/*"})
     return str(answer.data.decode())
@@ -67,6 +76,10 @@ def test_fault_51_what_runs_on_a_cluster_is_adopted_without_an_outage(service: S
     service.push(web("version 1"))
     service.push(web("version 2"))
     until(lambda: page(api) == "version 2\n", 60)
+    # The pods of r1 are replaced once `drain` is over, which ends the connections that they still have.
+    until(lambda: DETACHED in marks(api), 60)
+    until(lambda: len(pods(api)) == 4, 60)
+    until(lambda: all(map(is_ready, api.find("Pod", {"pushlive/pipeline": "hello"}))), 60)
     before = pods(api)
 
     with Callers(address(api)).fresh(2) as callers:
