@@ -70,12 +70,20 @@ def take_environment(context: RunContext, environment: Environment) -> Lease:
     if lease is None:
         _behind(context, environment.name, since)
         raise parked(context, since)
-    waited = context.clock.monotonic() - began
+    try:
+        _waited(context, context.clock.monotonic() - began)
+    except BaseException:
+        context.store.leases.drop(lease)  # nothing renews it yet
+        raise
+    return lease
+
+
+def _waited(context: RunContext, seconds: float) -> None:
+    """Records the end of the wait."""
     if context.run.behind:
         context.change(lambda _, run: transitions.unparked(run, context.clock.now()))
-    elif waited >= NOTICED:
-        context.update(queued=context.run.queued + waited)
-    return lease
+    elif seconds >= NOTICED:
+        context.update(queued=context.run.queued + seconds)
 
 
 def _behind(context: RunContext, name: str, began: float) -> None:
