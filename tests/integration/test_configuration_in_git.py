@@ -50,7 +50,7 @@ def test_1_before_the_first_push_the_service_has_no_pipelines_and_says_what_to_p
         "ops on the built-in git server has no branch main: push pipelines.yaml to it"
         in answer["config_error"]
     )
-    assert f"configuration: git push http://{service.listen}/git/ops.git main" in service.output
+    until(lambda: f"configuration: git push http://{service.listen}/git/ops.git main" in service.output, 30)
 
 
 def test_2_a_wrong_configuration_is_refused_in_the_push_and_nothing_is_taken(
