@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -53,12 +54,13 @@ def config(metrics: str = METRICS) -> str:
 @pytest.fixture
 def visited(world: World) -> World:
     """r1 serves."""
-    return begun(world, config())
+    return begun(world, config(), Figures())
 
 
-def begun(world: World, text: str) -> World:
+def begun(world: World, text: str, figures: Any) -> World:
+    """r1 serves, in blue, and a Prometheus has these figures."""
     world.configure(text)
-    world.figures = Figures()
+    world.figures = figures
     world.adapters = replace(world.adapters, figures=world.figures)
     world.jobs = world.another_process()
     world.runner = Runner(world.services, world.adapters, world.commands.accept, go_on)
@@ -118,7 +120,7 @@ def test_doctor_says_that_a_route_could_not_divide(visited: World) -> None:
     ("metrics", "why"), [("", "no `metrics` are named"), (ALIKE, "do not tell the two releases apart")]
 )
 def test_without_figures_replicas_alone_decide_and_it_is_said(world: World, metrics: str, why: str) -> None:
-    visited = begun(world, config(metrics))
+    visited = begun(world, config(metrics), Figures())
     seen: list[dict[str, object]] = []
     during(visited, lambda: seen.append(visited.commands.status("hello")["pipelines"][0]["environments"][0]))
     run = visited.push()

@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import math
 from bisect import bisect_left
-from dataclasses import replace
 
 import pytest
 
 from pipeline.adapters.fake.script import Killed
-from pipeline.deploy.runner import Runner
 from pipeline.domain.judging.latency.times import merged, total
 from pipeline.domain.run import Outcome
 from pipeline.domain.shifting import times
 from pipeline.errors import TryAgain
 from pipeline.lib.secret import Secret
-from tests.story.conftest import World, go_on
+from tests.story import test_shifting_by_a_route as by_a_route
+from tests.story.conftest import World
 from tests.story.test_shifting import during, said, state
 from tests.story.test_shifting_by_a_route import METRICS, config
 
@@ -56,14 +55,8 @@ class Figures:
 
 def begun(world: World, metrics: str = TIMES) -> World:
     """r1 serves, in blue."""
-    world.configure(config(metrics).replace("for: 1m", "for: 3m"))
-    world.figures = Figures()
-    world.adapters = replace(world.adapters, figures=world.figures)
-    world.jobs = world.another_process()
-    world.runner = Runner(world.services, world.adapters, world.commands.accept, go_on)
-    run = world.push()
-    assert run.outcome == Outcome.LIVE, run.reason
-    return world
+    text = config(metrics).replace("for: 1m", "for: 3m")
+    return by_a_route.begun(world, text, Figures())
 
 
 def test_a_release_that_is_slower_goes_back(world: World) -> None:
