@@ -3,39 +3,29 @@ follows from it is decided in ``acting``."""
 
 from __future__ import annotations
 
+from pipeline.config.judging.metrics import Metrics
 from pipeline.config.workload.judge import OFF
-from pipeline.deploy.services import Services
-from pipeline.domain.engine_types import Answered
-from pipeline.domain.environment import Environment
+from pipeline.domain.engine_types import Answered, SlotRef
+from pipeline.domain.environment import Environment, Slot
 from pipeline.domain.judging import judgement
 from pipeline.domain.judging.counts import counted, fact_name, read
-from pipeline.domain.slots import slot_ref
 from pipeline.domain.watching import trials
 from pipeline.lib import codec
-from pipeline.maintenance.damage import Damage
-from pipeline.maintenance.health import Watches
-from pipeline.maintenance.watching.figures import Figures
+from pipeline.maintenance.watching.comparing import Compares
 from pipeline.maintenance.watching.verdicts import noted
-from pipeline.ports.adapters import Adapters
+from pipeline.ports.traffic import Traffic
 
 
-class CountAnswers(Watches):
+class CountAnswers(Compares[Answered]):
     """Of the slot that takes the traffic."""
 
-    def __init__(self, services: Services, adapters: Adapters, damage: Damage) -> None:
-        super().__init__(services, adapters, damage)
-        self._figures = Figures(services, adapters)
+    def _by_metrics(self, environment: Environment, metrics: Metrics) -> Answered | None:
+        return self._figures.answered(environment, metrics)
 
-    def run(self) -> list[str]:
-        self._figures.begin()
-        return super().run()
+    def _by_engine(self, traffic: Traffic, ref: SlotRef) -> Answered | None:
+        return traffic.answered(ref)
 
-    def _one(self, environment: Environment) -> list[str]:
-        if environment.active is None:
-            return []
-        slot, seen, now = environment.active, self._seen(environment), self._adapters.clock.now()
-        if seen is None:  # nothing counts there, or it does not answer
-            return []
+    def _compared(self, environment: Environment, slot: Slot, seen: Answered, now: float) -> list[str]:
         facts, name, record = self._store.facts, fact_name(environment.id), environment.slots[slot]
         before = read(facts.get(name))
         first = (before.release, before.run) != (record.release, record.run)
@@ -50,12 +40,6 @@ class CountAnswers(Watches):
             self._store.metrics.answered(environment.pipeline, environment.name, found.whole, verdict)
         worse = judgement.is_worse(found) and not judgement.is_worse(before)
         return [f"{environment.id}: r{found.release}: {judgement.text(found)}"] if worse else []
-
-    def _seen(self, environment: Environment) -> Answered | None:
-        if metrics := self._figures.metrics(environment):
-            return self._figures.answered(environment, metrics)
-        traffic = self._adapters.engines.of(environment.engine).traffic
-        return traffic.answered(slot_ref(environment, environment.active or ""))
 
     def _is_verified_now(self, environment: Environment) -> bool:
         """The run that switched is not done here: requests come from its own checks as well."""
