@@ -564,16 +564,21 @@ def test_without_a_shift_a_revert_to_what_serves_is_still_refused(visited: World
         visited.commands.revert("hello", "ann", to=1)
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("call", ["share", "switch", "answered", "health"])
-def test_fault_67_killed_at_any_call_the_next_worker_goes_on(visited: World, call: str, after: bool) -> None:
+def killed_once(visited: World, call: str, after: bool) -> Outcome | None:
+    """How r2's run ended, whose worker dies at that call; the keeper and the next worker go on."""
     number = visited.accept(visited.commit("two")).number
     visited.engine.kill(call, after=after)
     with pytest.raises(Killed):
         visited.work()
     visited.reconcile()
     visited.work()
-    assert visited.run(number).outcome == Outcome.LIVE
+    return visited.run(number).outcome
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("call", ["share", "switch", "answered", "health"])
+def test_fault_67_killed_at_any_call_the_next_worker_goes_on(visited: World, call: str, after: bool) -> None:
+    assert killed_once(visited, call, after) == Outcome.LIVE
     assert state(visited) == (2, False, False)
 
 
@@ -581,13 +586,7 @@ def test_fault_67_killed_at_any_call_the_next_worker_goes_on(visited: World, cal
 @pytest.mark.parametrize("call", ["unshare", "drain", "stop_and_keep"])
 def test_fault_67_killed_on_the_way_back_the_keeper_ends_it(visited: World, call: str, after: bool) -> None:
     Visitors(visited, rate=100.0).errors[2] = 0.05
-    number = visited.accept(visited.commit("two")).number
-    visited.engine.kill(call, after=after)
-    with pytest.raises(Killed):
-        visited.work()
-    visited.reconcile()
-    visited.work()
-    assert visited.run(number).outcome == Outcome.FAILED
+    assert killed_once(visited, call, after) == Outcome.FAILED
     assert state(visited) == (1, False, False)
     assert [one.spec.release for one in visited.engine.contents.values() if one.alive] == [1]
 
