@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, model_validator
@@ -191,6 +192,13 @@ def where_of(key: str) -> Where:
 def kind_of(key: str) -> EngineKind:
     """The kind of the engine with that ``Where.key``. Raises ValueError for any other text."""
     return where_of(key).kind
+
+
+@lru_cache(maxsize=1024)
+def machines_of(key: str) -> str:
+    """The ``Where.key`` without the namespace: environments in all namespaces of a cluster run on the same nodes."""
+    where = where_of(key)
+    return Where(kubernetes=where.kubernetes).key if where.kubernetes is not None else key
 
 
 class Registry(Model):

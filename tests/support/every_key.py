@@ -16,7 +16,12 @@ IN_FORCE: dict[str, Any] = {
     "budget": {"deploy": "4m"},
     "notify": [{"url": "https://chat.example.com/all"}],
     "freeze": [{"env": {"names": ["live"]}, "days": {"names": ["mon"]}, "from": "08:00", "to": "09:00"}],
-    "costs": {"machines": {"here": {"monthly": 10, "docker": "ssh://u@h"}}},
+    "costs": {
+        "machines": {
+            "here": {"monthly": 10, "docker": "ssh://u@h"},
+            "node": {"monthly": 8, "kubernetes": "prod"},
+        }
+    },
     "accessories": {
         "db": {"image": "postgres:15", "backup": {"run": ["dump"]}},
         "cache": {"image": "redis:7"},
@@ -138,6 +143,7 @@ CHANGES: dict[str, Any] = {
     "notify[].url": "https://evil.example/x", "notify[].when": ["live"],
     **{f"freeze[].{key}": value for key, value in FREEZE.items()},
     "costs.currency": "USD", "costs.machines.*.monthly": 11, "costs.machines.*.docker": "ssh://evil@example.com",
+    "costs.machines.*.kubernetes": "other", "costs.machines.*.type": "cx22", "costs.machines.*.nodes": {"pool": "a"},
     **{f"accessories.*.{key}": value for key, value in ACCESSORY.items()},
     **{f"pipelines.*.{key}": value for key, value in HELLO.items()},
 }  # fmt: skip
@@ -207,7 +213,9 @@ def place_of(path: str) -> list[str]:
     path = path.replace("pipelines.*", "pipelines.hello").replace(
         "environments.*", f"environments.{environment}"
     )
-    path = path.replace("machines.*", "machines.here")
+    path = path.replace(
+        "machines.*", "machines.here" if path.endswith(("monthly", "docker")) else "machines.node"
+    )
     path = path.replace("volumes.*", "volumes.data")
     path = path.replace("accessories.*", "accessories.db").replace("uses.*", "uses.db")
     path = path.replace("processes.*", "processes.worker")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from pipeline.adapters.fake.engine_state import EngineState
 from pipeline.domain.cost.taken import Size, Taken
@@ -59,8 +59,8 @@ class FakeMetering(EngineState):
                 ]  # fmt: skip
             return tuple(sorted(found, key=lambda one: one.name))
 
-    def machine_size(self) -> Size | None:
-        with self.call("machine_size"):
+    def machine_size(self, labels: Collection[str] = ()) -> Size | None:
+        with self.call("machine_size", labels):
             return Size(2.0, self.memory)
 
 

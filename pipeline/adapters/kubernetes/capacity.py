@@ -119,18 +119,24 @@ def largest_node(api: KubeApi) -> NodeSize | None:
 
 def node_sizes(api: KubeApi) -> tuple[NodeSize, ...]:
     """What each node has for pods; () if nodes may not be listed, or none says so."""
+    nodes = nodes_if_allowed(api)
+    return tuple(node_size(node) for node in nodes if (node.get("status") or {}).get("allocatable"))
+
+
+def nodes_if_allowed(api: KubeApi) -> tuple[KubeObject, ...]:
+    """All nodes; () if they may not be listed."""
     try:
-        nodes = api.find("Node", {})
+        return tuple(api.find("Node", {}))
     except EngineFailed as error:
         if status_of(error) == FORBIDDEN:
             return ()
         raise
-    found = ((node.get("status") or {}).get("allocatable") or {} for node in nodes)
-    return tuple(
-        NodeSize(float(parse_quantity(str(one["cpu"]))), int(parse_quantity(str(one["memory"]))))
-        for one in found
-        if one
-    )
+
+
+def node_size(node: KubeObject) -> NodeSize:
+    """What a node has for pods, nothing if it does not say so."""
+    has = (node.get("status") or {}).get("allocatable") or {"cpu": "0", "memory": "0"}
+    return NodeSize(float(parse_quantity(str(has["cpu"]))), int(parse_quantity(str(has["memory"]))))
 
 
 def parse_quantity(text: str) -> Decimal:

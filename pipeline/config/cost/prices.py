@@ -8,13 +8,17 @@ from pydantic import (
     AfterValidator,
     Field,
     SerializerFunctionWrapHandler,
+    StringConstraints,
     model_serializer,
     model_validator,
 )
 
 from pipeline.config import validators
-from pipeline.config.engines import Where
-from pipeline.config.fields import Model, Name, Words
+from pipeline.config.engines import Where, machines_of
+from pipeline.config.fields import Empty, Model, Name, Words
+from pipeline.config.workload.kubernetes import NodeLabel, NodeValue
+
+INSTANCE_TYPE = "node.kubernetes.io/instance-type"  # the label that every cloud gives its nodes
 
 
 def _currency(text: str) -> str:
@@ -28,32 +32,61 @@ Currency = Annotated[str, AfterValidator(_currency), Words("a currency such as E
 
 
 class Machine(Model):
-    """What a machine costs. A number is `monthly` alone."""
+    """What a machine costs, or each node of a cluster. A number is `monthly` alone."""
 
     SHORT = "a price such as 12.50, or {monthly: 12.50, docker: ssh://user@host}"
     NUMBER = True
 
     monthly: Price
-    """By the calendar month, in the currency of `costs`."""
+    """By the calendar month, in the currency of `costs`. Of a cluster: for each node, by the time for which it was
+    there."""
     docker: Annotated[
         str, AfterValidator(validators.docker_host), Words("ssh://user@host or tcp://host:port")
     ] = ""
-    """The Docker Engine on it, as in an environment's `engine`. Default: this machine's. Nodes of clusters have no
-    price yet."""
+    """The Docker Engine on it, as in an environment's `engine`. Default: this machine's."""
+    kubernetes: (
+        Annotated[str, Empty(""), AfterValidator(validators.context), Words("the name of a context")] | None
+    ) = None
+    """The context of the cluster whose nodes these are, as in an environment's `engine`, empty for the current one."""
+    type: Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$")] = (
+        ""
+    )
+    """The instance type of these nodes, as the cloud calls it (`cx22`, `m7g.large`): their label
+    `node.kubernetes.io/instance-type`. Default: nodes of each type."""
+    nodes: Annotated[dict[NodeLabel, NodeValue], Field(max_length=8)] = {}
+    """The labels of these nodes. A node that several machines fit has the price of the one with most labels, `type`
+    counted as one."""
 
     @model_validator(mode="before")
     @classmethod
     def _from_number(cls, given: Any) -> Any:
         return given if isinstance(given, dict) else {"monthly": given}
 
+    @model_validator(mode="after")
+    def _of_one_engine(self) -> Machine:
+        if self.docker and self.kubernetes is not None:
+            raise ValueError("give either `docker` or `kubernetes`, not both")
+        if self.kubernetes is None and (self.type or self.nodes):
+            key = "type" if self.type else "nodes"
+            raise ValueError(f"`{key}` tells nodes of a cluster apart; write which one: kubernetes: CONTEXT")
+        if self.type and INSTANCE_TYPE in self.nodes:
+            raise ValueError(f"`type` is the label {INSTANCE_TYPE}; give it once")
+        return self
+
     @model_serializer(mode="wrap")
     def _as_number(self, whole: SerializerFunctionWrapHandler) -> Any:
-        return whole(self) if self.docker else self.monthly
+        found = whole(self)
+        return self.monthly if Machine(monthly=self.monthly) == self else found
 
     @property
     def engine(self) -> str:
-        """The ``Where.key`` of its engine."""
-        return Where(docker=self.docker).key
+        """The key of its machines: see ``engines.machines_of``."""
+        return machines_of(Where(docker=self.docker or None, kubernetes=self.kubernetes).key)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Those that a node has to have; {} for every one."""
+        return {**self.nodes, **({INSTANCE_TYPE: self.type} if self.type else {})}
 
 
 class Costs(Model):
@@ -61,20 +94,34 @@ class Costs(Model):
 
     currency: Currency = "EUR"
     """The currency of all prices, by its code of three letters."""
-    machines: dict[Name, Machine] = {}
+    machines: Annotated[dict[Name, Machine], Field(max_length=256)] = {}
     """The machines by names of your choice: `{vps: 12.50}` is this one."""
 
     @model_validator(mode="after")
     def _each_once(self) -> Costs:
-        seen = dict[str, str]()
+        seen = dict[tuple[str, frozenset[tuple[str, str]]], str]()
         for name, machine in self.machines.items():
-            if other := seen.get(machine.engine):
+            which = (machine.engine, frozenset(machine.labels.items()))
+            if other := seen.get(which):
+                same = "engine" if machine.kubernetes is None else "nodes"
                 raise ValueError(
-                    f"the machines {other} and {name} have the same engine; give one price for it"
+                    f"the machines {other} and {name} have the same {same}; give one price for it"
                 )
-            seen[machine.engine] = name
+            seen[which] = name
         return self
 
-    def machine_of(self, engine: str) -> tuple[str, Machine] | None:
-        """The machine with that engine (``Where.key``) and its name, None if it has no price."""
-        return next(((n, one) for n, one in self.machines.items() if one.engine == engine), None)
+    def machine_of(self, engine: str, labels: dict[str, str] | None = None) -> tuple[str, Machine] | None:
+        """The machine with that engine (``Where.key``) and its name, None if it has no price. ``labels``: of one of the
+        cluster's nodes; None for any of them."""
+        key = machines_of(engine)
+        fits = [
+            (name, one)
+            for name, one in self.machines.items()
+            if one.engine == key and (labels is None or one.labels.items() <= labels.items())
+        ]
+        return max(fits, key=lambda one: len(one[1].labels), default=None)
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """The labels of nodes that a price depends on, the instance type as well."""
+        return frozenset({INSTANCE_TYPE, *(key for one in self.machines.values() for key in one.labels)})

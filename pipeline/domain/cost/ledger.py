@@ -57,14 +57,17 @@ class Amount:
 @dataclass(frozen=True)
 class Hour:
     """``number``: hours since the epoch. ``seconds``: of each engine, how many of it were measured; ``sizes``: its
-    machine's; ``amounts``: by account, as text; ``looked``: when each engine was looked at last, in seconds since the
-    epoch; ``spent``: of each engine, the processor seconds of each container by then. The last two are those of the
-    newest hour alone."""
+    machine's, at the last look; ``nodes``: of each cluster, what its nodes had in that time, by their labels
+    (``Amount.count``: node-seconds); ``amounts``: by account, as text; ``unsized``: clusters that do not tell which
+    nodes they have; ``looked``: when each engine was looked at last, in seconds since the epoch; ``spent``: of each
+    engine, the processor seconds of each container by then. The last two are those of the newest hour alone."""
 
     number: int
     seconds: dict[str, float] = field(default_factory=dict)
     sizes: dict[str, Size] = field(default_factory=dict)
     amounts: dict[str, Amount] = field(default_factory=dict)
+    nodes: dict[str, dict[str, Amount]] = field(default_factory=dict)
+    unsized: tuple[str, ...] = ()
     looked: dict[str, float] = field(default_factory=dict)
     spent: dict[str, dict[str, float]] = field(default_factory=dict)
 
@@ -107,7 +110,21 @@ def looked(hour: Hour, engine: str, size: Size, found: Iterable[tuple[Taken, str
         memory = max(one.reserved_memory, one.memory) / GIB
         amounts[key] = amounts.get(key, Amount()) + Amount(cores * passed, memory * passed, passed)
     seconds = new.seconds | {engine: new.seconds.get(engine, 0.0) + passed}
-    return replace(new, amounts=amounts, seconds=seconds)
+    nodes = new.nodes | {engine: _nodes(new.nodes.get(engine, {}), size, passed)} if size.nodes else new.nodes
+    return replace(new, amounts=amounts, seconds=seconds, nodes=nodes)
+
+
+def without_size(hour: Hour, engine: str) -> Hour:
+    """The hour after a look at a cluster that does not tell which nodes it has."""
+    return replace(hour, unsized=tuple(sorted({*hour.unsized, engine})))
+
+
+def _nodes(before: Mapping[str, Amount], size: Size, passed: float) -> dict[str, Amount]:
+    found = dict(before)
+    for group, one in size.nodes.items():
+        more = Amount(one.cores * passed, one.memory / GIB * passed, one.count * passed)
+        found[group] = found.get(group, Amount()) + more
+    return found
 
 
 def _cores(one: Taken, last: Mapping[str, float], passed: float) -> float:

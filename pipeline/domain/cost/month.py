@@ -1,23 +1,26 @@
-"""What a month has cost so far, and will: hours with prices. Pure.
-
-One bill for a machine does not say what its cores and its memory are worth. They are weighed in the proportion of
-OpenCost's default prices: a core is worth RATIO GiB. Of both, each account pays for what it took, as OpenCost's
-specification says: the larger of what is reserved and what is used. What nothing took is idle.
-"""
+"""What a month has cost so far, day by day, and will: shares of machines with prices. Pure."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
-from pipeline.domain.cost.ledger import GIB, LONGEST, Account, Amount, Hour, account
-from pipeline.domain.cost.taken import Size
+from pipeline.config.cost.prices import Costs
+from pipeline.config.engines import kind_of, machines_of
+from pipeline.domain.cost import shares
+from pipeline.domain.cost.ledger import LONGEST, Account, Amount, Hour
+from pipeline.domain.cost.shares import IDLE, UNSEEN, Divided, Share
+from pipeline.domain.cost.taken import labels_of
 from pipeline.domain.measuring.monthly.calendar import Month
 
-RATIO = 0.031611 / 0.004237  # OpenCost's default prices of a core and of a GiB, each by the hour
-IDLE, UNSEEN = "idle", "not measured"
+__all__ = ["IDLE", "UNSEEN", "WINDOW", "Line", "Spent", "spent", "to_come"]
+
 WINDOW = 7 * 86400.0  # seconds
+Began = Callable[[str], float]
+"""When the machines with that key were measured first, from which they cost, in seconds since the epoch."""
 
 
 @dataclass(frozen=True)
@@ -31,86 +34,168 @@ class Line:
 
 @dataclass(frozen=True)
 class Spent:
-    """A month. ``lines``: sorted; of each priced engine also what was idle, and the time that was not measured.
-    ``total``: of all lines; ``whole``: of all machines in the whole month, as far as their prices are known.
-    ``unpriced``: engines that were measured and have no price."""
+    """A month. ``lines``: sorted; of each priced machine also what was idle, and the time that was not measured;
+    ``days``: the same for each day that has any, by the time of its beginning; their sums are those of the month.
+    ``total``: of all lines. ``unpriced``: machines that were measured and have no price, with the labels of a cluster's
+    nodes; ``unseen``: seconds in which clusters were not measured: how many nodes they had then is not known, so it
+    is in no sum."""
 
     lines: tuple[Line, ...]
+    days: dict[float, tuple[Line, ...]]
     total: float
-    whole: float
-    unpriced: tuple[str, ...]
+    unpriced: tuple[tuple[str, str], ...]
+    unseen: dict[str, float]
 
 
-def spent(
-    hours: Iterable[Hour], prices: Mapping[str, float], month: Month, now: float, since: float
-) -> Spent:
-    """``prices``: of each engine's machine, for the whole month; ``since``: when measuring began, from which a machine
-    costs; ``now``: within the month, or after it. What has passed since the last look is in no line while the next one
-    may still tell of it."""
+def spent(hours: Iterable[Hour], costs: Costs, month: Month, now: float, began: Began) -> Spent:
+    """``now``: within the month, or after it. What has passed since the last look is in no line while the next one may
+    still tell of it."""
     known = tuple(hours)
-    amounts, seconds, unpriced = _by_engine(known, prices)
-    length = month.until - month.since
-    lines = list[Line]()
-    for engine, price in sorted(prices.items()):
-        rate = price / length
-        last = max((one.looked.get(engine, 0.0) for one in known), default=0.0)
-        until = last if 0 <= now - last <= LONGEST else now
-        passed = max(0.0, min(until, month.until) - max(since, month.since))
-        seen = min(seconds.get(engine, 0.0), passed)
-        lines += _divided(amounts.get(engine, {}), rate * seen)
-        if passed > seen:
-            lines.append(Line(Account(engine, "", "", UNSEEN), rate * (passed - seen), Amount()))
-    found = tuple(sorted(lines, key=lambda one: one.account))
-    return Spent(found, sum(one.cost for one in found), sum(prices.values()), tuple(sorted(unpriced)))
+    last = _last_looks(known)
+    days = defaultdict[float, list[Divided]](list)
+    for one in known:
+        days[_beginning(month, one.number * 3600.0)].append(shares.divided(one))
+    found, unseen = dict[float, tuple[Line, ...]](), defaultdict[str, float](float)
+    for since, until in zip(month.days, month.days[1:], strict=False):
+        prices = _Prices(costs, month)
+        lines, missed = _day(days[since], prices, since, until, now, last, began)
+        for key, seconds in missed.items():
+            unseen[key] += seconds
+        if lines:
+            found[since] = lines
+    every = _added(line for lines in found.values() for line in lines)
+    return Spent(every, found, sum(one.cost for one in every), _unpriced(known, costs), dict(unseen))
 
 
-def to_come(
-    hours: Iterable[Hour], prices: Mapping[str, float], month: Month, now: float
-) -> dict[Account, float]:
+def to_come(hours: Iterable[Hour], costs: Costs, month: Month, now: float) -> dict[Account, float]:
     """What each account will cost from ``now`` to the end of the month, if it goes on taking what it took in ``hours``,
-    which are those of the last WINDOW: whole weeks, since weekends differ from weekdays. Of an engine that was not
-    measured in them, the whole machine is not measured."""
-    left = max(0.0, month.until - max(now, month.since)) / (month.until - month.since)
-    amounts, _, _ = _by_engine(hours, prices)
-    found = dict[Account, float]()
-    for engine, price in prices.items():
-        of = amounts.get(engine) or {Account(engine, "", "", UNSEEN): Amount(1.0)}
-        found |= {one.account: one.cost for one in _divided(of, price * left)}
+    which are those of the last WINDOW: whole weeks, since weekends differ from weekdays. Of a machine that was not
+    measured in them, the whole of it is not measured; of a cluster, nothing is known."""
+    left = max(0.0, month.until - max(now, month.since))
+    prices, found = _Prices(costs, month), dict[Account, float]()
+    pieces = [shares.divided(one) for one in hours]
+    every, seconds = _together(pieces)
+    for key in prices.keys:
+        if seconds.get(key):
+            for account, share in every[key].items():
+                found[account] = prices.cost(key, share) * left / seconds[key]
+        elif not _cluster(key):
+            found[Account(key, "", "", UNSEEN)] = prices.rate(key, "") * left
     return found
 
 
-def _by_engine(
-    hours: Iterable[Hour], prices: Mapping[str, float]
-) -> tuple[dict[str, dict[Account, Amount]], dict[str, float], set[str]]:
-    """What each account took of each engine, idle as well, and how long it was looked at."""
-    amounts = defaultdict[str, dict[Account, Amount]](dict)
-    seconds, unpriced = defaultdict[str, float](float), set[str]()
+def monthly(hour: Hour | None, costs: Costs) -> float:
+    """What all machines cost in a whole month, with the nodes that clusters had at the last look."""
+    found = sum(one.monthly for one in costs.machines.values() if one.kubernetes is None)
+    seen = set[str]()
+    for engine, size in (hour.sizes if hour else {}).items():
+        key = machines_of(engine)
+        if not _cluster(key) or key in seen:
+            continue
+        seen.add(key)
+        for group, nodes in size.nodes.items():
+            machine = costs.machine_of(key, labels_of(group))
+            found += nodes.count * machine[1].monthly if machine else 0.0
+    return found
+
+
+class _Prices:
+    """By the second of a month."""
+
+    def __init__(self, costs: Costs, month: Month) -> None:
+        self._costs, self._length = costs, month.until - month.since
+        self.keys = sorted({one.engine for one in costs.machines.values()})
+        self._rates = dict[tuple[str, str], float]()
+
+    def rate(self, key: str, group: str) -> float:
+        """0 for nodes without a price."""
+        if (key, group) not in self._rates:
+            machine = self._costs.machine_of(key, labels_of(group))
+            self._rates[key, group] = machine[1].monthly / self._length if machine else 0.0
+        return self._rates[key, group]
+
+    def cost(self, key: str, share: Share) -> float:
+        return sum(self.rate(key, group) * seconds for group, seconds in share.machines.items())
+
+
+def _day(
+    pieces: Iterable[Divided],
+    prices: _Prices,
+    since: float,
+    until: float,
+    now: float,
+    last: Mapping[str, float],
+    began: Began,
+) -> tuple[tuple[Line, ...], dict[str, float]]:
+    """Its lines, and how long clusters were not measured."""
+    every, seconds = _together(pieces)
+    lines, unseen = list[Line](), dict[str, float]()
+    for key in prices.keys:
+        looked = last.get(key, 0.0)
+        end = looked if 0 <= now - looked <= LONGEST else now
+        passed = max(0.0, min(end, until) - max(began(key), since))
+        measured = seconds.get(key, 0.0)
+        # A clock that was set back measures a time twice: the machine has cost it once.
+        part = min(1.0, passed / measured) if measured else 0.0
+        lines += [
+            Line(one, prices.cost(key, share) * part, share.amount)
+            for one, share in every.get(key, {}).items()
+        ]
+        if passed - measured > 1e-6:
+            if _cluster(key):
+                unseen[key] = passed - measured
+            else:
+                cost = prices.rate(key, "") * (passed - measured)
+                lines.append(Line(Account(key, "", "", UNSEEN), cost, Amount()))
+    return tuple(sorted(lines, key=lambda one: one.account)), unseen
+
+
+def _together(pieces: Iterable[Divided]) -> tuple[dict[str, dict[Account, Share]], dict[str, float]]:
+    """The shares and the measured seconds of several stretches of time, by their machines."""
+    found, seconds = defaultdict[str, dict[Account, Share]](dict), defaultdict[str, float](float)
+    for piece in pieces:
+        for key, measured in piece.seconds.items():
+            seconds[key] += measured
+        for account, share in piece.shares.items():
+            own = found[machines_of(account.engine)]
+            own[account] = own[account] + share if account in own else share
+    return found, seconds
+
+
+def _last_looks(hours: Iterable[Hour]) -> dict[str, float]:
+    found = dict[str, float]()
     for hour in hours:
-        left = dict[str, Amount]()
-        for engine, looked in hour.seconds.items():
-            seconds[engine] += looked
-            unpriced |= {engine} - prices.keys()
-            left[engine] = _whole(hour.sizes[engine], looked)
-        for text, amount in hour.amounts.items():
-            key = account(text)
-            own = amounts[key.engine]
-            own[key] = own.get(key, Amount()) + amount
-            left[key.engine] = left[key.engine] - amount
-        for engine, amount in left.items():
-            key, own = Account(engine, "", "", IDLE), amounts[engine]
-            rest = Amount(max(0.0, amount.cores), max(0.0, amount.memory))
-            own[key] = own.get(key, Amount()) + rest
-    return amounts, seconds, unpriced
+        for engine, at in hour.looked.items():
+            key = machines_of(engine)
+            found[key] = max(at, found.get(key, 0.0))
+    return found
 
 
-def _whole(size: Size, seconds: float) -> Amount:
-    return Amount(size.cores * seconds, size.memory / GIB * seconds)
+def _beginning(month: Month, at: float) -> float:
+    """Of the day of the month at that time; an hour that begins before the month is of its first day."""
+    return month.days[max(0, bisect_right(month.days, at) - 1)]
 
 
-def _divided(amounts: Mapping[Account, Amount], cost: float) -> Iterable[Line]:
-    """The cost of the time that was measured, divided among those who took something, and what was idle. If more was
-    reserved than there is, each pays in proportion."""
-    worth = {key: one.cores * RATIO + one.memory for key, one in amounts.items()}
-    whole = sum(worth.values())
-    for key, amount in amounts.items():
-        yield Line(key, cost * worth[key] / whole if whole else 0.0, amount)
+def _added(lines: Iterable[Line]) -> tuple[Line, ...]:
+    found = dict[Account, Line]()
+    for one in lines:
+        before = found.get(one.account)
+        found[one.account] = (
+            Line(one.account, before.cost + one.cost, before.amount + one.amount) if before else one
+        )
+    return tuple(sorted(found.values(), key=lambda one: one.account))
+
+
+def _unpriced(hours: Iterable[Hour], costs: Costs) -> tuple[tuple[str, str], ...]:
+    found = set[tuple[str, str]]()
+    for hour in hours:
+        for engine in hour.seconds:
+            key = machines_of(engine)
+            groups = hour.nodes.get(engine) or {"": Amount()}
+            found |= {(key, group) for group in groups if costs.machine_of(key, labels_of(group)) is None}
+    return tuple(sorted(found))
+
+
+@lru_cache(maxsize=1024)
+def _cluster(key: str) -> bool:
+    return kind_of(key).machines

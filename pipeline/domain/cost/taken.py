@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 Role = Literal["web", "process", "command", "accessory", "system"]
@@ -29,8 +30,29 @@ class Taken:
 
 
 @dataclass(frozen=True)
+class Nodes:
+    """Nodes of a cluster with the same labels. ``cores``, ``memory`` (bytes): of all of them."""
+
+    count: int
+    cores: float
+    memory: int
+
+
+@dataclass(frozen=True)
 class Size:
-    """What a machine has. ``memory``: bytes."""
+    """What a machine has, or all nodes of a cluster. ``memory``: bytes; ``nodes``: those of a cluster, by the labels
+    that were asked for, as ``labelled`` writes them."""
 
     cores: float
     memory: int
+    nodes: dict[str, Nodes] = field(default_factory=dict)
+
+
+def labelled(labels: Mapping[str, str]) -> str:
+    """As in a selector: ``disk=ssd,node.kubernetes.io/instance-type=cx22``."""
+    return ",".join(f"{key}={labels[key]}" for key in sorted(labels))
+
+
+def labels_of(text: str) -> dict[str, str]:
+    """What ``labelled`` wrote."""
+    return dict(one.split("=", 1) for one in text.split(",")) if text else {}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pipeline.config.cost.prices import Costs
 from pipeline.deploy.services import Services
 from pipeline.domain.cost import ledger
 from pipeline.domain.environment import Environment
-from pipeline.errors import PushliveError, StoreUnavailable
+from pipeline.errors import ConfigError, PushliveError, StoreUnavailable
 from pipeline.maintenance.damage import Damage
 from pipeline.maintenance.job import Job
 from pipeline.ports.adapters import Adapters
@@ -17,7 +18,7 @@ class MeterCost(Job):
     measured. Each look is one write, so that a keeper that dies measures nothing twice."""
 
     def __init__(self, services: Services, adapters: Adapters, damage: Damage) -> None:
-        self._store, self._adapters, self._damage = services.store, adapters, damage
+        self._services, self._adapters, self._damage = services, adapters, damage
         self._ledgers = Ledgers(services.store.facts)
 
     def run(self) -> list[str]:
@@ -25,13 +26,13 @@ class MeterCost(Job):
         self.waited = 0.0
         environments = {
             (one.pipeline, one.name): one
-            for one in self._damage.each(lambda name: self._store.environments(name).values())
+            for one in self._damage.each(lambda name: self._services.store.environments(name).values())
         }
-        hour = self._ledgers.current(clock.now())
+        hour, labels = self._ledgers.current(clock.now()), self._labels()
         for key in sorted(self._adapters.engines.in_use()):
             began = clock.monotonic()
             try:
-                hour = self._look(hour, key, environments)
+                hour = self._look(hour, key, environments, labels)
             except StoreUnavailable:
                 raise
             except PushliveError:  # reconciliation reports an engine that does not answer
@@ -39,10 +40,22 @@ class MeterCost(Job):
         self._ledgers.put(hour)
         return []
 
+    def _labels(self) -> frozenset[str]:
+        try:
+            return self._services.configurations.current()[1].costs.labels
+        except ConfigError:
+            return Costs().labels
+
     def _look(
-        self, hour: ledger.Hour, key: str, environments: dict[tuple[str, str], Environment]
+        self,
+        hour: ledger.Hour,
+        key: str,
+        environments: dict[tuple[str, str], Environment],
+        labels: frozenset[str],
     ) -> ledger.Hour:
         metering = self._adapters.engines.of(key).metering
         found = [(one, ledger.purpose_of(one, environments)) for one in metering.taken()]
-        size = metering.machine_size()
-        return ledger.looked(hour, key, size, found, self._adapters.clock.now()) if size else hour
+        size = metering.machine_size(labels)
+        if size is None:
+            return ledger.without_size(hour, key)
+        return ledger.looked(hour, key, size, found, self._adapters.clock.now())

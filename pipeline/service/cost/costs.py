@@ -2,35 +2,69 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+from pipeline.config.cost.prices import INSTANCE_TYPE, Costs
+from pipeline.config.engines import machines_of
 from pipeline.config.models import Config
 from pipeline.domain.cost import ledger
-from pipeline.domain.cost.ledger import Amount, Hour
-from pipeline.domain.cost.month import WINDOW, Line, spent, to_come
+from pipeline.domain.cost.ledger import Account, Amount, Hour
+from pipeline.domain.cost.month import WINDOW, Line, Spent, monthly, spent, to_come
+from pipeline.domain.cost.taken import labels_of
 from pipeline.domain.measuring.monthly import calendar
+from pipeline.domain.measuring.monthly.calendar import Month
+from pipeline.lib.units import show_duration
 from pipeline.store import Store
 from pipeline.store.costs import Ledgers
 
 DIGITS = 6  # of a sum of money: many small ones are added up by others
+NOTABLE = 300.0  # seconds without a look at a cluster, beyond which it is said
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A month. ``coming``: what each account will cost until its end; ``newest``: its last hour; ``began``: when
+    measuring did, None if nothing is measured; ``unsized``: clusters that do not tell which nodes they have."""
+
+    month: Month
+    spent: Spent
+    coming: dict[Account, float]
+    newest: Hour | None
+    began: float | None
+    unsized: frozenset[str]
+
+
+def measured(store: Store, costs: Costs, month: Month, now: float) -> Measured:
+    """All pipelines."""
+    ledgers = Ledgers(store.facts)
+    began = ledgers.began()
+    hours, recent = list[Hour](), list[Hour]()
+    if began is not None:
+        hours = list(ledgers.hours(month.since, min(now, month.until)))
+        recent = list(ledgers.hours(now - WINDOW, now)) if now < month.until else []
+    each = ledgers.began_of()
+    first = now if began is None else began
+    found = spent(hours, costs, month, now, lambda key: each.get(key, first))
+    return Measured(
+        month,
+        found,
+        to_come(recent, costs, month, now) if recent else {},
+        hours[-1] if hours else None,
+        began,
+        frozenset(hours[-1].unsized if hours else ()),
+    )
 
 
 def shown(store: Store, config: Config, pipeline: str, month: str, zone: str, now: float) -> dict[str, Any]:
     """Of one pipeline or of all. Raises RequestError for a month or a zone that is none."""
     wanted = calendar.month(month or calendar.month_of(now, zone), zone)
-    ledgers, costs = Ledgers(store.facts), config.costs
-    prices = {one.engine: one.monthly for one in costs.machines.values()}
-    began = ledgers.began()
-    hours, recent = list[Hour](), list[Hour]()
-    if began is not None:
-        hours = list(ledgers.hours(wanted.since, min(now, wanted.until)))
-        recent = list(ledgers.hours(now - WINDOW, now)) if now < wanted.until else []
-    found = spent(hours, prices, wanted, now, now if began is None else began)
-    coming = to_come(recent, prices, wanted, now) if recent else {}
-    known = {one.account: one for one in found.lines}
-    every = sorted(known.keys() | coming.keys())
+    costs = config.costs
+    found = measured(store, costs, wanted, now)
+    known = {one.account: one for one in found.spent.lines}
+    every = sorted(known.keys() | found.coming.keys())
     lines = [
-        _line(config, known.get(one) or Line(one, 0.0, Amount()), coming.get(one, 0.0))
+        _line(costs, known.get(one) or Line(one, 0.0, Amount()), found.coming.get(one, 0.0))
         for one in every
         if not pipeline or one.pipeline == pipeline
     ]
@@ -40,25 +74,24 @@ def shown(store: Store, config: Config, pipeline: str, month: str, zone: str, no
         "since": wanted.since,
         "until": wanted.until,
         "now": now,
-        "began": began,
+        "began": found.began,
         "currency": costs.currency,
         "machines": [
-            {"name": name, "engine": one.engine, "monthly": one.monthly}
+            {"name": name, "engine": one.engine, "monthly": one.monthly, "nodes": one.labels}
             for name, one in costs.machines.items()
         ],
         "lines": lines,
         "total": round(sum(one["cost"] for one in lines), DIGITS),
         "projected": round(sum(one["projected"] for one in lines), DIGITS),
-        "monthly": found.whole,
-        "missing": _missing(config, found.unpriced),
+        "monthly": round(monthly(found.newest, costs), DIGITS),
+        "missing": missing(config, found),
     }
 
 
-def _line(config: Config, one: Line, coming: float) -> dict[str, Any]:
+def _line(costs: Costs, one: Line, coming: float) -> dict[str, Any]:
     account = one.account
-    machine = config.costs.machine_of(account.engine)
     return {
-        "machine": machine[0] if machine else account.engine,
+        "machine": machine_name(costs, account.engine),
         "pipeline": account.pipeline,
         "environment": account.environment,
         "process": account.process,
@@ -70,15 +103,46 @@ def _line(config: Config, one: Line, coming: float) -> dict[str, Any]:
     }
 
 
-def _missing(config: Config, unpriced: tuple[str, ...]) -> list[str]:
+def machine_name(costs: Costs, engine: str) -> str:
+    """As a person calls it; a cluster with several prices by its context."""
+    key = machines_of(engine)
+    names = [name for name, one in costs.machines.items() if one.engine == key]
+    return names[0] if len(names) == 1 else _shown(key)
+
+
+def missing(config: Config, found: Measured) -> list[str]:
     """What a sum lacks, a sentence each."""
+    costs = config.costs
     named = {
-        config.pipelines[name].environment(each).engine.key
+        machines_of(config.pipelines[name].environment(each).engine.key)
         for name in config.pipelines
         for each in config.pipelines[name].environments
     }
-    return [
-        f"{key} has no price in `costs.machines`, so what runs there costs nothing here"
-        for key in sorted(named | {*unpriced})
-        if config.costs.machine_of(key) is None
+    unsized = {machines_of(key) for key in found.unsized}
+    lacking = {key for key in named if costs.machine_of(key) is None}
+    groups = sorted({*found.spent.unpriced, *((one, "") for one in lacking)})
+    said = list(dict.fromkeys(_unpriced(costs, *one) for one in groups))
+    said += [
+        f"{_shown(key)} does not tell which nodes it has, so it is in no sum; let Pushlive's account list them "
+        "(docs/kubernetes.md, `nodes`)"
+        for key in sorted(unsized)
     ]
+    said += [
+        f"{_shown(key)} was not measured for {show_duration(seconds)}, and how many nodes it had then is not known: "
+        "that time is in no sum"
+        for key, seconds in sorted(found.spent.unseen.items())
+        if seconds >= NOTABLE and key not in unsized
+    ]
+    return said
+
+
+def _unpriced(costs: Costs, key: str, group: str) -> str:
+    if costs.machine_of(key) is None:
+        return f"{_shown(key)} has no price in `costs.machines`, so what runs there costs nothing here"
+    labels = labels_of(group)
+    which = f"of the type {labels[INSTANCE_TYPE]}" if INSTANCE_TYPE in labels else "without an instance type"
+    return f"nodes {which} in {_shown(key)} have no price in `costs.machines`, so they cost nothing here"
+
+
+def _shown(key: str) -> str:
+    return key.removesuffix("/")

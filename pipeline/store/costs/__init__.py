@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 
+from pipeline.config.engines import machines_of
 from pipeline.domain.cost import ledger
 from pipeline.domain.cost.ledger import Hour
 from pipeline.lib import codec
 from pipeline.store.facts import Facts
 
-_NEWEST, _BEGAN = "cost-newest", "cost-began"
+_NEWEST, _BEGAN, _BEGAN_OF = "cost-newest", "cost-began", "cost-began-of"
 
 
 class Ledgers:
@@ -23,6 +26,10 @@ class Ledgers:
         text = self._facts.get(_BEGAN)
         return float(text) if text else None
 
+    def began_of(self) -> dict[str, float]:
+        """The same of machines, by ``engines.machines_of``. Those that an earlier version measured are not in it."""
+        return _times(self._facts.get(_BEGAN_OF))
+
     def current(self, now: float) -> Hour:
         """That of ``now``. The one before it is closed first."""
         number, newest = ledger.hour_of(now), self._facts.get(_NEWEST)
@@ -34,6 +41,7 @@ class Ledgers:
     def put(self, hour: Hour) -> None:
         if not self._facts.get(_BEGAN) and hour.looked:
             self._facts.set(_BEGAN, repr(min(hour.looked.values())))
+        self._note_new_machines(hour)
         self._facts.set(_name(hour.number), codec.dump(hour))
         newest = self._facts.get(_NEWEST)
         if newest != str(hour.number):
@@ -41,6 +49,14 @@ class Ledgers:
             if newest:
                 old = _read(self._facts.get(_name(int(newest))), int(newest))
                 self._facts.set(_name(old.number), codec.dump(ledger.closed(old)))
+
+    def _note_new_machines(self, hour: Hour) -> None:
+        text = self._facts.get(_BEGAN_OF)
+        known, before = _times(text), self._facts.get(_NEWEST)
+        earlier = self.began() if before and not text else None  # an earlier version measured what is there
+        new = {machines_of(engine): at if earlier is None else earlier for engine, at in hour.looked.items()}
+        if new.keys() - known.keys():
+            self._facts.set(_BEGAN_OF, json.dumps({**new, **known}))
 
     def hours(self, since: float, until: float) -> Iterator[Hour]:
         """Those that have something, from the one of ``since`` to the one before ``until``."""
@@ -50,6 +66,13 @@ class Ledgers:
         for number, text in zip(numbers, texts, strict=True):
             if text:
                 yield _read(text, number)
+
+
+def _times(text: str) -> dict[str, float]:
+    try:
+        return codec.load(dict[str, float], text) if text else {}
+    except ValueError:
+        return {}
 
 
 def _name(number: int) -> str:
@@ -70,4 +93,4 @@ def _resumed(text: str, following: Hour) -> Hour:
     known = _read(text, following.number)
     if known.looked:
         return known
-    return Hour(known.number, known.seconds, known.sizes, known.amounts, following.looked, following.spent)
+    return replace(known, looked=following.looked, spent=following.spent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.config.cost.prices import Costs, Machine
+from pipeline.config.cost.prices import INSTANCE_TYPE, Costs, Machine
 from pipeline.config.loading import load as parse
 from pipeline.errors import ConfigError
 
@@ -37,10 +37,46 @@ def test_a_machine_elsewhere_is_named_by_its_engine() -> None:
         ("{machines: {a: .nan}}", "costs.machines.a"),
         ('{machines: {a: {docker: "ssh://u@h"}}}', "`monthly` is missing"),
         ("{machines: {a: 1, b: 2}}", "a and b have the same engine"),
-        ("{machines: {a: {monthly: 1, kubernetes: prod}}}", "kubernetes: unknown key"),
+        ("{machines: {a: {monthly: 1, node: prod}}}", "node: unknown key"),
+        ('{machines: {a: {monthly: 1, kubernetes: p, docker: "ssh://u@h"}}}', "not both"),
+        ("{machines: {a: {monthly: 1, kubernetes: -x}}}", "not a context"),
+        ("{machines: {a: {monthly: 1, type: cx22}}}", "kubernetes: CONTEXT"),
+        ("{machines: {a: {monthly: 1, nodes: {pool: a}}}}", "kubernetes: CONTEXT"),
+        ("{machines: {a: {monthly: 1, kubernetes: p, type: 'a,b'}}}", "costs.machines.a.type"),
+        ("{machines: {a: {monthly: 1, kubernetes: p, nodes: {pool: 'a=b'}}}}", "costs.machines.a.nodes"),
+        (
+            "{machines: {a: {monthly: 1, kubernetes: p, type: x}, b: {monthly: 2, kubernetes: p, type: x}}}",
+            "a and b have the same nodes",
+        ),
     ],
 )
 def test_what_is_wrong_is_said(text: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse(ONE + f"costs: {text}")
     assert said in str(caught.value)
+
+
+def test_nodes_of_clusters_are_told_apart_by_type_and_labels() -> None:
+    costs = parse(
+        ONE
+        + """costs:
+  machines:
+    any: {monthly: 8, kubernetes: }
+    small: {monthly: 9, kubernetes: prod, type: cx22}
+    spot: {monthly: 3, kubernetes: prod, nodes: {pool: spot}}
+    spot-small: {monthly: 2, kubernetes: prod, type: cx22, nodes: {pool: spot}}
+"""
+    ).costs
+    assert Costs.model_validate_json(costs.model_dump_json()) == costs
+    assert costs.labels == {INSTANCE_TYPE, "pool"}
+
+    def name(engine: str, **labels: str) -> str:
+        found = costs.machine_of(engine, {key.replace("type", INSTANCE_TYPE): labels[key] for key in labels})
+        return found[0] if found else ""
+
+    assert name("kubernetes", type="x") == name("kubernetes:/shop") == "any"
+    assert name("kubernetes:prod/shop", type="cx22") == "small"
+    assert name("kubernetes:prod/shop", type="cx22", pool="other") == "small"
+    assert name("kubernetes:prod/", type="cx22", pool="spot") == "spot-small"
+    assert name("kubernetes:prod/", pool="spot") == "spot"
+    assert name("kubernetes:prod/", type="cx42") == name("kubernetes:else/", type="cx22") == ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from pipeline.adapters.docker.base import EngineBase
 from pipeline.adapters.docker.tools.outputs import measured_of
 from pipeline.adapters.docker_api import labels
@@ -22,7 +24,7 @@ class DockerMetering(EngineBase):
             for measured in [measured_of(name_of(one), stats)]
         )
 
-    def machine_size(self) -> Size | None:
+    def machine_size(self, labels: Collection[str] = ()) -> Size | None:  # noqa: ARG002
         info = self._api.info()
         return Size(float(info["NCPU"]), int(info["MemTotal"]))
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Collection
+
 from pipeline.adapters.kubernetes import names
 from pipeline.adapters.kubernetes.api.client import status_of
 from pipeline.adapters.kubernetes.api.objects import KubeObject
-from pipeline.adapters.kubernetes.capacity import node_sizes, parse_quantity
+from pipeline.adapters.kubernetes.capacity import node_size, nodes_if_allowed, parse_quantity
 from pipeline.adapters.kubernetes.engine_base import EngineBase
 from pipeline.adapters.kubernetes.workload.outputs import ABSENT, pods_use
-from pipeline.domain.cost.taken import Role, Size, Taken
+from pipeline.domain.cost.taken import Nodes, Role, Size, Taken, labelled
 from pipeline.errors import EngineFailed
+from pipeline.ports.inspection import NodeSize
 
 
 class KubeMetering(EngineBase):
@@ -28,9 +32,24 @@ class KubeMetering(EngineBase):
         found = (_taken(pod, *used.get(str(pod["metadata"]["name"]), (0.0, 0))) for pod in running)
         return tuple(sorted(found, key=lambda one: one.name))
 
-    def machine_size(self) -> Size | None:
-        nodes = node_sizes(self._api)
-        return Size(sum(one.cores for one in nodes), sum(one.memory for one in nodes)) if nodes else None
+    def machine_size(self, labels: Collection[str] = ()) -> Size | None:
+        """What a node has for pods; of one that does not say so, nothing, but it counts."""
+        nodes = nodes_if_allowed(self._api)
+        if not nodes:
+            return None
+        found = defaultdict[str, list[NodeSize]](list)
+        for node in nodes:
+            has = node["metadata"].get("labels") or {}
+            found[labelled({key: str(has[key]) for key in labels if key in has})].append(node_size(node))
+        return Size(
+            sum(one.cores for some in found.values() for one in some),
+            sum(one.memory for some in found.values() for one in some),
+            {group: _together(some) for group, some in sorted(found.items())},
+        )
+
+
+def _together(nodes: list[NodeSize]) -> Nodes:
+    return Nodes(len(nodes), sum(one.cores for one in nodes), sum(one.memory for one in nodes))
 
 
 def _taken(pod: KubeObject, cores: float, memory: int) -> Taken:

@@ -11,7 +11,7 @@ from pipeline.adapters.fake import FakeClock
 from pipeline.adapters.kubernetes.api.client import connect
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.adapters.kubernetes.engine import KubeEngine
-from pipeline.domain.cost.taken import Size, Taken
+from pipeline.domain.cost.taken import Nodes, Size, Taken
 from pipeline.errors import EngineFailed
 from tests.support.apiserver import Answer, serving, status
 
@@ -39,12 +39,24 @@ PODS = [
     pod("helper", {}),
 ]
 LISTED = {"resourceVersion": "7"}
-NODE = {"status": {"allocatable": {"cpu": "2", "memory": "1Gi"}}}
+NODE = {
+    "metadata": {"name": "n", "labels": {"pool": "a", "other": "b"}},
+    "status": {"allocatable": {"cpu": "2", "memory": "1Gi"}},
+}
 
 
 @pytest.fixture
 def engine_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def made(metrics: Answer, nodes: Answer = (200, {"items": [NODE, NODE, {}], "metadata": LISTED})):
+    def made(
+        metrics: Answer,
+        nodes: Answer = (
+            200,
+            {
+                "items": [NODE, {**NODE, "metadata": {"name": "m"}}, {"metadata": {"name": "o"}}],
+                "metadata": LISTED,
+            },
+        ),
+    ):
         def answers(_: str, path: str) -> Answer:
             if path.startswith("/apis/metrics.k8s.io/"):
                 return metrics
@@ -90,8 +102,11 @@ def test_another_error_is_not_taken_for_no_use(engine_with) -> None:
         engine_with(status(422, "Invalid", "no")).taken()
 
 
-def test_the_size_is_that_of_all_nodes_or_not_known(engine_with) -> None:
-    assert engine_with((200, {})).machine_size() == Size(4.0, 2 << 30)
+def test_the_size_is_that_of_all_nodes_by_the_labels_that_are_asked_for(engine_with) -> None:
+    every = {"": Nodes(3, 4.0, 2 << 30)}
+    assert engine_with((200, {})).machine_size() == Size(4.0, 2 << 30, every)
+    found = engine_with((200, {})).machine_size(["pool", "zone"])
+    assert found.nodes == {"pool=a": Nodes(1, 2.0, 1 << 30), "": Nodes(2, 2.0, 1 << 30)}
 
 
 def test_without_the_right_to_list_nodes_the_size_is_not_known(engine_with) -> None:

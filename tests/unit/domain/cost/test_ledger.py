@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.domain.cost import ledger
 from pipeline.domain.cost.ledger import Account, Amount, Hour
-from pipeline.domain.cost.taken import Size, Taken
+from pipeline.domain.cost.taken import Nodes, Size, Taken
 from pipeline.domain.environment import Environment, SlotRecord, SlotState
 from pipeline.lib import codec
 
@@ -61,6 +61,17 @@ def test_the_next_hour_goes_on_from_it_and_what_is_kept_has_no_processor_times()
     assert following.amounts[WEB].cores == pytest.approx(10.0)
     assert ledger.closed(following).spent == ledger.closed(following).looked == {}
     assert codec.load(Hour, codec.dump(following)) == following
+
+
+def test_nodes_that_come_and_go_count_while_they_are_there() -> None:
+    def with_nodes(hour: Hour, count: int, at: float) -> Hour:
+        size = Size(2.0 * count, count * GIB, {"pool=a": Nodes(count, 2.0 * count, count * GIB)})
+        return ledger.looked(hour, "kubernetes", size, [], at)
+
+    hour = with_nodes(with_nodes(with_nodes(Hour(0), 3, 0.0), 2, 60.0), 1, 120.0)
+    assert hour.nodes == {"kubernetes": {"pool=a": Amount(cores=360.0, memory=180.0, count=180.0)}}
+    assert ledger.without_size(hour, "kubernetes:b/").unsized == ("kubernetes:b/",)
+    assert codec.load(Hour, codec.dump(hour)) == hour
 
 
 def test_engines_are_apart() -> None:
