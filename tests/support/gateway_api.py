@@ -120,9 +120,15 @@ class Gateway:
     log: Path
 
     def route(self, name: str, service: str, host: str, **rule: Any) -> None:
-        """Makes an HTTPRoute whose only rule sends to that Service; waits until the Gateway has accepted it."""
+        """Makes an HTTPRoute whose only rule sends to that Service, and waits until requests get there: Traefik says
+        that it has accepted a route before it passes requests on by it."""
         backend = {"name": service, "port": 80}
         self.apply(name, host, [{"backendRefs": [backend], **rule}])
+        until(lambda: self._status(host) == 200, 30)
+
+    def _status(self, host: str) -> int:
+        headers = {"Host": host}
+        return urllib3.request("GET", f"http://127.0.0.1:{self.port}/", headers=headers, retries=False).status
 
     def apply(self, name: str, host: str, rules: list[dict[str, Any]]) -> None:
         manifest = {

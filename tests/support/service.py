@@ -241,8 +241,19 @@ class Service:
     def page(self, environment: str = "live", path: str = "/", name: str = "hello") -> str:
         """The body on the environment's stable port; an AssertionError where it is not 200."""
         status, body = get(self.environments(name)[environment]["url"] + path)
-        assert status == 200, body
+        assert status == 200, f"{body}\n{self._found(name, environment)}"
         return body
+
+    def _found(self, name: str, environment: str) -> str:
+        """What there is of it, for those who have nothing but a failed test's output."""
+        containers = [
+            (one["Name"], one["State"], one["NetworkSettings"]["Networks"])
+            for one in self.containers(name, environment)
+        ]
+        proxy = (self.data / "proxy" / "state.json").read_text() if (self.data / "proxy").is_dir() else ""
+        return "\n".join(
+            [self.pushlive("status", name).out, *map(str, containers), proxy, self.output[-3000:]]
+        )
 
     def containers(self, name: str = "hello", environment: str = "live", **labels: str) -> list[Any]:
         """What ``docker inspect`` says of each of its containers, running or not, without commands."""
