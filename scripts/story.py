@@ -269,6 +269,7 @@ class Demo:
         for image in set(images.stdout.split()):
             subprocess.run(["docker", "rmi", "-f", image], check=False, capture_output=True)
         shutil.rmtree(self.folder, ignore_errors=True)
+        print("This demonstration's images and its folder, with the data, were removed as well.")
 
 
 class OnACluster(Demo):
