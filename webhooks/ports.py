@@ -328,6 +328,12 @@ class ServicePort(Protocol):
     def cost(self, pipeline: str = "", *, month: str = "", zone: str = "UTC") -> dict[str, Any]:
         """See ``Queries.cost``."""
 
+    def cost_history(self, pipeline: str = "", *, months: int = 12, zone: str = "UTC") -> dict[str, Any]:
+        """See ``Queries.cost_history``."""
+
+    def cost_rows(self, pipeline: str = "", *, month: str = "", zone: str = "UTC") -> Iterator[str]:
+        """See ``Queries.cost_rows``."""
+
     def report(self, pipeline: str = "", *, month: str = "", zone: str = "UTC") -> dict[str, Any]:
         """See ``Queries.report``."""
 

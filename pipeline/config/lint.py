@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from time import time as wall_clock
 
 from pipeline.config.dockerfile import builder_settings
-from pipeline.config.engines import Where
+from pipeline.config.engines import Where, machines_of
 from pipeline.config.models import Config, Environment, Pipeline, Rendered, Service
 from pipeline.config.promotion.freezes import Window, never_opens
 from pipeline.config.workload.container import USUAL_SHM, refused_devices
@@ -64,6 +64,7 @@ def found(config: Config, now: float | None = None) -> tuple[Warned, ...]:
     """Every warning that the file itself gives reason for. ``now``: seconds since the epoch, None for the present."""
     now = wall_clock() if now is None else now
     lines = list(_budget("budget", config.budget.deploy, config.budget.whole))
+    lines += _costs(config)
     seen: dict[tuple[str, str], str] = {}
     tagged: dict[str, str] = {}
     for name, pipeline in config.pipelines.items():
@@ -115,6 +116,23 @@ def _windows(
         if never_opens(windows, name):
             yield Warned(
                 path, f"{name} is never open; runs wait before it until `pushlive thaw --reason TEXT`"
+            )
+
+
+def _costs(config: Config) -> Iterator[Warned]:
+    """What is missing for a sum, if there are prices at all."""
+    machines = config.costs.machines
+    used = {machines_of(where.key) for _, _, where in _rendered(config)}
+    for key in sorted(used) if machines else ():
+        if config.costs.machine_of(key) is None:
+            yield Warned(
+                "costs.machines", f"no price for {key.removesuffix('/')}: what runs there is in no sum"
+            )
+    for name, machine in machines.items() if used else ():
+        if machine.engine not in used:
+            where = machine.engine.removesuffix("/")
+            yield Warned(
+                f"costs.machines.{name}", f"no environment runs on {where}, so its price is in no sum"
             )
 
 

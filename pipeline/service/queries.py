@@ -32,7 +32,7 @@ from pipeline.service import views
 from pipeline.service.app import report, timings, unfinished
 from pipeline.service.app.volume_sizes import data_left
 from pipeline.service.configuring import reverts
-from pipeline.service.cost import costs
+from pipeline.service.cost import costs, history
 from pipeline.service.operations import Operations
 from pipeline.service.scheduled import scheduled
 
@@ -306,17 +306,29 @@ class Queries:
 
     def cost(self, pipeline: str = "", *, month: str = "", zone: str = "UTC") -> dict[str, Any]:
         """What a month has cost so far: see ``service.cost.costs``. Raises as ``report``."""
+        return costs.shown(self._store, self._config_of(pipeline), pipeline, month, zone, self._clock.now())
+
+    def cost_history(self, pipeline: str = "", *, months: int = 12, zone: str = "UTC") -> dict[str, Any]:
+        """The last so many months: see ``service.cost.history``. Raises as ``report``."""
+        config = self._config_of(pipeline)
+        return history.history(self._store, config, pipeline, months, zone, self._clock.now())
+
+    def cost_rows(self, pipeline: str = "", *, month: str = "", zone: str = "UTC") -> Iterator[str]:
+        """A month as lines of CSV: see ``domain.cost.focus``. Raises as ``report``, before the first line."""
+        config, instance = self._config_of(pipeline), self._settings.instance
+        return history.focus_rows(self._store, config, instance, pipeline, month, zone, self._clock.now())
+
+    def _config_of(self, pipeline: str) -> Config:
+        """That in force. Raises NotFound for a pipeline of which nothing is known; "" is all of them."""
         config = self._config()
         if pipeline and pipeline not in self._store.pipelines():
             self._known(config, pipeline)
-        return costs.shown(self._store, config, pipeline, month, zone, self._clock.now())
+        return config
 
     def report(self, pipeline: str = "", *, month: str = "", zone: str = "UTC") -> dict[str, Any]:
         """A month of one pipeline, or of all: see ``service.app.report``. Raises NotFound for a pipeline of which
         nothing is known, and RequestError for a month or a zone that is none."""
-        config = self._config()
-        if pipeline and pipeline not in self._store.pipelines():
-            self._known(config, pipeline)
+        config = self._config_of(pipeline)
         names = (
             (pipeline,) if pipeline else tuple(dict.fromkeys([*config.pipelines, *self._store.pipelines()]))
         )

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+
 import pytest
 
 from pipeline.errors import EngineAway, NotFound, RequestError
+from tests.support.typed import typist
 
 CONFIG = """
 costs: {currency: EUR, machines: {here: 74.4}}
@@ -107,3 +112,39 @@ def test_engines_without_a_price_and_wrong_questions(make_world):
     for more in ({"month": "soon"}, {"zone": "Mars"}):
         with pytest.raises(RequestError):
             world.commands.cost(**more)
+
+
+def test_months_as_rows_and_one_as_csv_have_the_sums_of_the_table(world):
+    world.push("one")
+    world.jobs.cost.run()
+    minutes(world, 5)
+    world.clock.jump(40 * 86400)
+    minutes(world, 5)
+    with typist(world) as mia:
+        table, history, shown, rows = (
+            mia.types("cost", *more) for more in ((), ("--history",), ("--history", "--json"), ("--csv",))
+        )
+        one = mia.types("cost", "hello", "--history", "3", "--json")
+        wrong = [
+            mia.types("cost", *more.split())
+            for more in ("--history 0", "--history 121", "--history soon", "--csv --json", "--csv --history",
+                         "--history --month 2026-11")
+        ]  # fmt: skip
+    assert table.code == history.code == shown.code == rows.code == 0
+    months = json.loads(shown.text)["months"]
+    total = world.commands.cost()["total"]
+    assert [len(months), months[-1]["total"]] == [2, pytest.approx(total, abs=1e-5)]
+    assert sum(months[-1]["purposes"].values()) == pytest.approx(total, abs=1e-5)
+    assert f"{total:.2f}" in history.text
+    assert months[-1]["month"] in history.text
+    found = list(csv.DictReader(io.StringIO(rows.text)))
+    assert sum(float(row["BilledCost"]) for row in found) == pytest.approx(total, abs=1e-4)
+    mine = json.loads(one.text)["months"][-1]
+    assert mine["total"] == pytest.approx(months[-1]["pipelines"]["hello"])
+    assert [answer.code for answer in wrong] == [2] * 6
+
+
+def test_before_anything_is_measured_there_are_no_months(world):
+    assert world.commands.cost_history()["months"] == []
+    with typist(world) as mia:
+        assert "Nothing has a cost yet" in mia.types("cost", "--history").text

@@ -16,6 +16,8 @@ from tests.support.typed import Typist
 
 NO_SUCH_NAME = """\
 cost nope
+cost nope --history
+cost nope --csv
 deploy nope
 deploy shop --release r99
 deploy shop --commit 0123456789

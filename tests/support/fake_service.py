@@ -240,6 +240,14 @@ class FakeService:
         self._up()
         return {"month": month or "2026-11", "zone": zone, "lines": [], "total": 0.0}
 
+    def cost_history(self, pipeline: str = "", *, months: int = 12, zone: str = "UTC") -> dict[str, Any]:
+        self._up()
+        return {"zone": zone, "months": [], "asked": months}
+
+    def cost_rows(self, pipeline: str = "", *, month: str = "", zone: str = "UTC") -> Iterator[str]:
+        self._up()
+        return iter(("BilledCost\n", "1\n"))
+
     def report(self, pipeline: str = "", *, month: str = "", zone: str = "UTC") -> dict[str, Any]:
         self._up()
         return months.answer([], calendar.month(month or "2026-11", zone), pipeline=pipeline or "hello")

@@ -45,6 +45,8 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
         "GET /api/pipelines/<pipeline>/cron",
         "GET /api/pipelines/<pipeline>/timings",
         "GET /api/cost",
+        "GET /api/cost/history",
+        "GET /api/cost.csv",
         "GET /api/report",
         "GET /api/report.html",
         "GET /api/pipelines/<pipeline>/secrets",

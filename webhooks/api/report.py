@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 from flask import Blueprint, Response, render_template, request
 from flask.typing import ResponseReturnValue
 
+from webhooks.api.parameters import number_between
 from webhooks.context import WebContext
 from webhooks.pages import pictures
 from webhooks.security.auth import bearer
 
+MONTHS = 120  # of a history at most
+T = TypeVar("T")
+
 
 def add_routes(api: Blueprint, web: WebContext) -> None:
-    def of_month(ask: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    def of_month(ask: Callable[..., T]) -> T:
         given = request.args
         return ask(given.get("pipeline", ""), month=given.get("month", ""), zone=given.get("zone", "UTC"))
 
@@ -22,6 +26,20 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
     def cost() -> ResponseReturnValue:
         bearer(web, "viewer")
         return of_month(web.service.cost)
+
+    @api.get("/api/cost/history")
+    def cost_history() -> ResponseReturnValue:
+        bearer(web, "viewer")
+        given, months = request.args, number_between("months", 12, MONTHS)
+        return web.service.cost_history(
+            given.get("pipeline", ""), months=months, zone=given.get("zone", "UTC")
+        )
+
+    @api.get("/api/cost.csv")
+    def cost_rows() -> ResponseReturnValue:
+        bearer(web, "viewer")
+        lines = of_month(web.service.cost_rows)
+        return Response("".join(lines), mimetype="text/csv", headers={"Content-Disposition": "attachment"})
 
     @api.get("/api/report")
     def report() -> ResponseReturnValue:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import sys
+from argparse import ArgumentTypeError
 from typing import Any
 
 from pipeline.cli.app.report import MONTH, ZONE, asked_month
-from pipeline.cli.command import JSON, argument, command
-from pipeline.cli.context import DONE, Context
+from pipeline.cli.command import JSON, argument, command, whole_number
+from pipeline.cli.context import DONE, Context, UsageError
 from pipeline.cli.terminal import Cell, cleaned, table
 from pipeline.lib.units import show_time
+
+MONTHS = 120  # of a history at most
+ORDER = ("serving", "redundancy", "warm", "deploying", "command", "system", "build", "idle", "not measured")
+
+
+def _months(text: str) -> int:
+    found = whole_number(text)
+    if not 1 <= found <= MONTHS:
+        raise ArgumentTypeError(f"{text!r} is not a number of months from 1 to {MONTHS}")
+    return found
 
 
 @command(
@@ -16,9 +28,27 @@ from pipeline.lib.units import show_time
     argument("pipeline", nargs="?", default="", help="default: every pipeline"),
     MONTH,
     ZONE,
+    argument(
+        "--history",
+        type=_months,
+        nargs="?",
+        const=12,
+        default=0,
+        metavar="MONTHS",
+        help="a row for each of the last months (12)",
+    ),
+    argument("--csv", action="store_true", help="each account and day, in the columns of FOCUS 1.2"),
     JSON,
 )
 def cost(context: Context) -> int:
+    _refuse_both(context)
+    if context.args.csv:
+        for piece in context.client.pieces(f"/api/cost.csv?{asked_month(context)}"):
+            sys.stdout.buffer.write(piece)
+        sys.stdout.flush()
+        return DONE
+    if context.args.history:
+        return _history(context)
     answer = context.ask("GET", f"/api/cost?{asked_month(context)}")
     if context.json:
         context.print_json(answer)
@@ -46,6 +76,40 @@ def cost(context: Context) -> int:
         f"The machines cost {found['monthly']:.2f} {found['currency']} a month."
     )
     terminal.note(*(f"{one}." for one in found["missing"]))
+    return DONE
+
+
+def _refuse_both(context: Context) -> None:
+    args = context.args
+    if args.history and args.month:
+        raise UsageError("--history is of many months, and --month of one.", advice="Give one of the two.")
+    if args.csv and (args.history or context.json):
+        other = "--history" if args.history else "--json"
+        raise UsageError(f"--csv and {other} are two ways to print it.", advice="Give one of the two.")
+
+
+def _history(context: Context) -> int:
+    """A row for each month, a column for each purpose that any of them has."""
+    query = f"months={context.args.history}&{asked_month(context)}"
+    answer = context.ask("GET", f"/api/cost/history?{query}")
+    if context.json:
+        context.print_json(answer)
+        return DONE
+    found, terminal = cleaned(answer), context.terminal
+    months = found["months"]
+    if not any(one["purposes"] for one in months):
+        terminal.say("Nothing has a cost yet. `pushlive cost` says what is missing.")
+        return DONE
+    known = {key for one in months for key in one["purposes"]}
+    purposes = [key for key in ORDER if key in known] + sorted(known - {*ORDER})
+    rows: list[tuple[Cell, ...]] = [
+        (one["month"], *(_money(one["purposes"].get(key, 0.0)) for key in purposes), _money(one["total"]))
+        for one in months
+    ]
+    head = ("month", *purposes, found["currency"])
+    right = tuple(range(1, len(head)))
+    terminal.data(*table(head, rows, terminal.paint, right=right, indent=""))
+    terminal.say(f"{found['zone']}, measured since {show_time(found['began'])}.")
     return DONE
 
 

@@ -25,11 +25,13 @@ Began = Callable[[str], float]
 
 @dataclass(frozen=True)
 class Line:
-    """What an account cost in a time. ``cost``: in the currency of the prices; ``amount``: what it took."""
+    """What an account cost in a time. ``cost``: in the currency of the prices; ``amount``: what it took; ``machines``:
+    for how many seconds it pays for a whole machine."""
 
     account: Account
     cost: float
     amount: Amount
+    machines: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -138,15 +140,17 @@ def _day(
         # A clock that was set back measures a time twice: the machine has cost it once.
         part = min(1.0, passed / measured) if measured else 0.0
         lines += [
-            Line(one, prices.cost(key, share) * part, share.amount)
+            Line(one, prices.cost(key, share) * part, share.amount, sum(share.machines.values()) * part)
             for one, share in every.get(key, {}).items()
         ]
         if passed - measured > 1e-6:
             if _cluster(key):
                 unseen[key] = passed - measured
             else:
-                cost = prices.rate(key, "") * (passed - measured)
-                lines.append(Line(Account(key, "", "", UNSEEN), cost, Amount()))
+                missed = passed - measured
+                lines.append(
+                    Line(Account(key, "", "", UNSEEN), prices.rate(key, "") * missed, Amount(), missed)
+                )
     return tuple(sorted(lines, key=lambda one: one.account)), unseen
 
 
@@ -179,9 +183,12 @@ def _beginning(month: Month, at: float) -> float:
 def _added(lines: Iterable[Line]) -> tuple[Line, ...]:
     found = dict[Account, Line]()
     for one in lines:
-        before = found.get(one.account)
-        found[one.account] = (
-            Line(one.account, before.cost + one.cost, before.amount + one.amount) if before else one
+        before = found.get(one.account, Line(one.account, 0.0, Amount()))
+        found[one.account] = Line(
+            one.account,
+            before.cost + one.cost,
+            before.amount + one.amount,
+            before.machines + one.machines,
         )
     return tuple(sorted(found.values(), key=lambda one: one.account))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,21 +36,23 @@ class Measured:
     unsized: frozenset[str]
 
 
-def measured(store: Store, costs: Costs, month: Month, now: float) -> Measured:
-    """All pipelines."""
+def measured(store: Store, costs: Costs, month: Month, now: float, *, ahead: bool = True) -> Measured:
+    """All pipelines. ``ahead``: what is to come as well."""
     ledgers = Ledgers(store.facts)
     began = ledgers.began()
     hours, recent = list[Hour](), list[Hour]()
     if began is not None:
         hours = list(ledgers.hours(month.since, min(now, month.until)))
-        recent = list(ledgers.hours(now - WINDOW, now)) if now < month.until else []
+        recent = list(ledgers.hours(now - WINDOW, now)) if ahead and now < month.until else []
     each = ledgers.began_of()
-    first = now if began is None else began
-    found = spent(hours, costs, month, now, lambda key: each.get(key, first))
+    # An earlier version noted one time for all machines. One that was never measured has cost nothing yet.
+    unknown = math.inf if each or began is None else began
+    found = spent(hours, costs, month, now, lambda key: each.get(key, unknown))
+    coming = to_come(recent, costs, month, now) if recent else {}
     return Measured(
         month,
         found,
-        to_come(recent, costs, month, now) if recent else {},
+        {one: cost for one, cost in coming.items() if each.get(machines_of(one.engine), unknown) < math.inf},
         hours[-1] if hours else None,
         began,
         frozenset(hours[-1].unsized if hours else ()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.config import lint
 from pipeline.config.cost.prices import INSTANCE_TYPE, Costs, Machine
 from pipeline.config.loading import load as parse
 from pipeline.errors import ConfigError
@@ -54,6 +55,19 @@ def test_what_is_wrong_is_said(text: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse(ONE + f"costs: {text}")
     assert said in str(caught.value)
+
+
+def test_check_says_what_a_sum_lacks() -> None:
+    def said(costs: str) -> list[str]:
+        return [
+            str(one) for one in lint.found(parse(ONE + f"costs: {costs}")) if one.path.startswith("costs")
+        ]
+
+    assert said("{machines: {here: 1}}") == said("{}") == []
+    assert said("{machines: {node: {monthly: 1, kubernetes: prod}}}") == [
+        "costs.machines: no price for docker: what runs there is in no sum",
+        "costs.machines.node: no environment runs on kubernetes:prod, so its price is in no sum",
+    ]
 
 
 def test_nodes_of_clusters_are_told_apart_by_type_and_labels() -> None:
