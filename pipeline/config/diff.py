@@ -137,7 +137,15 @@ def beside(before: Pipeline, after: Pipeline, name: str) -> Lines:
     metrics = (
         () if asked[0] == asked[1] else (f"metrics: {asked[0] or 'none'} → {asked[1] or 'none'}, at once",)
     )
-    return (*gate, *shift, *bake, *judge, *metrics)
+    return (*gate, *shift, *bake, *judge, *metrics, *_sleep(before, after, name))
+
+
+def _sleep(before: Pipeline, after: Pipeline, name: str) -> Lines:
+    old, new = (
+        write_duration(one.environment(name).sleep_after) if one.environment(name).sleep_after else "never"
+        for one in (before, after)
+    )
+    return () if old == new else (f"sleep_after: {old} → {new}, at once",)
 
 
 def _in_force(pipeline: Pipeline, name: str) -> Rendered:

@@ -12,6 +12,7 @@ from pipeline.config.introspection import hint_of
 from pipeline.config.models import Config
 from pipeline.config.promotion import shift_rules
 from pipeline.config.reader import WRONG, Reader
+from pipeline.config.sleep import sleep_rules
 from pipeline.config.workload import accessory_rules, engine_rules, process_rules, web_rules
 from pipeline.config.yaml_nodes import Problem, Tree, compose, line_of, show_path
 from pipeline.errors import ConfigError
@@ -81,7 +82,7 @@ def _read(text: str) -> tuple[Config | None, list[Problem]]:
         *_too_large(tree),
     )
     if config is not WRONG:
-        for rules in (engine_rules, accessory_rules, process_rules, web_rules, shift_rules):
+        for rules in (engine_rules, accessory_rules, process_rules, web_rules, shift_rules, sleep_rules):
             whole = (*whole, *rules.problems(config, lambda *keys: _line(tree.root, *keys)))
     found = sorted({*tree.problems, *reader.problems, *whole})
     return (None if config is WRONG else config), found

@@ -285,6 +285,9 @@ class Environment(Service):
     errors or more slowly. `observe`: the message. `act`: also what `bake.on_failure` says, within an hour of the
     switch. `off`: releases are not compared."""
     metrics: Metrics | None = None
+    sleep_after: Duration = 0.0
+    """After how long without a request what serves here is [put to sleep](guides/sleeping.md): its containers end, and
+    the next request wakes it and waits meanwhile. `0`: never. Not in the last environment."""
     smoke: tuple[SmokeCheck, ...] | None = None
     """The smoke checks here, instead of the pipeline's."""
     uses: Uses = {}

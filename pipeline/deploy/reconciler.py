@@ -15,6 +15,7 @@ from pipeline.deploy.data.access import backup_lease
 from pipeline.deploy.data.unfinished import refuse
 from pipeline.deploy.heartbeat import fenced
 from pipeline.deploy.services import Services
+from pipeline.deploy.sleep.sleeper import Sleeper
 from pipeline.deploy.slot import failed_slot, processes
 from pipeline.deploy.slot.in_turn import alone, end_other
 from pipeline.deploy.slot.serving import spec_in
@@ -75,24 +76,27 @@ class Reconciler:
 
     def differences(self) -> Iterator[Difference]:
         """In the order in which they are repaired: traffic first."""
-        yield from self._serving()
-        yield from self._shared()
-        yield from self._processes()
-        yield from self._crashing()
-        yield from self._warm()
+        if self._environment.asleep:
+            yield from self._sleeping()
+        else:
+            yield from self._serving()
+            yield from self._shared()
+            yield from self._processes()
+            yield from self._crashing()
+            yield from self._warm()
         yield from self._left_behind()
         yield from self._failed()
         yield from self._commands()
 
     def obstacles(self) -> list[str]:
         """What keeps the slot that serves from running, and is not for Pushlive to change."""
-        spec = self.active_spec()
+        spec = None if self._environment.asleep else self.active_spec()
         found = self._engine.drift.obstacles(spec) if spec else ()
         return [f"{_named(spec)} should serve, but {'; '.join(found)}"] if spec and found else []
 
     def drift(self) -> Iterator[Difference]:
         """Manual changes to the slot that serves. There may be good reason for them: reverted on request only."""
-        spec = self.active_spec()
+        spec = None if self._environment.asleep else self.active_spec()
         if spec and (lines := self._engine.drift.drift(spec)):
             what = _named(spec)
             yield Difference(
@@ -100,6 +104,14 @@ class Reconciler:
                 f"{what} was changed by hand; the changes were reverted: {'; '.join(lines)}",
                 lambda: self._engine.drift.revert_drift(spec),
             )
+
+    # ── sleep ────────────────────────────────────────────────────────────────
+
+    def _sleeping(self) -> Iterator[Difference]:
+        """What sleeps has ended and its requests wait; what is being woken comes up."""
+        sleeper = Sleeper(self._services, self._engine, self._clock, self._lease)
+        for one in sleeper.differences(self._environment):
+            yield Difference(one.found, one.repaired, one.repair)
 
     # ── traffic ──────────────────────────────────────────────────────────────
 
@@ -320,6 +332,8 @@ class Reconciler:
                 )
 
     def _renew_checks(self) -> None:
+        if self._environment.asleep:
+            return
         for slot, record in self._environment.slots.items():
             if record.state in (SlotState.SERVING, SlotState.WARM) and (spec := self._spec(slot)).web:
                 self._engine.traffic.renew_checks(spec)

@@ -9,6 +9,7 @@ from pipeline.config.engines import DOCKER
 from pipeline.domain.cron.records import CronState
 from pipeline.domain.health import Health
 from pipeline.domain.shifting.records import Shift
+from pipeline.domain.sleep.records import Asleep
 
 Slot = str  # "blue" or "green"
 SLOTS: tuple[Slot, Slot] = ("blue", "green")
@@ -169,6 +170,7 @@ class Environment:
     slots: dict[Slot, SlotRecord] = field(default_factory=dict)
     switching: Slot | None = None  # the intended slot, recorded before the switch
     shift: Shift | None = None  # a part of the new visitors goes to a slot that does not serve yet
+    asleep: Asleep | None = None  # what serves has ended until a request comes, or is being woken by one
     hold: Hold | None = None
     quarantine: tuple[Quarantined, ...] = ()
     taken_back: tuple[TakenBack, ...] = ()  # until they are verified here again

@@ -37,6 +37,8 @@ class Watches(Job):
         self.waited = 0.0
         away: set[str] = set()  # engines that do not answer: each is asked once a round
         for environment in self._damage.each(lambda name: self._store.environments(name).values()):
+            if environment.asleep:
+                continue  # nothing runs there on purpose
             if environment.engine in away:
                 self._miss(environment)
                 continue
@@ -109,6 +111,8 @@ class WatchHealth(Watches):
         def act(tx: Transaction) -> None:
             said.clear()
             found = tx.environment(environment.name)
+            if found.asleep:
+                return  # what was seen was its end
             same = {
                 slot: one for slot, one in seen.items() if found.slots.get(slot) == environment.slots[slot]
             }

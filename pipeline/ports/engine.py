@@ -15,6 +15,7 @@ from pipeline.ports.outputs import Outputs, Restarts
 from pipeline.ports.probe import Probe
 from pipeline.ports.processes import Processes
 from pipeline.ports.scheduled import Scheduled
+from pipeline.ports.sleep.sleeping import Sleeping
 from pipeline.ports.slots import Slots
 from pipeline.ports.terminal import Terminals
 from pipeline.ports.traffic import Traffic
@@ -38,6 +39,7 @@ class Engine:
     processes: Processes
     scheduled: Scheduled
     metering: Metering
+    sleeping: Sleeping
     probe: Probe
 
 
@@ -55,6 +57,7 @@ class WholeEngine(
     Processes,
     Scheduled,
     Metering,
+    Sleeping,
     Protocol,
 ):
     """An adapter that is all ports at once."""
@@ -62,7 +65,7 @@ class WholeEngine(
 
 def engine_of(adapter: WholeEngine, probe: Probe) -> Engine:
     one = adapter
-    return Engine(one, one, one, one, one, one, one, one, one, one, one, one, one, probe)
+    return Engine(one, one, one, one, one, one, one, one, one, one, one, one, one, one, probe)
 
 
 class Engines(Protocol):

@@ -123,7 +123,7 @@ HELLO: dict[str, Any] = {
     "environments.*.shift.steps": ["5%"], "environments.*.shift.for": "9m", "environments.*.shift.requests": 9,
     "environments.*.shift.route": "other",
     "environments.*.bake.for": "0", "environments.*.bake.on_failure": "tell",
-    "environments.*.judge": "act", "environments.*.metrics.prometheus": "https://evil.example",
+    "environments.*.sleep_after": "9m", "environments.*.judge": "act", "environments.*.metrics.prometheus": "https://evil.example",
     "environments.*.metrics.requests": "other", "environments.*.metrics.errors": "other",
     "environments.*.metrics.latency": "other",
     "environments.*.metrics.token": "OTHERS",

@@ -7,6 +7,7 @@ from pipeline.adapters.docker.commands import DockerCommands
 from pipeline.adapters.docker.drift import DockerDrift
 from pipeline.adapters.docker.processes import DockerProcesses
 from pipeline.adapters.docker.scheduled import DockerScheduled
+from pipeline.adapters.docker.sleep.sleeping import DockerSleeping
 from pipeline.adapters.docker.tools.metering import DockerMetering
 from pipeline.adapters.docker.tools.outputs import DockerOutputs
 from pipeline.adapters.docker.tools.restarts import DockerRestarts
@@ -14,6 +15,7 @@ from pipeline.adapters.docker.volumes.docker_volumes import DockerVolumes
 
 
 class DockerEngine(
+    DockerSleeping,
     DockerDrift,
     DockerCommands,
     DockerAdoption,

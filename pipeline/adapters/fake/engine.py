@@ -8,6 +8,7 @@ from pipeline.adapters.fake.commands import FakeCommands
 from pipeline.adapters.fake.drift import FakeDrift
 from pipeline.adapters.fake.outputs import FakeMetering, FakeOutputs, FakeRestarts
 from pipeline.adapters.fake.processes import FakeProcesses, FakeScheduled
+from pipeline.adapters.fake.sleep.sleeping import FakeSleeping
 from pipeline.adapters.fake.slots import FakeSlots
 from pipeline.adapters.fake.terminals import FakeTerminals
 from pipeline.adapters.fake.traffic import FakeTraffic
@@ -31,6 +32,7 @@ class FakeEngine(
     FakeVolumes,
     FakeAccessories,
     FakeMetering,
+    FakeSleeping,
 ):
     """All ports (``ports.WholeEngine``); what each refuses is said there."""
 

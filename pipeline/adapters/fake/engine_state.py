@@ -80,6 +80,8 @@ class EngineState(Script):
         self.active: dict[EnvironmentKey, Slot | None] = {}
         self.paused: set[EnvironmentKey] = set()  # where requests wait
         self.shares: dict[EnvironmentKey, Share] = {}
+        self.sleeping: set[EnvironmentKey] = set()  # where requests wait until it is woken
+        self.knocking: set[EnvironmentKey] = set()  # where one waits now
         self.contents: dict[SlotRef, SlotContent] = {}
         self.counted: dict[SlotRef, Answered] = {}  # what people's requests got
         self.times: dict[SlotRef, Timed | None] = {}  # how long they took

@@ -37,6 +37,8 @@ class FakeTraffic(EngineState):
             key = environment_key(spec.ref)
             self.active[key] = spec.ref.slot
             self.paused.discard(key)
+            self.sleeping.discard(key)
+            self.knocking.discard(key)
             self.shares.pop(key, None)
             coming = self.wanted.pop(key, ())
             for other, names in self.hosts.items():
@@ -67,6 +69,7 @@ class FakeTraffic(EngineState):
         with self.call("unroute", ref):
             self.shares.pop(environment_key(ref), None)
             self.paused.discard(environment_key(ref))
+            self.sleeping.discard(environment_key(ref))
             if environment_key(ref) in self.active:
                 self.active[environment_key(ref)] = None
 
@@ -75,6 +78,7 @@ class FakeTraffic(EngineState):
             self.active[environment_key(ref)] = None
             self.shares.pop(environment_key(ref), None)
             self.paused.add(environment_key(ref))
+            self.sleeping.discard(environment_key(ref))
             return True
 
     def waited(self, ref: SlotRef) -> int:

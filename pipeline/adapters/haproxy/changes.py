@@ -58,7 +58,7 @@ def switched(state: State, index: int, slot: Slot | None) -> State:
         )
     if slot is None:
         return _given_back(
-            state.with_routes(index, replace(routes, active=None, waits=0.0, shared=None)), index
+            state.with_routes(index, replace(routes, active=None, waits=0.0, sleeps=0.0, shared=None)), index
         )
     from_ = {host: number for host in routes.wanted if (number := _has(state, host)) is not None}
     moved = replace(
@@ -68,6 +68,7 @@ def switched(state: State, index: int, slot: Slot | None) -> State:
         wanted=(),
         came={**routes.came, **from_},
         waits=0.0,
+        sleeps=0.0,
         shared=None,
     )
     return _taken(state, index, routes.wanted).with_routes(index, moved)
@@ -75,7 +76,12 @@ def switched(state: State, index: int, slot: Slot | None) -> State:
 
 def paused(state: State, index: int, seconds: float) -> State:
     """The environment's requests wait for its next switch. It keeps its hosts meanwhile."""
-    return state.with_routes(index, replace(routes_of(state, index), waits=seconds, shared=None))
+    return state.with_routes(index, replace(routes_of(state, index), waits=seconds, sleeps=0.0, shared=None))
+
+
+def asleep(state: State, index: int, seconds: float) -> State:
+    """The environment's requests wait until it was woken. It keeps its hosts meanwhile."""
+    return state.with_routes(index, replace(routes_of(state, index), waits=0.0, sleeps=seconds, shared=None))
 
 
 def sharing(state: State, index: int, shared: Shared | None) -> State:
@@ -87,7 +93,7 @@ def sharing(state: State, index: int, shared: Shared | None) -> State:
             f"{routes.name}: the proxy knows no containers in {shared.slot}.",
             advice="Start the release there first.",
         )
-    if shared and (routes.active in (None, shared.slot) or routes.waits):
+    if shared and (routes.active in (None, shared.slot) or routes.waits or routes.sleeps):
         raise RequestError(
             f"{routes.name}: there is no other release to share the traffic with {shared.slot}.",
             advice="Switch to it.",

@@ -20,7 +20,7 @@ from pipeline.adapters.haproxy.forwarded import forwarded
 from pipeline.adapters.haproxy.health import CHECKS, map_value
 from pipeline.adapters.haproxy.last_resort import LAST, SPARE
 from pipeline.adapters.haproxy.measuring import latencies
-from pipeline.adapters.haproxy.rules import sharing
+from pipeline.adapters.haproxy.rules import sharing, sleeping
 from pipeline.adapters.haproxy.rules.sharing import Shared
 from pipeline.adapters.haproxy.texts import TEXTS
 from pipeline.config.settings import Settings
@@ -58,6 +58,7 @@ class Routes:
     wanted: tuple[str, ...] = ()  # hosts that another environment serves until this one's next switch
     came: dict[str, int] = field(default_factory=dict)  # hosts that came with a switch, and from which index
     waits: float = 0.0  # if not 0, requests wait for the next switch, each so many seconds at most
+    sleeps: float = 0.0  # if not 0, it sleeps, and the requests that wake it wait so many seconds at most
     shared: Shared | None = None  # a part of the visitors goes to the slot that does not serve yet
 
 
@@ -120,6 +121,8 @@ def maps(state: State, settings: Settings) -> dict[str, dict[str, str]]:
 
 def _target(index: int, routes: Routes | None) -> str:
     """Where the requests of an environment go."""
+    if routes and routes.sleeps:
+        return sleeping.value(routes.sleeps)
     if routes and routes.waits:
         return waiting.value(routes.waits)
     return backend(index, routes.active if routes else None)
@@ -147,9 +150,10 @@ def files(
     }
     rules = _rules(State(""), settings, drop, control, "")
     lines = [line for line in rules.splitlines() if not line.lstrip().startswith("#")]
-    structure = hashlib.sha256("\n".join([*lines, waiting.SCRIPT]).encode()).hexdigest()[:12]
+    structure = hashlib.sha256("\n".join([*lines, waiting.SCRIPT, sleeping.SCRIPT]).encode()).hexdigest()[:12]
     rules = _rules(state, settings, drop, control, structure)
-    return {"haproxy.cfg": rules, waiting.FILE: waiting.SCRIPT, **texts}
+    scripts = {waiting.FILE: waiting.SCRIPT, sleeping.FILE: sleeping.SCRIPT}
+    return {"haproxy.cfg": rules, **scripts, **texts}
 
 
 def structure_of(text: str) -> str:
@@ -170,6 +174,7 @@ def _rules(
         last,
         _NONE.format(**TEXTS),
         waiting.SECTION.format(**TEXTS),
+        sleeping.SECTION.format(page=sleeping.PAGE, away=sleeping.AWAY, **TEXTS),
         timeouts.TABLE,
         *backends,
     ]
@@ -185,7 +190,7 @@ def _head(drop: tuple[int, int] | None, control: str, structure: str) -> str:
         owner=_owner(drop),
         more=more,
         buffer=sizes.BUFFER,
-        wait=waiting.LOAD,
+        wait=f"{waiting.LOAD}{sleeping.LOAD}",
         defaults=_defaults(),
         gone=waiting.GONE,
         **TEXTS,
@@ -212,7 +217,7 @@ def _frontends(settings: Settings, token: str) -> str:
             forwarded=told,
             sizes=sizes.RULES,
             share=sharing.RULES,
-            wait=waiting.RULES,
+            wait=f"{waiting.RULES}\n    {sleeping.RULES}",
             slot=_SLOT,
             times=latencies.RULES,
             **TEXTS,

@@ -129,6 +129,11 @@ class ProxyContainer:
         code, output = self._api.execute(self.name, ("cat", f"{FOLDER}/state.json"))
         return "" if code else output
 
+    def began(self) -> str:
+        """When it was started last, and which it is; "" if there is none."""
+        found = self._find() or {}
+        return f"{found.get('Id', '')[:12]} {found.get('State', {}).get('StartedAt', '')}".strip()
+
     def mounted(self) -> str:
         """The folder on the Engine's machine that it has mounted, "" if there is no such container."""
         mounts = (self._find() or {}).get("Mounts") or ()

@@ -13,7 +13,7 @@ from pipeline.adapters.docker_api.api import ClientFactory
 from pipeline.adapters.haproxy import open_files, waiting
 from pipeline.adapters.haproxy.applying import apply, apply_servers, shut_down
 from pipeline.adapters.haproxy.certificates import Certificates
-from pipeline.adapters.haproxy.changes import added, paused, removed, routes_of, switched, with_slot
+from pipeline.adapters.haproxy.changes import added, asleep, paused, removed, routes_of, switched, with_slot
 from pipeline.adapters.haproxy.changes import sharing as with_share
 from pipeline.adapters.haproxy.config import (
     Routes,
@@ -29,7 +29,7 @@ from pipeline.adapters.haproxy.handover.draining import MOST, limit
 from pipeline.adapters.haproxy.health import ServerHealth, map_value, servers_health
 from pipeline.adapters.haproxy.https import Schemes
 from pipeline.adapters.haproxy.liveness import Liveness
-from pipeline.adapters.haproxy.rules import sharing
+from pipeline.adapters.haproxy.rules import sharing, sleeping
 from pipeline.adapters.haproxy.timeouts import TIMEOUT
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Answered
@@ -39,6 +39,7 @@ from pipeline.errors import EngineAway, EngineFailed, PushliveError, TryAgain
 from pipeline.lib.retry import poll
 from pipeline.lib.sockets import DeadlineSocket
 from pipeline.ports.clock import Clock
+from pipeline.ports.sleep.sleeping import Activity
 
 _RENEWED = "`pushlive doctor --fix` replaces it, and ends no request"
 SHUTDOWN = 2.0  # seconds for sessions to end that were shut down
@@ -242,7 +243,42 @@ class Proxy:
         first = self._container.handover.first()
         return all(one.map(sharing.MAP) is not None for one in (self._control, first) if one)
 
+    def sleep(self, index: int, seconds: float) -> None:
+        """From now on the environment's requests wait for its next switch, and the service hears of it. Raises what
+        ``insist_on_sleep`` does."""
+        self.insist_on_sleep()
+        self._change(index, lambda state: asleep(state, index, seconds))
+        if not self.sleeps(index):
+            raise TryAgain(f"The proxy did not let the requests of e{index} wait.")
+
+    def insist_on_sleep(self) -> None:
+        """Raises EngineFailed if the HAProxy that runs cannot let requests wake an environment."""
+        self.ensure()
+        if not sleeping.can_sleep(self._control.ask(sleeping.CAN_SLEEP)):
+            raise EngineFailed(
+                f"The proxy {self._container.name} cannot let requests wait until an environment was woken: its HAProxy"
+                " has no Lua, or an earlier version started it.",
+                advice="`pushlive doctor --fix` replaces one of an earlier version, and ends no request.",
+            )
+
     # --- reading
+
+    def sleeps(self, index: int) -> bool:
+        """True if the environment's requests wait until it was woken, as HAProxy says itself."""
+        return sleeping.is_asleep((self._control.map("active.map") or {}).get(f"e{index}", ""))
+
+    def knocked(self, index: int) -> bool:
+        """True if a request waits, or is answered, that found the environment asleep."""
+        return waiting.open_now(self._control.ask(waiting.asked_count(index))) > 0
+
+    def activity(self, index: int, slot: Slot) -> Activity | None:
+        """What the slot's requests were so far, and those that are open. None while an earlier HAProxy ends what it
+        has."""
+        if self._container.handover.first():
+            return None
+        name = backend(index, slot)
+        count, waits = self._control.answered(name).requests, self.waited(index)
+        return Activity(f"{self._container.began()} {count} {waits}", self._control.sessions(name))
 
     def waited(self, index: int) -> int:
         """How many requests of the environment have waited since HAProxy started; a count that is a day old may start

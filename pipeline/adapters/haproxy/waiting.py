@@ -77,6 +77,12 @@ def counted(answer: str) -> int:
     return int(fields.get("conn_cnt", 0))
 
 
+def open_now(answer: str) -> int:
+    """How many that have waited are still there, from the same answer."""
+    fields = dict(field.split("=", 1) for field in answer.split() if "=" in field)
+    return int(fields.get("conn_cur", 0))
+
+
 def asked_count(index: int) -> str:
     """The command that tells how many requests of that environment have waited."""
     return f"show table {BACKEND} key e{index}"

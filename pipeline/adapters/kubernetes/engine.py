@@ -11,6 +11,7 @@ from pipeline.adapters.kubernetes.adoption import KubeAdoption
 from pipeline.adapters.kubernetes.commands import KubeCommands
 from pipeline.adapters.kubernetes.cost.metering import KubeMetering
 from pipeline.adapters.kubernetes.drift import KubeDrift
+from pipeline.adapters.kubernetes.sleep.sleeping import KubeSleeping
 from pipeline.adapters.kubernetes.workload.accessories import KubeAccessories
 from pipeline.adapters.kubernetes.workload.outputs import KubeOutputs
 from pipeline.adapters.kubernetes.workload.processes import KubeProcesses
@@ -33,5 +34,6 @@ class KubeEngine(
     KubeScheduled,
     KubeVolumes,
     KubeMetering,
+    KubeSleeping,
 ):
     """All ports (``ports.WholeEngine``)."""

@@ -1,0 +1,1 @@
+"""Containers of an environment that sleeps."""

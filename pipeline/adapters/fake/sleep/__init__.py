@@ -1,0 +1,1 @@
+"""Environments that sleep, in memory."""

@@ -1,0 +1,1 @@
+"""Pods of an environment that sleeps."""

@@ -1,0 +1,1 @@
+"""The key that says when an environment is put to sleep."""

@@ -1,0 +1,1 @@
+"""An environment that sleeps while no one uses it."""

@@ -1,0 +1,1 @@
+"""What serves is put to sleep, and woken by a request."""
