@@ -6,6 +6,7 @@
     │   ├── NotFound
     │   ├── Doubtful         a person may not know what it would do: they say it again, with what they were told
     │   ├── RepositoryFailed  the repository lacks something, or has what cannot be taken: the developer corrects it
+    │   ├── CapReached       it would cost more than a month may: less is asked for, or the cap is raised
     │   ├── Forbidden        only a maintainer may do that
     │   └── TokenExpired     a maintainer creates another
     ├── AppFailed            the pushed application failed (build, start, smoke): the developer pushes a fix
@@ -88,6 +89,10 @@ class Doubtful(RequestError):
 
 
 class RepositoryFailed(RequestError):
+    pass
+
+
+class CapReached(RequestError):
     pass
 
 

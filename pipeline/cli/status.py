@@ -32,6 +32,9 @@ def status(context: Context) -> int:
         terminal.complain(*config_warning(str(answer["config_error"]), terminal.paint))
     for text in answer.get("undelivered") or ():
         terminal.complain(*(terminal.paint(line, "yellow") for line in printable_lines(f"! {text}")))
+    for one in answer.get("costs") or ():
+        line = f"! {one['text']}  → `pushlive cost`"
+        terminal.complain(*(terminal.paint(each, "yellow") for each in printable_lines(line)))
     entries = [entry for entry in cleaned(answer["pipelines"]) if not name or entry["name"] == name]
     if name and not entries:
         raise NotFound(f"there is no pipeline {name}.", advice="`pushlive status` lists the pipelines.")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from time import time as wall_clock
 
+from pipeline.config.cost import cap_rules
 from pipeline.config.dockerfile import builder_settings
 from pipeline.config.engines import Where, machines_of
 from pipeline.config.models import Config, Environment, Pipeline, Rendered, Service
@@ -93,6 +94,7 @@ def found(config: Config, now: float | None = None) -> tuple[Warned, ...]:
             lines += _windows(f"{path}.freeze", pipeline.freeze, {name: pipeline}, now)
     others = {name: one for name, one in config.pipelines.items() if one.freeze is None}
     lines += _windows("freeze", config.freeze, others, now)
+    lines += [Warned(path, text) for path, text in cap_rules.unwise(config)]
     return tuple(lines)
 
 

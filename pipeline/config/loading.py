@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pydantic import ValidationError
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from pipeline.config.cost import cap_rules
 from pipeline.config.engines import Where
 from pipeline.config.introspection import hint_of
 from pipeline.config.models import Config
@@ -82,7 +83,15 @@ def _read(text: str) -> tuple[Config | None, list[Problem]]:
         *_too_large(tree),
     )
     if config is not WRONG:
-        for rules in (engine_rules, accessory_rules, process_rules, web_rules, shift_rules, sleep_rules):
+        for rules in (
+            engine_rules,
+            accessory_rules,
+            process_rules,
+            web_rules,
+            shift_rules,
+            sleep_rules,
+            cap_rules,
+        ):
             whole = (*whole, *rules.problems(config, lambda *keys: _line(tree.root, *keys)))
     found = sorted({*tree.problems, *reader.problems, *whole})
     return (None if config is WRONG else config), found

@@ -85,6 +85,7 @@ Occasion = Literal[
     "worse",
     "restarted",
     "slowing",
+    "cost",
     "configuration",
 ]
 
@@ -113,6 +114,7 @@ class Notify(Model):
             "worse",
             "restarted",
             "slowing",
+            "cost",
             "configuration",
         ),
         min_length=1,
@@ -124,7 +126,8 @@ class Notify(Model):
     `backup`: a backup failed, or the last good one is old; `bake`: a release failed while it was watched after its
     switch, and was not taken back; `baked`: one did not fail; `worse`: one answers with more errors than the release
     before it, or more slowly; `restarted`: a web container did not answer and was started again, by `liveness`;
-    `slowing`: runs grow so that a budget will be exceeded within weeks; `configuration`: a configuration was refused,
+    `slowing`: runs grow so that a budget will be exceeded within weeks; `cost`: a month will cost 80 % of a cap, or
+    more than it; `configuration`: a configuration was refused,
     and is right again."""
 
 

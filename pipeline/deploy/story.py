@@ -13,6 +13,7 @@ from pipeline.deploy import admission, endings, engine_addresses, hosts
 from pipeline.deploy.accessories import AccessoryCare
 from pipeline.deploy.branch_head import BranchHead
 from pipeline.deploy.build_stage import BuildStage
+from pipeline.deploy.cost.admission import CapAdmission, Request
 from pipeline.deploy.entry import Entry, parked, take_environment
 from pipeline.deploy.explaining.cache_misses import CacheMisses
 from pipeline.deploy.reconciler import Reconciler, share_of
@@ -265,6 +266,7 @@ class Story:
                 environment = self._on_its_engine(release, self._record(release, name))
                 entry.enter(environment, self._store.open_runs(environment.pipeline))
                 entry.log_approvals(name)
+                self._admit(pipeline, release, environment)
                 self._repair(environment, lease)
                 self._roll_out(release, name, pipeline, entry, lease)
             except Held:
@@ -275,6 +277,29 @@ class Story:
         if release.environments[name].service.web:
             address = engine_addresses.address(self._settings, environment, names)
         endings.stage_done(context, self._budget(), name, address)
+
+    def _admit(self, pipeline: Pipeline, release: Release, environment: Environment) -> None:
+        """Raises CapReached if the release would cost more there than the month may."""
+        context, run = self._context, self._context.run
+        if any(one.run == run.number for one in environment.slots.values()):
+            return  # it was admitted: this run is taken up again after a crash
+        before = release if environment.serving == release.number else None
+        if before is None and environment.serving is not None:
+            before = self._store.release(run.pipeline, environment.serving)
+        try:
+            config, name = self._services.configurations.current()[1], environment.name
+        except ConfigError:  # none was ever right
+            return
+        request = Request(
+            run.id,
+            environment,
+            pipeline,
+            before.environments[name].service if before and name in before.environments else None,
+            release.environments[name].service,
+            refusable=run.kind != Kind.REVERT,
+        )
+        for text in CapAdmission(self._store).admit(request, config, context.clock.now()):
+            context.note(text, name)
 
     def _roll_out(self, release: Release, name: str, pipeline: Pipeline, entry: Entry, lease: Lease) -> None:
         try:

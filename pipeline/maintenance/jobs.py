@@ -16,6 +16,7 @@ from pipeline.maintenance.audit import Audit
 from pipeline.maintenance.clock_jumps import ClockJumps
 from pipeline.maintenance.configuration import Configuration, ConfigurationRepository
 from pipeline.maintenance.cost.meter import MeterCost
+from pipeline.maintenance.cost.watch_caps import WatchCaps
 from pipeline.maintenance.cron import Cron
 from pipeline.maintenance.damage import Damage
 from pipeline.maintenance.doctor.check import Check
@@ -116,6 +117,7 @@ class Jobs:
         self.revive = Revive(services, adapters, self.damage)
         self.usage = SampleUsage(services, adapters, self.damage)
         self.cost = MeterCost(services, adapters, self.damage)
+        self.caps = WatchCaps(services, clock)
         self.backups = MakeBackups(services, adapters)
         self.left_helpers = LeftHelpers(services, adapters)
         self.unfinished = UnfinishedVolumes(services, adapters)
@@ -155,5 +157,5 @@ class Jobs:
             ),
             Period(15.0, (self.answers, self.acting, self.logs, self.journal)),
             Period(60.0, (self.latencies, self.missing_evidence, self.cost)),
-            Period(300.0, (self.image_gc, self.build_cache, self.volume_sizes)),
+            Period(300.0, (self.image_gc, self.build_cache, self.volume_sizes, self.caps)),
         )

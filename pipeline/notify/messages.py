@@ -241,16 +241,33 @@ def unfinished(tx: Transaction, one: UnfinishedCopy, pipelines: Iterable[str], a
         _queue(tx, config, whole)
 
 
+def cost(tx: Transaction, pipeline: str, name: str, at: float, text: str) -> None:
+    """Queues the notification that a month comes close to a cap, or passes it. ``pipeline``: "" for the month in all,
+    which every receiver is told of; ``name``: tells it from every other message about that cap."""
+    config = _parsed(tx.config(tx.fact(CURRENT)))
+    notice = Notice(f"cost/{pipeline or 'in all'}/{name}", "cost", at, "", pipeline)
+    whole = _with(notice, text=f"{text}. `pushlive cost` shows what costs how much.", reason=text)
+    if pipeline:
+        _queue(tx, config, whole)
+    else:
+        _queue_for_all(tx, config, whole)
+
+
 def configuration(tx: Transaction, told: Refused, text: str) -> None:
     """Queues the notification about a configuration that was refused, or that is right again, for the receivers of the
     one in force: those of every pipeline."""
     config = _parsed(tx.config(tx.fact(CURRENT)))
     name = f"configuration/{_stamp(told.at)}/{told.commit[:12] or 'file'}"
     notice = Notice(name, "configuration", told.at, "", "", commit=told.commit)
-    whole = codec.dump(_with(notice, text=text, by=told.by, reason=told.problem))
+    _queue_for_all(tx, config, _with(notice, text=text, by=told.by, reason=told.problem))
+
+
+def _queue_for_all(tx: Transaction, config: Config, notice: Notice) -> None:
+    """Queues one message for each receiver of any pipeline that wants it."""
+    text = codec.dump(notice)
     receivers = (*config.notify, *(one for name in config.pipelines for one in config.notify_of(name)))
-    for url in dict.fromkeys(one.url for one in receivers if "configuration" in one.when):
-        tx.message(url, whole)
+    for url in dict.fromkeys(one.url for one in receivers if notice.event in one.when):
+        tx.message(url, text)
 
 
 def _of_health(

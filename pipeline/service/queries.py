@@ -32,9 +32,10 @@ from pipeline.service import views
 from pipeline.service.app import report, timings, unfinished
 from pipeline.service.app.volume_sizes import data_left
 from pipeline.service.configuring import reverts
-from pipeline.service.cost import costs, history
+from pipeline.service.cost import caps, costs, history
 from pipeline.service.operations import Operations
 from pipeline.service.scheduled import scheduled
+from pipeline.store.costs.caps import Caps
 
 
 class Queries:
@@ -192,6 +193,7 @@ class Queries:
             "config": digest,
             "origin": self.origin(digest),
             "undelivered": messages,
+            "costs": caps.warnings(self._store, config),
             "unknown_store": self.unknown_store(),
             "replaced": self._operations.replaced(),
         }
@@ -366,6 +368,8 @@ class Queries:
     def measurements(self) -> Measurements:
         """What one scrape of ``/metrics`` shows. Raises StoreUnavailable within a few seconds."""
         found = self._store.metrics.read()
+        kept = Caps(self._store).kept()
+        found.sums, found.currency = kept.sums, kept.currency
         with suppress(DamagedRecord):  # the other figures are shown; `doctor` names the record
             look, now = self._freezes.look(), self._clock.now()
             for name, one in found.pipelines.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from itertools import accumulate
 
@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from pipeline.domain.cost.cap import Sum
 from pipeline.domain.judging.latency import times
 from pipeline.domain.judging.verdict import Verdict
 from pipeline.domain.measuring.measurements import BUCKETS, FOR_FREEZE, FOR_PEOPLE, Histogram, Measurements
@@ -22,6 +23,11 @@ ANSWERS = (0.001, 0.0022, 0.0047, 0.01, 0.022, 0.047, 0.1, 0.22, 0.47, 1.0, 2.2,
 VERSION = version("pushlive")  # of the code that is loaded; later another one may be installed
 OPEN_STATES = [state.value for state in State if state is not State.ENDED]
 WAITED_FOR = (FOR_PEOPLE, FOR_FREEZE)
+_SUMS: tuple[tuple[str, str, Callable[[Sum], float | None]], ...] = (
+    ("cost", "What this month has cost so far", lambda one: one.spent),
+    ("cost_projected", "What this month will have cost by its end", lambda one: one.projected),
+    ("cost_cap", "The most that this month is to cost; none without a cap", lambda one: one.cap),
+)
 _BOUNDS = [*map(str, BUCKETS), "+Inf"]
 
 
@@ -37,6 +43,7 @@ class _Collector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield from _service(self._found)
+        yield from _costs(self._found)
         yield from _runs(self._found)
         yield from _durations(self._found)
         yield from _waiting(self._found)
@@ -94,6 +101,29 @@ def _service(found: Measurements) -> Iterator[Metric]:
         "Pipelines with a record that cannot be read; their other records are shown.",
         len(found.damaged),
     )
+
+
+def _costs(found: Measurements) -> Iterator[Metric]:
+    """Of the month in all, and of each pipeline; without prices none."""
+    whole = [one for one in found.sums if not one.pipeline]
+    pipelines = [one for one in found.sums if one.pipeline]
+    for what, text, value in _SUMS:
+        yield _gauge(
+            f"pushlive_month_{what}",
+            f"{text}, of all machines that have a price.",
+            ["currency"],
+            (([found.currency], amount) for one in whole if (amount := value(one)) is not None),
+        )
+        yield _gauge(
+            f"pushlive_pipeline_month_{what}",
+            f"{text}: the pipeline's part of the machines.",
+            ["pipeline", "currency"],
+            (
+                ([one.pipeline, found.currency], amount)
+                for one in pipelines
+                if (amount := value(one)) is not None
+            ),
+        )
 
 
 def _runs(found: Measurements) -> Iterator[Metric]:

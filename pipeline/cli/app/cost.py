@@ -75,6 +75,7 @@ def cost(context: Context) -> int:
         f"{found['month']} ({found['zone']}){began}. "
         f"The machines cost {found['monthly']:.2f} {found['currency']} a month."
     )
+    terminal.say(*(terminal.paint(*_cap(one)) for one in found.get("caps") or ()))
     terminal.note(*(f"{one}." for one in found["missing"]))
     return DONE
 
@@ -111,6 +112,11 @@ def _history(context: Context) -> int:
     terminal.data(*table(head, rows, terminal.paint, right=right, indent=""))
     terminal.say(f"{found['zone']}, measured since {show_time(found['began'])}.")
     return DONE
+
+
+def _cap(one: dict[str, Any]) -> tuple[str, str]:
+    text = str(one["text"])
+    return f"{text[0].upper()}{text[1:]}.", {"over": "red", "near": "yellow"}.get(one["level"], "")
 
 
 def _money(amount: float) -> str:

@@ -1,1 +1,1 @@
-"""The keys that say what machines cost."""
+"""The keys that say what machines cost, and how much a month may."""

@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from pipeline.config import validators
+from pipeline.config.cost.cap import Caps
 from pipeline.config.engines import Where, machines_of
 from pipeline.config.fields import Empty, Model, Name, Words
 from pipeline.config.workload.kubernetes import NodeLabel, NodeValue
@@ -89,8 +90,8 @@ class Machine(Model):
         return {**self.nodes, **({INSTANCE_TYPE: self.type} if self.type else {})}
 
 
-class Costs(Model):
-    """What the machines cost on which pipelines run, for `pushlive cost`."""
+class Costs(Caps):
+    """What the machines cost on which pipelines run, for `pushlive cost`, and how much that may be."""
 
     currency: Currency = "EUR"
     """The currency of all prices, by its code of three letters."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pipeline.domain import budget
+from pipeline.domain.cost.cap import Sum
 from pipeline.domain.judging.latency.times import Times
 from pipeline.domain.run import Outcome, Run
 
@@ -121,3 +122,5 @@ class Measurements:
     notifications: int = 0  # in the outbox
     given_up: int = 0  # notifications that were never delivered
     receivers_failing: int = 0
+    sums: tuple[Sum, ...] = ()  # of this month, as the keeper last saw them
+    currency: str = ""

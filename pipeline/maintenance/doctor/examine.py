@@ -19,6 +19,7 @@ from pipeline.lib.units import show_size
 from pipeline.maintenance.doctor import (
     accessories,
     backups,
+    caps,
     demands,
     evidence,
     forecasts,
@@ -80,6 +81,7 @@ def examine(
         *_receivers(store),
         *traces.examine(store),
         *forecasts.examine(services, adapters.clock.now()),
+        *caps.examine(services),
     ]
     damage = [tried(name, lambda name=name: _readable(store, name)) for name in store.pipelines()]  # type: ignore[misc]
     checks += (damaged := [one for one in damage if not one["ok"]])

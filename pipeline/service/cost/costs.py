@@ -16,6 +16,7 @@ from pipeline.domain.cost.taken import labels_of
 from pipeline.domain.measuring.monthly import calendar
 from pipeline.domain.measuring.monthly.calendar import Month
 from pipeline.lib.units import show_duration
+from pipeline.service.cost import caps
 from pipeline.store import Store
 from pipeline.store.costs import Ledgers
 
@@ -88,6 +89,7 @@ def shown(store: Store, config: Config, pipeline: str, month: str, zone: str, no
         "projected": round(sum(one["projected"] for one in lines), DIGITS),
         "monthly": round(monthly(found.newest, costs), DIGITS),
         "missing": missing(config, found),
+        "caps": caps.shown(store, config, pipeline, now) if wanted.since <= now < wanted.until else [],
     }
 
 

@@ -48,6 +48,7 @@ def test_valid_receiver_urls_are_accepted(url: str) -> None:
             "worse",
             "restarted",
             "slowing",
+            "cost",
             "configuration",
         ),
     )

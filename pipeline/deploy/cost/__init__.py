@@ -1,0 +1,1 @@
+"""What a run adds to the cost of a month, beside the caps."""
