@@ -115,6 +115,8 @@ class Settings(BaseSettings):
     """the proxy container's image"""
     volume_image: str = "busybox:1.37"
     """on a cluster, the image of the pods that read, write and copy volumes; it has the tools of busybox"""
+    activator_image: str = "python:3.11-slim"
+    """on a cluster, the image of the pods that take requests for what sleeps; it has Python 3.11 or newer"""
     ports: str = "20000-20119"
     """each environment has one of these loopback ports, at most 1000"""
     preview_port: Whole = 7081

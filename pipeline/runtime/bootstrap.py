@@ -178,7 +178,8 @@ def _kubernetes(settings: Settings, where: Where) -> Engine:
     from pipeline.adapters.kubernetes.probe import KubeProbe
 
     api = _kube_api(where.kubernetes or "", where.namespace)
-    engine = KubeEngine(api, settings.instance, where.key, SystemClock(), settings.volume_image)
+    images = settings.volume_image, settings.activator_image
+    engine = KubeEngine(api, settings.instance, where.key, SystemClock(), *images)
     return engine_of(engine, KubeProbe(api))
 
 

@@ -18,10 +18,10 @@ from pipeline.adapters.kubernetes.names import (
     INSTANCE,
     MADE,
     PIPELINE,
-    PROCESS,
     RELEASE,
     ROUTE,
     RUN,
+    is_slots_own,
     slot_ref,
 )
 from pipeline.adapters.kubernetes.pods.state import app_spec
@@ -35,7 +35,7 @@ class KubeAdoption(EngineBase):
 
     def survey(self) -> Iterator[FoundEnvironment]:
         deployments = self._api.find("Deployment", {INSTANCE: self._instance})
-        web = [one for one in deployments if PROCESS not in one["metadata"]["labels"]]
+        web = list(filter(is_slots_own, deployments))
         slots = [self._slot(one, [one]) for one in web if one["spec"].get("replicas")]
         yield from self._without_web(web)
         for service in self._api.find("Service", {INSTANCE: self._instance, ROUTE: "public"}):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pipeline.adapters.kubernetes import diff
 from pipeline.adapters.kubernetes.api.objects import Manifest
+from pipeline.adapters.kubernetes.manifests import selected_label
 from pipeline.adapters.kubernetes.names import base, slot_name
 from pipeline.adapters.kubernetes.pods.problems import deployment_problem
 from pipeline.adapters.kubernetes.pods.state import is_ready
@@ -87,7 +88,8 @@ class KubeDrift(KubeSlots, KubeTraffic):
         manifests = [self._as_made(spec, found), self._manifests.preview(spec)]
         if self.serving(spec.ref) == spec.ref.slot:
             options, where = spec.config.service.kubernetes, spec.config.engine
-            manifests.append(self._manifests.public(spec.ref, spec.ref.slot, options.service))
+            selected = selected_label(self._api.get("Service", base(spec.ref)))
+            manifests.append(self._manifests.public(spec.ref, selected, options.service))
             if spec.hosts:
                 manifests.append(
                     self._manifests.ingress(spec.ref, spec.hosts, where.ingress, options.ingress)

@@ -10,7 +10,6 @@ from pipeline.adapters.dumps import Dumps
 from pipeline.adapters.kubernetes.adoption import KubeAdoption
 from pipeline.adapters.kubernetes.commands import KubeCommands
 from pipeline.adapters.kubernetes.cost.metering import KubeMetering
-from pipeline.adapters.kubernetes.drift import KubeDrift
 from pipeline.adapters.kubernetes.sleep.sleeping import KubeSleeping
 from pipeline.adapters.kubernetes.workload.accessories import KubeAccessories
 from pipeline.adapters.kubernetes.workload.outputs import KubeOutputs
@@ -22,7 +21,7 @@ from pipeline.adapters.kubernetes.workload.volumes import KubeVolumes
 
 
 class KubeEngine(
-    KubeDrift,
+    KubeSleeping,
     KubeCommands,
     KubeAdoption,
     Dumps,
@@ -34,6 +33,5 @@ class KubeEngine(
     KubeScheduled,
     KubeVolumes,
     KubeMetering,
-    KubeSleeping,
 ):
     """All ports (``ports.WholeEngine``)."""

@@ -24,17 +24,25 @@ from pipeline.lib.retry import poll
 from pipeline.ports.clock import Clock
 
 VOLUME_IMAGE = Settings.model_fields["volume_image"].default
+ACTIVATOR_IMAGE = Settings.model_fields["activator_image"].default
 SETTLE_WITHIN = 5.0  # seconds for the cluster's controllers to follow a change
 CHECK_EVERY = 0.02  # seconds between two looks at whether they have
 
 
 class EngineBase:
-    """``key``: which engine this is (``Where.key``); ``volume_image``: of pods that read and write volumes."""
+    """``key``: which engine this is (``Where.key``); ``volume_image``: of pods that read and write volumes;
+    ``activator_image``: of pods that wake what sleeps."""
 
     def __init__(
-        self, api: KubeApi, instance: str, key: str, clock: Clock, volume_image: str = VOLUME_IMAGE
+        self,
+        api: KubeApi,
+        instance: str,
+        key: str,
+        clock: Clock,
+        volume_image: str = VOLUME_IMAGE,
+        activator_image: str = ACTIVATOR_IMAGE,
     ) -> None:
-        self._volume_image = volume_image
+        self._volume_image, self._activator_image = volume_image, activator_image
         self._api, self._instance, self._key, self._clock = api, instance, key, clock
         self._owned = OwnedObjects(api, instance)
 

@@ -14,6 +14,8 @@ from typing import Any
 from pipeline.adapters.kubernetes.api.objects import Manifest
 from pipeline.adapters.kubernetes.cpu_rules import NO_RULES, CpuRules
 from pipeline.adapters.kubernetes.names import (
+    ACTIVATOR,
+    ASLEEP,
     COMMAND,
     COMMIT,
     CONTAINER,
@@ -344,10 +346,25 @@ def has_secrets(spec: SlotSpec) -> bool:
     return bool(spec.secrets or spec.filled)
 
 
+def selected_label(service: Manifest | None) -> str:
+    """What a public Service selects: a slot, ``NOWHERE``, or the pods that pass a slot's connections on."""
+    return str(((service or {}).get("spec", {}).get("selector") or {}).get(SLOT) or NOWHERE)
+
+
+def awaits_request(service: Manifest | None) -> bool:
+    """True if the slot behind a public Service sleeps, or is to."""
+    return selected_label(service).endswith(ACTIVATOR) and is_marked(service)
+
+
+def is_marked(service: Manifest | None) -> bool:
+    """True if it has the mark of a sleep, which may be over."""
+    return ASLEEP in ((service or {}).get("metadata", {}).get("annotations") or {})
+
+
 def selected_slot(service: Manifest | None) -> str | None:
-    """The slot that a public Service sends its traffic to, or None."""
-    slot = ((service or {}).get("spec", {}).get("selector") or {}).get(SLOT)
-    return None if slot in (None, NOWHERE) else str(slot)
+    """The slot that a public Service sends its traffic to, straight or by what passes it on; or None."""
+    label = selected_label(service)
+    return None if label == NOWHERE or awaits_request(service) else label.removesuffix(ACTIVATOR)
 
 
 def _probe_headers(spec: SlotSpec) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.naming import LONGEST, service_name
 
@@ -35,6 +36,10 @@ HELPER = "pushlive/helper"  # of a pod that only gives access to a claim
 ONE_NODE = "pushlive/one-node"  # of a pod with a volume that can only be on one node
 PROCESS = "pushlive/process"  # of a process beside the web one: its name
 BESIDE = "-process"  # follows the slot in the slot's label of these: nothing of the slot selects them
+ACTIVATOR = (
+    "-activator"  # the same of the pods that pass the slot's connections on: the public Service selects them
+)
+ASLEEP = "pushlive/asleep"  # annotation: of the public Service while requests wait, of what was ended until it is awake
 CRON = "pushlive/cron"  # of a job: its process
 CRON_AT = "pushlive/cron-at"  # its time in the schedule, seconds since the epoch
 SESSION = "pushlive/session"  # of a pod in which a person runs a command
@@ -92,3 +97,14 @@ def slot_ref(labels: dict[str, str], engine: str) -> SlotRef:
     """The slot that an object with these labels belongs to."""
     index = int(labels.get(INDEX) or 0)
     return SlotRef(labels[PIPELINE], labels[ENVIRONMENT], index, labels[SLOT], engine)
+
+
+def activator_name(ref: SlotRef) -> str:
+    """``hello-live-blue-activator``: what passes the slot's connections on."""
+    return slot_name(ref) + ACTIVATOR
+
+
+def is_slots_own(deployment: KubeObject) -> bool:
+    """True for the Deployment of a slot's web process; not for those beside it, nor for its activator."""
+    labels = deployment["metadata"]["labels"]
+    return PROCESS not in labels and not str(labels.get(SLOT, "")).endswith(ACTIVATOR)

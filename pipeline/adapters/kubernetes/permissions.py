@@ -61,6 +61,8 @@ ACCESSORIES = Permission("apps", "statefulsets", ("get", "list", "create", "patc
 METRICS = Permission("metrics.k8s.io", "pods", ("list",))
 # Optional for the same reason: for `shift` with a `route` alone.
 HTTP_ROUTES = Permission("gateway.networking.k8s.io", "httproutes", ("get", "patch"))
+# Optional for the same reason: for `sleep_after` alone. The account itself has a Role of its own.
+SLEEPERS = Permission("", "serviceaccounts", ("get",))
 # Cluster-wide and optional: without it only quotas decide whether a slot fits.
 NODES = Permission("", "nodes", ("list",))
 

@@ -14,11 +14,12 @@ from pipeline.adapters.kubernetes.names import (
     ENVIRONMENT,
     INSTANCE,
     NOWHERE,
-    PROCESS,
     RELEASE,
     SLOT,
+    activator_name,
     base,
     environment_labels,
+    is_slots_own,
     slot_labels,
     slot_name,
     slot_ref,
@@ -209,6 +210,7 @@ class KubeSlots(KubeSharing):
         if self._owned.get_if_owned("Deployment", slot_name(ref), ref):
             self._api.merge("Deployment", slot_name(ref), {"spec": {"replicas": 0}})
         self._owned.delete("Service", slot_name(ref), ref)
+        self._owned.delete("Deployment", activator_name(ref), ref)
         self._wait_until(lambda: not self._pods(ref))  # all of them are being deleted
         for pod in self._all_pods(ref):
             if is_finished(pod) and not is_terminating(pod):
@@ -246,8 +248,8 @@ class KubeSlots(KubeSharing):
 
     def slots(self) -> Iterable[SlotRef]:
         found = self._api.find("Deployment", {INSTANCE: self._instance})
-        labels = (one["metadata"]["labels"] for one in found)
-        return sorted({slot_ref(one, self._key) for one in labels if PROCESS not in one}, key=str)
+        labels = (one["metadata"]["labels"] for one in filter(is_slots_own, found))
+        return sorted({slot_ref(one, self._key) for one in labels}, key=str)
 
     def environments(self) -> Iterable[SlotRef]:
         found = (one for kind in KINDS for one in self._api.find(kind, {INSTANCE: self._instance}))

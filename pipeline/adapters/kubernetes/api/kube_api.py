@@ -37,6 +37,7 @@ _PLURALS = {
     "Service": "services",
     "Pod": "pods",
     "PersistentVolumeClaim": "persistentvolumeclaims",
+    "ServiceAccount": "serviceaccounts",
     "ConfigMap": "configmaps",
     "Secret": "secrets",
     "Event": "events",

@@ -74,6 +74,8 @@ def _taken(pod: KubeObject, cores: float, memory: int) -> Taken:
 def _role(has: dict[str, str]) -> Role:
     if names.ACCESSORY in has:
         return "accessory"
+    if has.get(names.SLOT, "").endswith(names.ACTIVATOR):
+        return "system"
     if names.COMMAND in has or names.CRON in has or names.SLOT not in has:
         return "command" if names.PIPELINE in has else "system"
     return "process" if names.PROCESS in has else "web"

@@ -29,10 +29,12 @@ from pipeline.adapters.kubernetes.permissions import (
     NODES,
     OUTSIDE,
     READERS,
+    SLEEPERS,
     TERMINALS,
     Permission,
 )
 from pipeline.adapters.kubernetes.probe import KubeProbe
+from pipeline.adapters.kubernetes.sleep import manifest
 from pipeline.adapters.tar_stream import END
 from pipeline.config.engines import Registry
 from pipeline.config.workload.accessory import Accessory
@@ -77,11 +79,24 @@ def documents(path: str) -> list[dict[str, Any]]:
 def test_the_role_grants_what_the_table_lists() -> None:
     role, binding = documents("namespace/role.yaml")
     assert granted(role["rules"]) == flat(
-        *INSIDE, LIMITS, TERMINALS, CLAIMS, ACCESSORIES, METRICS, READERS, HTTP_ROUTES
+        *INSIDE, LIMITS, TERMINALS, CLAIMS, ACCESSORIES, METRICS, READERS, HTTP_ROUTES, SLEEPERS
     )
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     (account,) = documents("base/account.yaml")
     assert binding["subjects"][0]["name"] == account["metadata"]["name"]
+
+
+def test_what_wakes_an_environment_may_only_set_numbers_of_replicas() -> None:
+    account, role, binding = documents("namespace/activator.yaml")
+    assert account["metadata"]["name"] == manifest.ACCOUNT
+    assert granted(role["rules"]) == {
+        ("apps", f"{kind}/scale", verb)
+        for kind in ("deployments", "statefulsets")
+        for verb in ("get", "patch")
+    }
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": manifest.ACCOUNT}]
+    assert documents("namespace/kustomization.yaml")[0]["resources"] == ["role.yaml", "activator.yaml"]
 
 
 def test_a_pushlive_outside_the_cluster_gets_two_more_permissions() -> None:
@@ -440,7 +455,7 @@ METHODS = {
 
 def test_every_kind_named_in_the_code_is_permitted() -> None:
     """Also in code that the test above does not reach."""
-    allowed, seen = flat(*INSIDE, LIMITS, NODES, CLAIMS, ACCESSORIES), 0
+    allowed, seen = flat(*INSIDE, LIMITS, NODES, CLAIMS, ACCESSORIES, SLEEPERS), 0
     for path in ADAPTERS:
         for node in ast.walk(ast.parse(path.read_text())):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):

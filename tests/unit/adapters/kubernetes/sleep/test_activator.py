@@ -28,7 +28,9 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """An answer with the request in it; then bytes as they come, as after an upgrade."""
     head = await reader.readuntil(b"\r\n\r\n")
-    size = next((int(one[15:]) for one in head.lower().split(b"\r\n") if one.startswith(b"content-length:")), 0)
+    size = next(
+        (int(one[15:]) for one in head.lower().split(b"\r\n") if one.startswith(b"content-length:")), 0
+    )
     body = await reader.readexactly(size)
     writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + head[:4] + b"%d " % len(body) + body[-8:])
     if b"upgrade" in head.lower():
@@ -211,7 +213,9 @@ def test_what_cannot_be_woken_says_why_and_is_not_ready() -> None:
     run(story)
 
 
-@pytest.mark.parametrize("what", [b"", b"\x16\x03\x01\x00garbage", b"GET", b"\r\n\r\n", b": \r\n\r\n", b"x" * 100_000])
+@pytest.mark.parametrize(
+    "what", [b"", b"\x16\x03\x01\x00garbage", b"GET", b"\r\n\r\n", b": \r\n\r\n", b"x" * 100_000]
+)
 def test_anything_may_come(what: bytes) -> None:
     """A mere connection wakes no one; what is no request waits like one."""
 
@@ -308,7 +312,9 @@ class Api(BaseHTTPRequestHandler):
 
 @contextmanager
 def api(**replicas: int) -> Iterator[tuple[type[Api], str]]:
-    handler = type("One", (Api,), {"replicas": {f"/{name}/scale": n for name, n in replicas.items()}, "seen": []})
+    handler = type(
+        "One", (Api,), {"replicas": {f"/{name}/scale": n for name, n in replicas.items()}, "seen": []}
+    )
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
