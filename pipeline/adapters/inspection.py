@@ -80,6 +80,13 @@ class EngineInspection:
             return f"{error.message} {error.advice}".strip()
         return ""
 
+    def sleepless(self, key: str) -> str:
+        from pipeline.adapters.kubernetes.sleep import account
+
+        where = where_of(key)
+        why = account.problem(self._kube_api(where.kubernetes or "", where.namespace))
+        return f"{why}. {account.ADVICE}" if why else ""
+
     def repository(self, name: str) -> str:
         from pipeline.adapters.git.push_check import check_push
 

@@ -72,5 +72,9 @@ class Inspection(Protocol):
         """Why the HTTPRoute of that environment on that cluster could not divide its visitors, in sentences with what
         to do; "" if it could. Raises what ``cluster`` raises."""
 
+    def sleepless(self, key: str) -> str:
+        """Why nothing in that namespace of that cluster can be put to sleep, in sentences with what to do; "" if it
+        can. Raises what ``cluster`` raises."""
+
     def repository(self, name: str) -> str:
         """Whether the built-in git server's repository takes pushes, in a sentence. Raises EngineFailed if not."""

@@ -44,7 +44,7 @@ def unfit(
                 left.append(f"not asked what it has: {key}: {one_line(answer)}")
             else:
                 found += machine_lint.networks(config, key, answer.networks)
-                found += answer.routes
+                found += answer.other
                 if answer.size:
                     found += lint.beyond_engine(config, key, answer.size.cores, answer.size.memory)
                 else:
@@ -70,11 +70,11 @@ def _most_processes() -> int:
 @dataclass(frozen=True)
 class _Has:
     """``size``: None if this account may not ask; ``networks``: those that are to be joined there and cannot be, with
-    the reason; ``routes``: HTTPRoutes that cannot divide their visitors."""
+    the reason; ``other``: what else it cannot do."""
 
     size: NodeSize | None
     networks: dict[str, str]
-    routes: tuple[Warned, ...] = ()
+    other: tuple[Warned, ...] = ()
 
 
 def _asked(inspection: Inspection, config: Config, limit: float, key: str) -> _Has | str:
@@ -92,7 +92,8 @@ def _asked(inspection: Inspection, config: Config, limit: float, key: str) -> _H
 def _look(inspection: Inspection, config: Config, key: str) -> _Has:
     where = where_of(key)
     if where.kind.machines:
-        return _Has(inspection.largest_node(key), {}, tuple(_routes(inspection, config, key)))
+        other = (*_routes(inspection, config, key), *_sleepers(inspection, config, key))
+        return _Has(inspection.largest_node(key), {}, other)
     info, names = inspection.docker(where.docker or ""), machine_lint.networks_on(config, key)
     unfit = inspection.networks(names, where.docker or "") if names else {}
     return _Has(NodeSize(info.cores, info.memory), unfit)
@@ -102,3 +103,14 @@ def _routes(inspection: Inspection, config: Config, key: str) -> Iterator[Warned
     for path, pipeline, environment, shift in shift_rules.routes(config, key):
         if why := inspection.undivided(key, pipeline, environment, shift):
             yield Warned(path, f"each run that begins a shift will fail: {why}")
+
+
+def _sleepers(inspection: Inspection, config: Config, key: str) -> Iterator[Warned]:
+    found = [
+        f"pipelines.{name}.environments.{one}.sleep_after"
+        for name, pipeline in config.pipelines.items()
+        for one in pipeline.environments
+        if pipeline.environment(one).engine.key == key and pipeline.environment(one).sleep_after
+    ]
+    if found and (why := inspection.sleepless(key)):
+        yield from (Warned(path, f"it will not sleep: {why}") for path in found)

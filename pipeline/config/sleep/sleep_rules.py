@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from pipeline.config.engines import KUBERNETES
 from pipeline.config.models import Config, Pipeline
 from pipeline.config.yaml_nodes import Problem, show_path
 from pipeline.lib.units import write_duration
@@ -34,7 +35,10 @@ def impossible(pipeline: Pipeline, environment: str) -> str:
     kind = pipeline.environment(environment).engine.kind
     if kind.proxied and not kind.local:
         return "requests wake only what runs on this machine or on a cluster; remove it"
-    if not pipeline.render(environment).service.web:
+    service = pipeline.render(environment).service
+    if kind is KUBERNETES and service.one:
+        return "with `one`, a request could start its pod before the one that goes to sleep has ended; remove one of both"
+    if not service.web:
         return "there is no web process, so no request would wake it; remove it"
     if after < SHORTEST:
         return f"{write_duration(after)} is too short; write {write_duration(SHORTEST)} or more"

@@ -38,6 +38,12 @@ def test_it_is_no_part_of_what_a_release_is() -> None:
             "",
             "there is no web process",
         ),
+        (
+            "registry: r.example/x,",
+            "one: true, sleep_after: 30m, engine: kubernetes",
+            "",
+            "with `one`",
+        ),
         ("registry: r.example/x,", "sleep_after: 30m, engine: {docker: ssh://u@h}", "", "this machine"),
     ],
 )

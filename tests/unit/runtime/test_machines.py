@@ -92,6 +92,24 @@ def test_a_route_that_cannot_divide_its_visitors_is_named() -> None:
     ]
 
 
+class Sleepless(Found):
+    """An ``Inspection`` of a cluster without the account that wakes what sleeps."""
+
+    def sleepless(self, key: str) -> str:
+        return f"{key} has no ServiceAccount. Apply it."
+
+
+def test_what_a_cluster_will_not_put_to_sleep_is_named() -> None:
+    inspection = Sleepless()
+    inspection.end.set()
+    text = TEXT.replace("{kubernetes: hidden}, memory: 4GiB", "{kubernetes: hidden}, sleep_after: 30m")
+    found, _ = machines.unfit(load(text), settings({}), inspection)  # type: ignore[arg-type]
+    assert [str(one) for one in found if "sleep_after" in one.path] == [
+        "pipelines.a.environments.cl.sleep_after: it will not sleep: kubernetes:hidden/ has no ServiceAccount. "
+        "Apply it."
+    ]
+
+
 class Networks:
     """An ``Inspection`` of Engines that have one network."""
 

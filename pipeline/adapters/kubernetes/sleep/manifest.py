@@ -19,11 +19,11 @@ from pipeline.adapters.kubernetes.names import (
     environment_labels,
     slot_name,
 )
+from pipeline.adapters.kubernetes.sleep import account
 from pipeline.adapters.kubernetes.sleep.activator import GRACE
 from pipeline.adapters.workload import fingerprint
 from pipeline.domain.engine_types import SlotRef
 
-ACCOUNT = "pushlive-activator"  # made with its Role by docker/kubernetes/namespace
 VARIABLE = "ACTIVATOR"
 PORTS = (8080, 8081)
 USER = 65532  # any user that is not root
@@ -96,7 +96,7 @@ def _pod(image: str, given: dict[str, object], cpu: CpuRules) -> Manifest:
     }
     return {
         "containers": [container],
-        "serviceAccountName": ACCOUNT,
+        "serviceAccountName": account.NAME,
         "automountServiceAccountToken": True,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": round(PRE_STOP + GRACE + 2),

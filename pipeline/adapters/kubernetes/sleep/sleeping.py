@@ -13,7 +13,6 @@ from typing import Any
 
 from pipeline.adapters.kubernetes.api.client import status_of
 from pipeline.adapters.kubernetes.api.objects import KubeObject
-from pipeline.adapters.kubernetes.capacity import FORBIDDEN
 from pipeline.adapters.kubernetes.cpu_rules import read_rules
 from pipeline.adapters.kubernetes.drift import KubeDrift
 from pipeline.adapters.kubernetes.manifests import awaits_request, is_marked, selected_label
@@ -30,7 +29,7 @@ from pipeline.adapters.kubernetes.names import (
 from pipeline.adapters.kubernetes.ownership import INVALID
 from pipeline.adapters.kubernetes.pods.problems import pod_problem
 from pipeline.adapters.kubernetes.pods.state import is_finished, is_ready, is_terminating
-from pipeline.adapters.kubernetes.sleep import manifest
+from pipeline.adapters.kubernetes.sleep import account, manifest
 from pipeline.adapters.kubernetes.workload.process_objects import pods_of, scale_down, workloads_of
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.errors import ConfigError, EngineFailed, RequestError, TryAgain
@@ -42,25 +41,14 @@ WAIT = 50.0  # seconds that a request waits at most, until `await_request` says 
 READY_WITHIN = 30.0  # seconds in which an activator that is made or changed has to be ready
 LOOK = 0.2  # seconds between two looks at whether it is
 LINES = 20  # of its output, the last of which is its count
-ADVICE = "Apply docker/kubernetes/namespace of this version there: it has the account of the activator, with its Role."
 
 
 class KubeSleeping(KubeDrift):
     """See ``ports.sleep.Sleeping``."""
 
     def can_sleep(self, ref: SlotRef) -> None:
-        try:
-            account = self._api.get("ServiceAccount", manifest.ACCOUNT)
-        except EngineFailed as error:
-            if status_of(error) != FORBIDDEN:
-                raise
-            account = None
-        if account is None:
-            raise ConfigError(
-                f"{base(ref)} cannot sleep: the namespace {self._api.namespace} has no ServiceAccount "
-                f"{manifest.ACCOUNT} that Pushlive can see.",
-                advice=ADVICE,
-            )
+        if why := account.problem(self._api):
+            raise ConfigError(f"{base(ref)} cannot sleep: {why}.", advice=account.ADVICE)
         for pod in self._activator_pods(ref):
             if problem := pod_problem(pod):
                 raise EngineFailed(

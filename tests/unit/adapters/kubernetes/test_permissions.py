@@ -34,7 +34,7 @@ from pipeline.adapters.kubernetes.permissions import (
     Permission,
 )
 from pipeline.adapters.kubernetes.probe import KubeProbe
-from pipeline.adapters.kubernetes.sleep import manifest
+from pipeline.adapters.kubernetes.sleep import account
 from pipeline.adapters.tar_stream import END
 from pipeline.config.engines import Registry
 from pipeline.config.workload.accessory import Accessory
@@ -87,15 +87,15 @@ def test_the_role_grants_what_the_table_lists() -> None:
 
 
 def test_what_wakes_an_environment_may_only_set_numbers_of_replicas() -> None:
-    account, role, binding = documents("namespace/activator.yaml")
-    assert account["metadata"]["name"] == manifest.ACCOUNT
+    own, role, binding = documents("namespace/activator.yaml")
+    assert own["metadata"]["name"] == account.NAME
     assert granted(role["rules"]) == {
         ("apps", f"{kind}/scale", verb)
         for kind in ("deployments", "statefulsets")
         for verb in ("get", "patch")
     }
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
-    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": manifest.ACCOUNT}]
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": account.NAME}]
     assert documents("namespace/kustomization.yaml")[0]["resources"] == ["role.yaml", "activator.yaml"]
 
 
