@@ -37,7 +37,7 @@ def impossible(pipeline: Pipeline, environment: str) -> str:
         return "requests wake only what runs on this machine or on a cluster; remove it"
     service = pipeline.render(environment).service
     if kind is KUBERNETES and service.one:
-        return "with `one`, a request could start its pod before the one that goes to sleep has ended; remove one of both"
+        return "with `one`, a request could start a pod before the one that goes to sleep has ended; remove one key"
     if not service.web:
         return "there is no web process, so no request would wake it; remove it"
     if after < SHORTEST:
