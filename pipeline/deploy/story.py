@@ -14,6 +14,7 @@ from pipeline.deploy.accessories import AccessoryCare
 from pipeline.deploy.branch_head import BranchHead
 from pipeline.deploy.build_stage import BuildStage
 from pipeline.deploy.cost.admission import CapAdmission, Request
+from pipeline.deploy.cost.giving_way import GivingWay
 from pipeline.deploy.entry import Entry, parked, take_environment
 from pipeline.deploy.explaining.cache_misses import CacheMisses
 from pipeline.deploy.reconciler import Reconciler, share_of
@@ -290,6 +291,7 @@ class Story:
             config, name = self._services.configurations.current()[1], environment.name
         except ConfigError:  # none was ever right
             return
+        giving_way = GivingWay(self._services, self._adapters.engines, context.clock)
         request = Request(
             run.id,
             environment,
@@ -298,7 +300,9 @@ class Story:
             release.environments[name].service,
             refusable=run.kind != Kind.REVERT,
         )
-        for text in CapAdmission(self._store).admit(request, config, context.clock.now()):
+        for text in CapAdmission(self._store, giving_way.put_to_sleep).admit(
+            request, config, context.clock.now()
+        ):
             context.note(text, name)
 
     def _roll_out(self, release: Release, name: str, pipeline: Pipeline, entry: Entry, lease: Lease) -> None:

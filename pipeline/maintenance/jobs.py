@@ -117,7 +117,7 @@ class Jobs:
         self.revive = Revive(services, adapters, self.damage)
         self.usage = SampleUsage(services, adapters, self.damage)
         self.cost = MeterCost(services, adapters, self.damage)
-        self.caps = WatchCaps(services, clock)
+        self.caps = WatchCaps(services, adapters)
         self.backups = MakeBackups(services, adapters)
         self.left_helpers = LeftHelpers(services, adapters)
         self.unfinished = UnfinishedVolumes(services, adapters)

@@ -7,9 +7,10 @@ import json
 import pytest
 
 from pipeline.adapters.fake.script import Killed
+from pipeline.deploy.sleep.sleeper import Sleeper
 from pipeline.domain.run import Outcome
 from pipeline.errors import AppFailed
-from pipeline.store.costs.caps import Caps
+from pipeline.store.costs.caps import BY_CAP, Caps
 from pipeline.store.facts import Facts
 
 CONFIG = """
@@ -235,3 +236,115 @@ def test_damaged_records_of_caps_stop_nothing(world):
     assert world.push("two").outcome == Outcome.LIVE
     world.jobs.caps.run()
     assert world.commands.measurements().sums
+
+
+SLEEPY = "{sleep_after: 30m}"
+GIVES = "give_way: [dev]"
+
+
+def asleep(world, name: str = "dev") -> str:
+    found = world.environment(name).asleep
+    return found.why if found else ""
+
+
+def projected(world) -> float:
+    config = world.services.configurations.current()[1]
+    return Caps(world.store).standing(config.costs, world.clock.now()).sum("hello", None).projected
+
+
+def test_what_may_give_way_sleeps_first_and_the_log_says_so(world):
+    reconfigure(world, caps=f"pipelines: {{hello: {projected(world) + 0.5:.2f}}}, {GIVES}", dev=SLEEPY,
+                live="{replicas: 2}")  # fmt: skip
+    run = world.push("two")
+    assert run.outcome == Outcome.LIVE
+    assert asleep(world) == "hello#2 needs its place below the cap of hello"
+    [note] = [one.text for one in world.events(run, "note") if "sleeps" in one.text]
+    assert note.startswith("hello/dev sleeps: hello#2 needs its place below the cap of hello; that saves 1.")
+    assert asleep(world, "live") == ""
+
+
+def test_nothing_sleeps_in_vain(world):
+    reconfigure(world, caps=f"pipelines: {{hello: 0.01}}, {GIVES}", dev=SLEEPY, live="{replicas: 2}")
+    run = world.push("two")
+    assert (run.outcome, asleep(world)) == (Outcome.FAILED, "")
+    assert "What could give way, in this order: hello/dev (asleep, it saves 1." in run.failure.message
+
+
+def test_what_may_not_sleep_is_named_with_what_it_lacks(world):
+    reconfigure(
+        world, caps=f"pipelines: {{hello: {projected(world) + 0.5:.2f}}}, {GIVES}", live="{replicas: 2}"
+    )
+    run = world.push("two")
+    assert run.outcome == Outcome.FAILED
+    assert ", once it has `sleep_after`" in run.failure.message
+    assert asleep(world) == ""
+
+
+def test_a_run_at_work_in_it_keeps_it_awake_and_the_request_is_refused(world, monkeypatch):
+    caps = f"pipelines: {{hello: {projected(world) + 0.5:.2f}}}, {GIVES}"
+    reconfigure(world, caps=caps, dev=SLEEPY, live="{replicas: 2}")
+    take, refused = world.store.leases.take, list[str]()
+
+    def taking(name, holder=""):
+        if holder != BY_CAP:
+            return take(name, holder)
+        refused.append(name)
+        return None
+
+    monkeypatch.setattr(world.store.leases, "take", taking)
+    assert world.push("two").outcome == Outcome.FAILED
+    assert (refused, asleep(world)) == (["env:hello/dev"], "")
+
+
+def test_the_keeper_lets_it_give_way_once_the_sum_passes_the_cap(world):
+    reconfigure(world, caps=f"pipelines: {{hello: {projected(world) - 0.5:.2f}}}, {GIVES}", dev=SLEEPY)
+    said = world.jobs.caps.run()
+    assert said[-1].startswith("hello/dev was put to sleep, which saves 1.")
+    assert asleep(world) == "hello would cost more than its cap (`costs.pipelines.hello`)"
+    assert world.jobs.caps.run() == []
+    assert world.commands.status()["costs"] == []
+    assert asleep(world, "live") == ""
+
+
+def test_what_was_woken_is_left_awake_for_an_hour(world):
+    caps = f"pipelines: {{hello: {projected(world) - 0.5:.2f}}}, {GIVES}"
+    reconfigure(world, caps=caps, dev=SLEEPY)
+    world.jobs.caps.run()
+    assert asleep(world)
+    engine = world.engines.of("docker")
+    Sleeper(world.services, engine, world.clock, None).wake(world.environment("dev"), "a request")
+    assert asleep(world) == ""
+    world.jobs.caps.run()
+    assert asleep(world) == ""
+    world.clock.sleep(3600)
+    minutes(world, 2)
+    world.jobs.caps.run()
+    assert asleep(world)
+
+
+@pytest.mark.parametrize("point", range(4))
+def test_a_keeper_that_dies_at_any_write_as_it_lets_something_give_way_tells_once(world, monkeypatch, point):
+    reconfigure(world, caps=f"pipelines: {{hello: {projected(world) - 0.5:.2f}}}, {GIVES}", dev=SLEEPY)
+    real, count = type(world.store).transact, 0
+
+    def dying(self, *arguments, **more):
+        nonlocal count
+        count += 1
+        if count == point + 1:
+            raise Killed("SIGKILL")
+        return real(self, *arguments, **more)
+
+    monkeypatch.setattr(type(world.store), "transact", dying)
+    try:
+        world.jobs.caps.run()
+    except Killed:
+        assert count == point + 1
+    monkeypatch.setattr(type(world.store), "transact", real)
+    world.clock.sleep(3700)
+    minutes(world, 2)
+    world.jobs = world.another_process()
+    world.jobs.requeue.run()
+    world.jobs.caps.run()
+    assert len(told(world)) == 1
+    assert asleep(world)
+    assert world.serving() == {"dev": 1, "live": 1}

@@ -16,7 +16,7 @@ from pipeline.deploy.cost.giving_way import PutToSleep
 from pipeline.domain.cost import cap
 from pipeline.domain.cost.cap import Need, Passed, Resize
 from pipeline.domain.environment import Environment
-from pipeline.errors import CapReached, DamagedRecord
+from pipeline.errors import CapReached
 from pipeline.store import Store
 from pipeline.store.costs.caps import Caps, caps_of
 
@@ -86,10 +86,12 @@ class CapAdmission:
         said = list[str]()
         if self._put_to_sleep is None:
             return ()
-        for one in self._passed(resize, config, caps, None):
-            able = [each for each in one.yields if giving_way.may_sleep(config, each[0])]
-            if sum(saving for _, saving in able) + cap.CENT < one.excess:
-                continue  # it is refused, and nothing sleeps in vain
+        found = [
+            (one, giving_way.able(config, one.yields)) for one in self._passed(resize, config, caps, None)
+        ]
+        if any(sum(saving for _, saving in able) + cap.CENT < one.excess for one, able in found):
+            return ()  # it is refused, and nothing sleeps in vain
+        for one, able in found:
             savings = dict(able)
             for name in cap.enough(one.excess, able):
                 text = self._sleep(name, savings[name], one, resize, config)
@@ -127,16 +129,7 @@ class CapAdmission:
         standing = self._caps.standing(config.costs, resize.at, without=resize.by)
         if others is not None:
             standing = replace(standing, resized=others)
-        return cap.passed(standing, caps, resize, giving_way.order(config, self._environments(config)))
-
-    def _environments(self, config: Config) -> dict[tuple[str, str], Environment]:
-        found = dict[tuple[str, str], Environment]()
-        for pipeline in config.pipelines:
-            try:
-                found |= {(pipeline, name): one for name, one in self._store.environments(pipeline).items()}
-            except DamagedRecord:  # `doctor` names it
-                continue
-        return found
+        return cap.passed(standing, caps, resize, giving_way.order(config, self._caps.environments()))
 
 
 def _same(before: Service, after: Service, on_cluster: bool) -> bool:

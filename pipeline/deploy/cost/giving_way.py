@@ -6,11 +6,20 @@ from collections.abc import Callable, Mapping
 
 from pipeline.config.cost.cap_rules import yielding
 from pipeline.config.models import Config
+from pipeline.deploy.heartbeat import holding
+from pipeline.deploy.services import Services
+from pipeline.deploy.sleep.sleeper import Sleeper
 from pipeline.domain.environment import Environment
+from pipeline.domain.sleep import rule
+from pipeline.errors import LeaseLost, PushliveError, StoreUnavailable
+from pipeline.ports.clock import Clock
+from pipeline.ports.engine import Engines
+from pipeline.store.costs.caps import BY_CAP
 
 PutToSleep = Callable[[Environment, str], bool]
 """Puts an environment to sleep for that reason, written for people; False if it cannot be now."""
 
+Yields = tuple[tuple[tuple[str, str], float], ...]  # the same, each with what its sleep saves
 Order = tuple[tuple[str, str], ...]  # pipeline and environment
 
 
@@ -19,15 +28,19 @@ def order(config: Config, environments: Mapping[tuple[str, str], Environment]) -
     return tuple(
         one
         for one in yielding(config, is_preview)
-        if (found := environments.get(one)) and found.active and not asleep(found)
+        if (found := environments.get(one)) and found.active and not found.asleep
     )
 
 
 def may_sleep(config: Config, name: tuple[str, str]) -> bool:
     """Whether the file lets that environment sleep at all."""
     pipeline, environment = name
-    own = config.pipelines[pipeline].environment(environment)
-    return bool(getattr(own, "sleep_after", 0.0))
+    return bool(config.pipelines[pipeline].environment(environment).sleep_after)
+
+
+def able(config: Config, yields: Yields) -> Yields:
+    """Those that may sleep."""
+    return tuple(one for one in yields if may_sleep(config, one[0]))
 
 
 def is_preview(pipeline: str, environment: str) -> bool:
@@ -35,5 +48,29 @@ def is_preview(pipeline: str, environment: str) -> bool:
     return environment.startswith("preview-")
 
 
-def asleep(environment: Environment) -> bool:
-    return getattr(environment, "asleep", None) is not None
+class GivingWay:
+    """Puts to sleep what gives way, under its lease."""
+
+    def __init__(self, services: Services, engines: Engines, clock: Clock) -> None:
+        self._services, self._store = services, services.store
+        self._engines, self._clock = engines, clock
+
+    def put_to_sleep(self, environment: Environment, why: str) -> bool:
+        """See ``PutToSleep``. Waits for no one: where a run is at work, nothing sleeps. Raises StoreUnavailable."""
+        lease = self._store.leases.take(f"env:{environment.id}", BY_CAP)
+        if lease is None:
+            return False
+        try:
+            with holding(self._store, lease) as held:
+                found = self._store.environment(environment.pipeline, environment.name)
+                if found is None or rule.obstacle(found):
+                    return False
+                engine = held.fenced(self._engines.of(found.engine))
+                Sleeper(self._services, engine, self._clock, held).put(found, why, BY_CAP)
+                return True
+        except StoreUnavailable:
+            raise
+        except (PushliveError, LeaseLost):  # what it began, the keeper settles by the record
+            return False
+        finally:
+            self._store.leases.drop(lease)

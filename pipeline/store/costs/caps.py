@@ -29,13 +29,15 @@ BY_CAP = "the cap"  # who puts to sleep what gives way
 @dataclass(frozen=True)
 class Kept:
     """What the keeper found last. ``month``: such as "2026-11"; ``at``: when, 0 before the first time; ``told``: of
-    which caps people were told in that month, by pipeline ("" for the bill)."""
+    which caps people were told in that month, by pipeline ("" for the bill); ``yielded``: when the keeper last put an
+    environment to sleep for a cap, by its id."""
 
     month: str = ""
     at: float = 0.0
     currency: str = "EUR"
     sums: tuple[Sum, ...] = ()
     told: dict[str, Told] = field(default_factory=dict)
+    yielded: dict[str, float] = field(default_factory=dict)
 
 
 def kept(text: str) -> Kept:
@@ -67,7 +69,7 @@ class Caps:
         each, first = self._ledgers.began_of(), now if began is None else began
         found = spent(own, costs, month, now, lambda key: each.get(key, first))
         coming = to_come(recent, costs, month, now) if recent else {}
-        environments = self._environments()
+        environments = self.environments()
         return Standing(
             found.lines,
             {one: cost for one, cost in coming.items() if _goes_on(one, environments)},
@@ -90,7 +92,7 @@ class Caps:
     def resize(self, one: Resize, judge: Callable[[tuple[Resize, ...]], None]) -> None:
         """Records that a run makes an environment larger or smaller, unless ``judge`` raises, which is given what other
         runs have recorded: two at once are judged one after the other. Idempotent."""
-        environments = self._environments()
+        environments = self.environments()
 
         def change(text: str) -> str:
             every = self._still(self._read(text), environments, one.at)
@@ -128,7 +130,8 @@ class Caps:
             return not run.ended or run.passed(one.environment, "verify")
         return False
 
-    def _environments(self) -> dict[tuple[str, str], Environment]:
+    def environments(self) -> dict[tuple[str, str], Environment]:
+        """Every record that can be read, by pipeline and name."""
         found = dict[tuple[str, str], Environment]()
         for pipeline in self._store.pipelines():
             with suppress(DamagedRecord):
@@ -138,7 +141,7 @@ class Caps:
 
 def _sleeps(environment: Environment) -> bool:
     """True if it was put to sleep because of a cap, and no one has woken it."""
-    asleep = getattr(environment, "asleep", None)
+    asleep = environment.asleep
     return asleep is not None and asleep.by == BY_CAP and not asleep.waking
 
 
