@@ -144,6 +144,7 @@ CHANGES: dict[str, Any] = {
     **{f"freeze[].{key}": value for key, value in FREEZE.items()},
     "costs.cap": 99, "costs.pipelines": {"hello": 9}, "costs.give_way": ["dev"],
     "costs.currency": "USD", "costs.machines.*.monthly": 11, "costs.machines.*.docker": "ssh://evil@example.com",
+    "costs.headroom": "40%",
     "costs.machines.*.kubernetes": "other", "costs.machines.*.type": "cx22", "costs.machines.*.nodes": {"pool": "a"},
     **{f"accessories.*.{key}": value for key, value in ACCESSORY.items()},
     **{f"pipelines.*.{key}": value for key, value in HELLO.items()},

@@ -59,6 +59,7 @@ def cost(context: Context) -> int:
         terminal.say(
             "No machine has a price, so nothing has a cost. Give this one its price by the month in pipelines.yaml:",
             "  costs: {currency: EUR, machines: {here: 12.50}}",
+            *_of_replicas(found),
         )
         return DONE
     sums = _sums(found["lines"])
@@ -76,6 +77,7 @@ def cost(context: Context) -> int:
         f"The machines cost {found['monthly']:.2f} {found['currency']} a month."
     )
     terminal.say(*(terminal.paint(*_cap(one)) for one in found.get("caps") or ()))
+    terminal.say(*_of_replicas(found))
     terminal.note(*(f"{one}." for one in found["missing"]))
     return DONE
 
@@ -117,6 +119,11 @@ def _history(context: Context) -> int:
 def _cap(one: dict[str, Any]) -> tuple[str, str]:
     text = str(one["text"])
     return f"{text[0].upper()}{text[1:]}.", {"over": "red", "near": "yellow"}.get(one["level"], "")
+
+
+def _of_replicas(found: dict[str, Any]) -> list[str]:
+    """What those are for of which there are more than needed, or too few."""
+    return [one["text"] for one in found["replicas"] if one["text"]]
 
 
 def _money(amount: float) -> str:

@@ -17,6 +17,7 @@ from pipeline.config import validators
 from pipeline.config.cost.cap import Caps
 from pipeline.config.engines import Where, machines_of
 from pipeline.config.fields import Empty, Model, Name, Words
+from pipeline.config.promotion.shift import Percent
 from pipeline.config.workload.kubernetes import NodeLabel, NodeValue
 
 INSTANCE_TYPE = "node.kubernetes.io/instance-type"  # the label that every cloud gives its nodes
@@ -97,6 +98,9 @@ class Costs(Caps):
     """The currency of all prices, by its code of three letters."""
     machines: Annotated[dict[Name, Machine], Field(max_length=256)] = {}
     """The machines by names of your choice: `{vps: 12.50}` is this one."""
+    headroom: Percent = 30.0
+    """How much more than the load of the last week the replicas of an environment have to bear, for `pushlive cost` to
+    call the others redundant. Default: 30%."""
 
     @model_validator(mode="after")
     def _each_once(self) -> Costs:

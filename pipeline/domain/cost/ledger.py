@@ -91,8 +91,7 @@ def looked(hour: Hour, engine: str, size: Size, found: Iterable[tuple[Taken, str
     what runs at the second one; a clock that was set back, or forward by more than a few minutes, counts as a time
     without looks."""
     taken = tuple(found)
-    before = hour.looked.get(engine)
-    passed = now - before if before is not None else 0.0
+    passed = since_last(hour, engine, now)
     spent = {one.name: one.spent for one, _ in taken if one.spent is not None}
     last = hour.spent.get(engine, {})
     new = replace(
@@ -101,7 +100,7 @@ def looked(hour: Hour, engine: str, size: Size, found: Iterable[tuple[Taken, str
         spent=hour.spent | {engine: spent},
         sizes=hour.sizes | {engine: size},
     )
-    if not 0 < passed <= LONGEST:
+    if not passed:
         return new
     amounts = dict(new.amounts)
     for one, purpose in taken:
@@ -127,6 +126,20 @@ def _nodes(before: Mapping[str, Amount], size: Size, passed: float) -> dict[str,
     return found
 
 
+def since_last(hour: Hour, engine: str, now: float) -> float:
+    """Seconds since the last look at an engine; 0 if it is not known what ran meanwhile."""
+    before = hour.looked.get(engine)
+    passed = now - before if before is not None else 0.0
+    return passed if 0 < passed <= LONGEST else 0.0
+
+
+def used(hour: Hour, engine: str, taken: Iterable[Taken], now: float) -> dict[str, float]:
+    """The cores that each container used on average since the last look, by its name; nothing if ``since_last`` is
+    0."""
+    passed, last = since_last(hour, engine, now), hour.spent.get(engine, {})
+    return {one.name: _cores(one, last, passed) for one in taken} if passed else {}
+
+
 def _cores(one: Taken, last: Mapping[str, float], passed: float) -> float:
     """A container that was not there at the look before has started since; one with less than before has started
     again."""
@@ -136,6 +149,14 @@ def _cores(one: Taken, last: Mapping[str, float], passed: float) -> float:
         return 0.0
     before = last.get(one.name, 0.0)
     return (one.spent - before if one.spent >= before else one.spent) / passed
+
+
+def cores_of(hours: Iterable[Hour]) -> dict[str, float]:
+    """What the machine of each engine has, as the newest of these hours knows it."""
+    found = dict[str, float]()
+    for hour in hours:
+        found |= {engine: size.cores for engine, size in hour.sizes.items()}
+    return found
 
 
 def purpose_of(one: Taken, environments: Mapping[tuple[str, str], Environment]) -> str:

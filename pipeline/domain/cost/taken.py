@@ -14,7 +14,7 @@ class Taken:
     """``name``: tells a container from every other one of its engine. ``pipeline``, ``environment``, ``slot``: "" where
     it belongs to none; of an accessory, ``pipeline`` is its own name. ``command``: also a run by a schedule.
     ``memory``: bytes; ``cores``: in use now, None if only ``spent`` is known: seconds of processor time since it
-    started. ``reserved_cores``, ``reserved_memory``: what nothing else can have meanwhile."""
+    started. ``reserved_cores``, ``reserved_memory``: what nothing else can have meanwhile. ``node``: of a pod."""
 
     name: str
     role: Role
@@ -27,6 +27,7 @@ class Taken:
     spent: float | None = None
     reserved_cores: float = 0.0
     reserved_memory: int = 0
+    node: str = ""
 
 
 @dataclass(frozen=True)

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from pipeline.config.cost.prices import Costs
 from pipeline.deploy.services import Services
-from pipeline.domain.cost import ledger
+from pipeline.domain.cost import ledger, load
+from pipeline.domain.cost.load import Key, Load
 from pipeline.domain.environment import Environment
 from pipeline.errors import ConfigError, PushliveError, StoreUnavailable
 from pipeline.maintenance.damage import Damage
 from pipeline.maintenance.job import Job
 from pipeline.ports.adapters import Adapters
 from pipeline.store.costs import Ledgers
+from pipeline.store.costs.loads import Loads
 
 
 class MeterCost(Job):
     """On every engine in use. One that does not answer is left out: its time is in no hour, and shown as not
-    measured. Each look is one write, so that a keeper that dies measures nothing twice."""
+    measured. Each look is one write of the hour, then one of the loads, so that a keeper that dies measures nothing
+    twice."""
 
     def __init__(self, services: Services, adapters: Adapters, damage: Damage) -> None:
         self._services, self._adapters, self._damage = services, adapters, damage
-        self._ledgers = Ledgers(services.store.facts)
+        self._ledgers, self._loads = Ledgers(services.store.facts), Loads(services.store.facts)
 
     def run(self) -> list[str]:
         clock = self._adapters.clock
@@ -28,16 +31,18 @@ class MeterCost(Job):
             (one.pipeline, one.name): one
             for one in self._damage.each(lambda name: self._services.store.environments(name).values())
         }
-        hour, labels = self._ledgers.current(clock.now()), self._labels()
+        hour, labels, loads = self._ledgers.current(clock.now()), self._labels(), dict[Key, Load]()
         for key in sorted(self._adapters.engines.in_use()):
             began = clock.monotonic()
             try:
-                hour = self._look(hour, key, environments, labels)
+                hour, found = self._look(hour, key, environments, labels)
+                loads = load.added(loads, found)
             except StoreUnavailable:
                 raise
             except PushliveError:  # reconciliation reports an engine that does not answer
                 self.waited += clock.monotonic() - began
         self._ledgers.put(hour)
+        self._loads.add(loads, clock.now())
         return []
 
     def _labels(self) -> frozenset[str]:
@@ -52,10 +57,13 @@ class MeterCost(Job):
         key: str,
         environments: dict[tuple[str, str], Environment],
         labels: frozenset[str],
-    ) -> ledger.Hour:
+    ) -> tuple[ledger.Hour, dict[Key, Load]]:
         metering = self._adapters.engines.of(key).metering
         found = [(one, ledger.purpose_of(one, environments)) for one in metering.taken()]
-        size = metering.machine_size(labels)
+        size, now = metering.machine_size(labels), self._adapters.clock.now()
         if size is None:
-            return ledger.without_size(hour, key)
-        return ledger.looked(hour, key, size, found, self._adapters.clock.now())
+            return ledger.without_size(hour, key), {}
+        taken = [one for one, _ in found]
+        passed, used = ledger.since_last(hour, key, now), ledger.used(hour, key, taken, now)
+        loads = load.sampled(found, used, passed) if passed else {}
+        return ledger.looked(hour, key, size, found, now), loads

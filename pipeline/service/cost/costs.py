@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config.cost.prices import INSTANCE_TYPE, Costs
 from pipeline.config.engines import machines_of
 from pipeline.config.models import Config
-from pipeline.domain.cost import ledger
+from pipeline.domain.cost import ledger, purposes
 from pipeline.domain.cost.ledger import Account, Amount, Hour
+from pipeline.domain.cost.load import Key
 from pipeline.domain.cost.month import WINDOW, Line, Spent, monthly, spent, to_come
 from pipeline.domain.cost.taken import labels_of
 from pipeline.domain.measuring.monthly import calendar
 from pipeline.domain.measuring.monthly.calendar import Month
 from pipeline.lib.units import show_duration
-from pipeline.service.cost import caps
+from pipeline.service.cost import caps, replicas
+from pipeline.service.cost.replicas import Known
 from pipeline.store import Store
 from pipeline.store.costs import Ledgers
 
@@ -27,7 +30,8 @@ NOTABLE = 300.0  # seconds without a look at a cluster, beyond which it is said
 @dataclass(frozen=True)
 class Measured:
     """A month. ``coming``: what each account will cost until its end; ``newest``: its last hour; ``began``: when
-    measuring did, None if nothing is measured; ``unsized``: clusters that do not tell which nodes they have."""
+    measuring did, None if nothing is measured; ``unsized``: clusters that do not tell which nodes they have;
+    ``replicas``: what they are for; ``idle``: what those of each that are idle would cost in the whole month."""
 
     month: Month
     spent: Spent
@@ -35,16 +39,21 @@ class Measured:
     newest: Hour | None
     began: float | None
     unsized: frozenset[str]
+    replicas: dict[Key, Known]
+    idle: dict[Key, float]
 
 
 def measured(store: Store, costs: Costs, month: Month, now: float, *, ahead: bool = True) -> Measured:
     """All pipelines. ``ahead``: what is to come as well."""
     ledgers = Ledgers(store.facts)
     began = ledgers.began()
-    hours, recent = list[Hour](), list[Hour]()
+    hours, recent, until = list[Hour](), list[Hour](), min(now, month.until)
+    known = dict[Key, Known]()
     if began is not None:
-        hours = list(ledgers.hours(month.since, min(now, month.until)))
-        recent = list(ledgers.hours(now - WINDOW, now)) if ahead and now < month.until else []
+        hours, week = list(ledgers.hours(month.since, until)), list(ledgers.hours(until - WINDOW, until))
+        known = replicas.known(store, costs, until, now, ledger.cores_of(week))
+        hours, week = replicas.divided(known, hours, week)
+        recent = week if ahead and now < month.until else []
     each = ledgers.began_of()
     # An earlier version noted one time for all machines. One that was never measured has cost nothing yet.
     unknown = math.inf if each or began is None else began
@@ -57,6 +66,8 @@ def measured(store: Store, costs: Costs, month: Month, now: float, *, ahead: boo
         hours[-1] if hours else None,
         began,
         frozenset(hours[-1].unsized if hours else ()),
+        known,
+        _idle(to_come(recent, costs, month, month.since)) if recent else {},
     )
 
 
@@ -90,7 +101,22 @@ def shown(store: Store, config: Config, pipeline: str, month: str, zone: str, no
         "monthly": round(monthly(found.newest, costs), DIGITS),
         "missing": missing(config, found),
         "caps": caps.shown(store, config, pipeline, now) if wanted.since <= now < wanted.until else [],
+        "replicas": [
+            one
+            for one in replicas.shown(found.replicas, costs, found.idle)
+            if now < wanted.until and pipeline in ("", one["pipeline"])
+        ],
     }
+
+
+def _idle(coming: Mapping[Account, float]) -> dict[Key, float]:
+    """What the idle replicas of each cost."""
+    found = dict[Key, float]()
+    for one, cost in coming.items():
+        if one.purpose == purposes.IDLE and one.pipeline:
+            key = (one.pipeline, one.environment, one.process)
+            found[key] = found.get(key, 0.0) + cost
+    return found
 
 
 def _line(costs: Costs, one: Line, coming: float) -> dict[str, Any]:

@@ -68,6 +68,7 @@ def _taken(pod: KubeObject, cores: float, memory: int) -> Taken:
         cores=cores,
         reserved_cores=float(sum(parse_quantity(str(one.get("cpu", "0"))) for one in requests)),
         reserved_memory=int(sum(parse_quantity(str(one.get("memory", "0"))) for one in requests)),
+        node=str(pod["spec"].get("nodeName") or ""),
     )
 
 
