@@ -334,6 +334,9 @@ class ServicePort(Protocol):
     def cost_rows(self, pipeline: str = "", *, month: str = "", zone: str = "UTC") -> Iterator[str]:
         """See ``Queries.cost_rows``."""
 
+    def parity(self, pipeline: str) -> dict[str, Any]:
+        """See ``Queries.parity``."""
+
     def report(self, pipeline: str = "", *, month: str = "", zone: str = "UTC") -> dict[str, Any]:
         """See ``Queries.report``."""
 

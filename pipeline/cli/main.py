@@ -45,6 +45,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "timings": "app.timings",
         "report": "app.report",
         "cost": "app.cost",
+        "parity": "app.parity",
         "cron": "app.cron",
         "evidence": "app.evidence",
     },

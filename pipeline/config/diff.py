@@ -137,7 +137,10 @@ def beside(before: Pipeline, after: Pipeline, name: str) -> Lines:
     metrics = (
         () if asked[0] == asked[1] else (f"metrics: {asked[0] or 'none'} → {asked[1] or 'none'}, at once",)
     )
-    return (*gate, *shift, *bake, *judge, *metrics, *_sleep(before, after, name))
+    own, wanted = before.environment(name), after.environment(name)
+    parity = () if own.parity == wanted.parity else (f"parity: {own.parity} → {wanted.parity}, at once",)
+    reasons = _entries("differs", own.differs, wanted.differs)
+    return (*gate, *shift, *bake, *judge, *metrics, *_sleep(before, after, name), *parity, *reasons)
 
 
 def _sleep(before: Pipeline, after: Pipeline, name: str) -> Lines:
@@ -186,11 +189,12 @@ def _fields(before: BaseModel, after: BaseModel) -> list[str]:
         if old != new and hint.shape == "model" and not hint.short:
             lines += [f"{key}.{line}" for line in _fields(old, new)]
         elif old != new and not (hint.shape == "mapping" and key in ("env", "args", "processes")):
-            lines.append(f"{key}: {_value(old, hint)} → {_value(new, hint)}")
+            lines.append(f"{key}: {value_text(old, hint)} → {value_text(new, hint)}")
     return lines
 
 
-def _value(value: Any, hint: Hint) -> str:
+def value_text(value: Any, hint: Hint) -> str:
+    """The value of a key for people, as it would be written."""
     if value is None:
         return "none"
     if hint.kind == "duration":
@@ -205,7 +209,9 @@ def _value(value: Any, hint: Hint) -> str:
         return _command(value) if value else "none"
     if isinstance(value, dict):
         if hint.parts[1].kind:
-            return ", ".join(f"{brief(k)}: {_value(v, hint.parts[1])}" for k, v in value.items()) or "none"
+            return (
+                ", ".join(f"{brief(k)}: {value_text(v, hint.parts[1])}" for k, v in value.items()) or "none"
+            )
         return ", ".join(f"{brief(k)}: {_secretive(k, str(v))}" for k, v in value.items()) or "none"
     return brief(str(value)) if value != "" else "none"
 

@@ -10,6 +10,8 @@ from pipeline.config.cost import cap_rules
 from pipeline.config.dockerfile import builder_settings
 from pipeline.config.engines import Where, machines_of
 from pipeline.config.models import Config, Environment, Pipeline, Rendered, Service
+from pipeline.config.parity.properties import reason_for
+from pipeline.config.parity.unwise import reasons
 from pipeline.config.promotion.freezes import Window, never_opens
 from pipeline.config.workload.container import USUAL_SHM, refused_devices
 from pipeline.config.workload.judge import ACT
@@ -90,6 +92,7 @@ def found(config: Config, now: float | None = None) -> tuple[Warned, ...]:
                 )
             )
         lines += _pipeline(path, pipeline, config.budget_of(name).whole)
+        lines += [Warned(f"{path}.{key}", text) for key, text in reasons(pipeline, config, name)]
         if pipeline.freeze is not None:
             lines += _windows(f"{path}.freeze", pipeline.freeze, {name: pipeline}, now)
     others = {name: one for name, one in config.pipelines.items() if one.freeze is None}
@@ -321,32 +324,39 @@ def _timeout(path: str, service: Service, engine: Where) -> Iterator[Warned]:
 
 
 def _unlike(path: str, pipeline: Pipeline, live: str) -> Iterator[Warned]:
-    """How earlier environments differ from live."""
+    """How earlier environments differ from live, without what has a reason under `differs`."""
     model, engine = pipeline.render(live).service, pipeline.environment(live).engine
     earlier = {name: pipeline.render(name).service for name in list(pipeline.environments)[:-1]}
-    if earlier and model.web_replicas > 1 and all(own.web_replicas == 1 for own in earlier.values()):
+    alone = earlier and model.web_replicas > 1 and all(own.web_replicas == 1 for own in earlier.values())
+    if alone and not all(_meant(pipeline, name, live, "replicas") for name in earlier):
         yield Warned(
             f"{path}.environments.{live}.replicas",
             f"{model.replicas} here and 1 in every environment before; "
             "what breaks with several replicas is first noticed in live",
         )
     for name, own in earlier.items():
-        different = []
+        different = {}
         if own.memory != model.memory:
-            different.append(f"memory {show_size(own.memory)} instead of {show_size(model.memory)}")
+            different["memory"] = f"memory {show_size(own.memory)} instead of {show_size(model.memory)}"
         if own.cpu != model.cpu:
-            different.append(f"cpu {own.cpu:g} instead of {model.cpu:g}")
+            different["cpu"] = f"cpu {own.cpu:g} instead of {model.cpu:g}"
         if own.command != model.command:
-            different.append("another command")
+            different["command"] = "another command"
         if own.security != model.security:
-            different.append(f"security {own.security} instead of {model.security}")
+            different["security"] = f"security {own.security} instead of {model.security}"
         if (kind := pipeline.environment(name).engine.kind.name) != engine.kind.name:
-            different.append(f"on {kind} instead of {engine.kind.name}")
-        if different:
-            what = ", ".join(different)
+            different["engine"] = f"on {kind} instead of {engine.kind.name}"
+        if what := ", ".join(
+            text for key, text in different.items() if not _meant(pipeline, name, live, key)
+        ):
             yield Warned(
                 f"{path}.environments.{name}", f"differs from {live}: {what}; what works here may fail there"
             )
+
+
+def _meant(pipeline: Pipeline, name: str, other: str, key: str) -> bool:
+    """Whether one of the two environments says why they differ in it."""
+    return any(reason_for(pipeline.environment(one).differs, key) for one in (name, other))
 
 
 def devices(config: Config, allowed: tuple[str, ...]) -> Iterator[Warned]:

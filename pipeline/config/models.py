@@ -43,6 +43,7 @@ from pipeline.config.fields import (
 from pipeline.config.judging.metrics import Metrics
 from pipeline.config.promotion.approvals import Promote
 from pipeline.config.promotion.freezes import Window, Windows
+from pipeline.config.promotion.parity import OFF, Differs, Parity
 from pipeline.config.promotion.shift import Shift
 from pipeline.config.workload.accessory import Accessory, Uses
 from pipeline.config.workload.bake import DEFAULT as BAKED_FOR
@@ -291,6 +292,13 @@ class Environment(Service):
     sleep_after: Duration = 0.0
     """After how long without a request what serves here is [put to sleep](guides/sleeping.md): its containers end, and
     the next request wakes it and waits meanwhile. `0`: never. Not in the last environment."""
+    parity: Parity = OFF
+    """What follows if a release would run here otherwise than in the environment before, in a property for which
+    neither of them says why under `differs` ([parity](guides/parity.md)). `block`: the run does not enter, and fails
+    with what differs. `warn`: a line in its log. It holds as the file has it when the run comes here."""
+    differs: Differs = {}
+    """Why this environment differs from the others, by the property: `{replicas: two are enough here}`. `env` is for
+    all variables, `env.DEBUG` for that one. `pushlive parity` prints the names."""
     smoke: tuple[SmokeCheck, ...] | None = None
     """The smoke checks here, instead of the pipeline's."""
     uses: Uses = {}

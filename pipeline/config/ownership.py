@@ -171,6 +171,7 @@ OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {
     Environment: {
         **_SERVICE, "shift": _M,
         "host": _M, "hosts": _M, "promote": _M, "bake": _M, "judge": _M, "metrics": _M, "smoke": _M,
+        "parity": _M, "differs": _M,  # what keeps a release out, and what lets it in
         "uses": _M, "engine": _M, "sleep_after": _M,
     },
     Metrics: {"prometheus": _M, "requests": _M, "errors": _M, "latency": _M, "token": _M},

@@ -17,6 +17,7 @@ from pipeline.deploy.cost.admission import CapAdmission, Request
 from pipeline.deploy.cost.giving_way import GivingWay
 from pipeline.deploy.entry import Entry, parked, take_environment
 from pipeline.deploy.explaining.cache_misses import CacheMisses
+from pipeline.deploy.parity.guard import ParityGuard
 from pipeline.deploy.reconciler import Reconciler, share_of
 from pipeline.deploy.rollout import Rollout
 from pipeline.deploy.run_context import RunContext
@@ -267,6 +268,7 @@ class Story:
                 environment = self._on_its_engine(release, self._record(release, name))
                 entry.enter(environment, self._store.open_runs(environment.pipeline))
                 entry.log_approvals(name)
+                ParityGuard(context, self._services, self._adapters).go(environment, release)
                 self._admit(pipeline, release, environment)
                 self._repair(environment, lease)
                 self._roll_out(release, name, pipeline, entry, lease)

@@ -145,7 +145,7 @@ class AccessoryState:
     """What an engine says of an accessory.
 
     state: created · starting · running · exited · missing; ``spec``: a hash of what it was made from; ``restarts``: how
-    often the engine has started it again by itself.
+    often the engine has started it again by itself; ``image``: what its container really has, "" if that is not known.
     """
 
     container: str
@@ -154,6 +154,7 @@ class AccessoryState:
     exit_code: int | None = None
     out_of_memory: bool = False
     restarts: int = 0
+    image: str = ""
 
 
 def slot_ref_of(record_or_spec: AccessoryRecord | AccessorySpec, attachment: Attachment) -> SlotRef:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from pipeline.domain.engine_types import SlotSpec
+from pipeline.domain.parity.seen import Seen
 
 
 class Drift(Protocol):
@@ -21,8 +22,14 @@ class Drift(Protocol):
         """Restarts or recreates a slot that should run, and exposes it; True if it changed anything."""
 
     def drift(self, spec: SlotSpec) -> tuple[str, ...]:
-        """How a running slot differs from the spec, value by value: after a manual change, or because of a changed
-        configuration. Read-only; () if the engine cannot tell."""
+        """How a running slot differs from the spec, value by value: after a manual change, with who made it and when as
+        far as the engine knows; a cluster also says what a changed configuration changes. Values of variables are not
+        shown. Read-only."""
 
     def revert_drift(self, spec: SlotSpec) -> None:
-        """Reverts manual changes to that slot without taking it out of service. Idempotent."""
+        """Reverts manual changes to that slot without taking it out of service. Idempotent. Raises EngineFailed, with
+        what to do, for one that cannot be reverted while it serves; the others are reverted before."""
+
+    def seen(self, spec: SlotSpec) -> Seen:
+        """What really runs in that slot. ``inside`` is {} if nothing runs there that was made from the spec. The values
+        of variables are in it, for comparison. Read-only."""

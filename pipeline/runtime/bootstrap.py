@@ -24,12 +24,14 @@ from pipeline.config.engines import (
     kind_of,
     where_of,
 )
+from pipeline.config.models import Config
 from pipeline.config.place.repository import ConfigRepository
 from pipeline.config.settings import Settings
 from pipeline.deploy import engine_addresses
 from pipeline.deploy.configuring.taking import Taking
 from pipeline.deploy.data.moves import VolumeMoves
 from pipeline.deploy.longest_drain import longest_drain
+from pipeline.deploy.parity.looking import Looked, Looking
 from pipeline.deploy.runner import Runner
 from pipeline.deploy.services import Services, services_on
 from pipeline.domain.accessories import AccessoryRef
@@ -425,6 +427,9 @@ class _Operations:
 
     def volumes(self) -> VolumeMoves:
         return VolumeMoves(services(self._settings), adapters(self._settings))
+
+    def look(self, config: Config, pipeline: str, environment: str) -> Looked:
+        return Looking(services(self._settings), adapters(self._settings)).now(config, pipeline, environment)
 
     def compare(self, spec: SlotSpec) -> tuple[str, ...]:
         return _engines(self._settings).of(spec.ref.engine).drift.drift(spec)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from pipeline.config.models import Config
 from pipeline.deploy.configuring.taking import Taking
 from pipeline.deploy.data.moves import VolumeMoves
+from pipeline.deploy.parity.looking import Looked
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.events import Said
@@ -45,6 +47,9 @@ class Operations(Protocol):
 
     def compare(self, spec: SlotSpec) -> tuple[str, ...]:
         """What on the engine differs from that specification."""
+
+    def look(self, config: Config, pipeline: str, environment: str) -> Looked:
+        """What is declared for that environment, and what its engine says of it."""
 
     def taking(self) -> Taking:
         """Puts the head of the configuration's repository into force. Raises ConfigError if it is in a file."""

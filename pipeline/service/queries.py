@@ -29,7 +29,7 @@ from pipeline.notify.delivery import outages
 from pipeline.ports.clock import Clock
 from pipeline.runlog import file
 from pipeline.service import views
-from pipeline.service.app import report, timings, unfinished
+from pipeline.service.app import parity, report, timings, unfinished
 from pipeline.service.app.volume_sizes import data_left
 from pipeline.service.configuring import reverts
 from pipeline.service.cost import caps, costs, history
@@ -326,6 +326,16 @@ class Queries:
         if pipeline and pipeline not in self._store.pipelines():
             self._known(config, pipeline)
         return config
+
+    def parity(self, pipeline: str) -> dict[str, Any]:
+        """Its environments side by side: see ``service.app.parity``. Raises NotFound for a pipeline that is not in
+        pipelines.yaml."""
+        config = self._config()
+        self._known(config, pipeline)
+        looked = [
+            self._operations.look(config, pipeline, one) for one in config.pipelines[pipeline].environments
+        ]
+        return parity.shown(config, pipeline, looked, self._vault.mask(pipeline)[0].text)
 
     def report(self, pipeline: str = "", *, month: str = "", zone: str = "UTC") -> dict[str, Any]:
         """A month of one pipeline, or of all: see ``service.app.report``. Raises NotFound for a pipeline of which

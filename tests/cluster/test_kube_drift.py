@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,13 +14,17 @@ import pytest
 
 from pipeline.adapters.kubernetes.names import RELEASE, base, slot_labels, slot_name
 from pipeline.config.models import Registry
+from pipeline.config.parity.properties import IMAGE, properties
 from pipeline.domain.engine_types import Login, SlotSpec
+from pipeline.domain.parity import seen
 from pipeline.errors import ConfigError
 from pipeline.lib.secret import Secret
 from tests.cluster import where
 from tests.cluster.test_kube_failures import shell
-from tests.support.clusterbench import ClusterBench
+from tests.support.clusterbench import ClusterBench, kubectl
 from tests.support.waiting import until
+
+TIME = r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC"
 
 
 @pytest.fixture
@@ -56,7 +61,9 @@ def test_another_number_of_replicas_is_reported_and_left_until_reverted(
     assert engine.missing(live) == ()
     assert engine.restore(live) is False
     [line, *more] = engine.drift(live)
-    assert line == f"Deployment {slot_name(live.ref)} (kubectl-edit): spec.replicas: 3 → 2"
+    assert re.fullmatch(
+        rf"Deployment {slot_name(live.ref)} \(kubectl-edit, {TIME}\): spec\.replicas: 3 → 2", line
+    )
     assert not more
     engine.revert_drift(live)
     assert engine.drift(live) == ()
@@ -67,16 +74,16 @@ def test_a_changed_and_an_added_variable_are_reverted_without_a_gap(
     cluster_bench: ClusterBench, live: SlotSpec, namespace: str
 ) -> None:
     engine, name = cluster_bench.engine, slot_name(live.ref)
-    kubectl = [where.BIN / "kubectl", "-n", namespace]
+    words = [where.BIN / "kubectl", "-n", namespace]
     subprocess.run(
-        [*kubectl, "set", "env", f"deployment/{name}", "DEBUG=1", "PUSHLIVE_RELEASE=r99"],
+        [*words, "set", "env", f"deployment/{name}", "DEBUG=1", "PUSHLIVE_RELEASE=r99"],
         check=True,
         capture_output=True,
     )
     found = "\n".join(engine.drift(live))
     assert "env[PUSHLIVE_RELEASE].value: ••• → •••" in found
     assert "env[DEBUG]: ••• → nothing" in found
-    assert "(kubectl-set)" in found
+    assert re.search(rf"\(kubectl-set, {TIME}\)", found)
     engine.revert_drift(live)
     assert engine.drift(live) == ()
     deployment = cluster_bench.api.get("Deployment", name)
@@ -140,7 +147,7 @@ def test_fields_that_pushlive_does_not_set_are_left_to_those_who_did(
     edit("deployment", slot, {"spec": {"minReadySeconds": 1, "paused": True}, **noted})
 
     [paused] = engine.drift(blue)
-    assert paused == f"Deployment {slot} (kubectl-edit): spec.paused: true → nothing"
+    assert re.fullmatch(rf"Deployment {slot} \(kubectl-edit, {TIME}\): spec\.paused: true → nothing", paused)
     engine.revert_drift(blue)
     assert engine.drift(blue) == ()
 
@@ -264,3 +271,41 @@ def test_a_new_registry_login_reaches_the_nodes_without_a_release(cluster_bench:
         raise ConfigError("the secret PULL is not set.")
 
     assert engine.missing(replace(today, login=lost)) == (), "what runs keeps the login that it has"
+
+
+# ── environments side by side ────────────────────────────────────────────────
+
+
+def test_what_was_changed_by_hand_is_seen_as_properties(
+    cluster_bench: ClusterBench, live: SlotSpec, edit: Edit, namespace: str
+) -> None:
+    """A variable, the image, the number of replicas and the memory; each with the next look."""
+    engine, name = cluster_bench.engine, slot_name(live.ref)
+    made = {IMAGE: seen.image(live.image), **properties(live.config)}
+
+    def differing() -> dict[str, str]:
+        found = engine.seen(live).inside
+        return {
+            key: value.text if value else "none"
+            for key, value in found.items()
+            if value is None or key not in made or value.same != made[key].same
+        }
+
+    assert differing() == {}
+    around = engine.seen(live).around
+    assert around["engine.version"].text.startswith("Kubernetes v")
+    assert around["tls"].text == "off"
+
+    edit("deployment", name, {"spec": {"replicas": 1}})
+    assert differing() == {"replicas": "1"}
+    kubectl(namespace, "set", "env", f"deployment/{name}", "DEBUG=1")
+    assert differing() == {"replicas": "1", "env.DEBUG": "set"}
+    kubectl(
+        namespace, "set", "resources", f"deployment/{name}", "--limits=memory=64Mi", "--requests=memory=64Mi"
+    )
+    assert differing().items() >= {"memory": "64 MiB", "env.DEBUG": "set"}.items()
+    kubectl(namespace, "set", "image", f"deployment/{name}", "*=busybox:1.36")
+    assert differing()["image"] == "busybox:1.36"
+    engine.revert_drift(live)
+    assert differing() == {}
+    assert engine.drift(live) == ()

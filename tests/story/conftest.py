@@ -22,10 +22,12 @@ from pipeline.adapters.fake import (
     FakeSource,
     OneEngine,
 )
+from pipeline.config.models import Config
 from pipeline.config.place.repository import ConfigRepository, Place
 from pipeline.config.settings import Settings
 from pipeline.deploy.configuring.taking import Taking
 from pipeline.deploy.data.moves import VolumeMoves
+from pipeline.deploy.parity.looking import Looked, Looking
 from pipeline.deploy.runner import Runner
 from pipeline.deploy.services import services_on
 from pipeline.domain.audit_chain import Who
@@ -161,6 +163,9 @@ class Operations:
 
     def volumes(self) -> VolumeMoves:
         return VolumeMoves(self._world.services, self._world.adapters)
+
+    def look(self, config: Config, pipeline: str, environment: str) -> Looked:
+        return Looking(self._world.services, self._world.adapters).now(config, pipeline, environment)
 
     def compare(self, spec: SlotSpec) -> tuple[str, ...]:
         return self._world.engine.drift(spec)

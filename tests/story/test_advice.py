@@ -87,7 +87,7 @@ _HOLES = re.compile(r"…|\{|^[A-Z]+$|^rN$|^r17$|^\./FILE$|^hello$|^qa$")  # and
 OF_RUNS = ("cancel", "follow", "promote", "release", "retry", "show", "logs", "withdraw")
 # They change nothing that another of them needs.
 CALM = (
-    "audit", "backups", "check", "cron", "doctor", "exec", "follow", "logs", "plan", "run", "runs", "show",
+    "audit", "backups", "check", "cron", "doctor", "exec", "follow", "logs", "parity", "plan", "run", "runs", "show",
     "stats", "status", "accessory logs", "accessory status", "secret list", "secret versions", "token list", "gc",
     "volume list", "volume backup", "secret set", "token create ann", "accessory backup", "accessory restart",
     "accessory apply", "deploy",

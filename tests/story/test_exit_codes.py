@@ -48,6 +48,7 @@ logs shop --app --env nowhere
 logs shop live --process nope
 logs nope live -f
 timings nope
+parity nope
 report nope
 cron nope
 cron shop --env nowhere

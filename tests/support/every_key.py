@@ -127,6 +127,7 @@ HELLO: dict[str, Any] = {
     "environments.*.metrics.requests": "other", "environments.*.metrics.errors": "other",
     "environments.*.metrics.latency": "other",
     "environments.*.metrics.token": "OTHERS",
+    "environments.*.parity": "warn", "environments.*.differs": {"replicas": "x"},
     "environments.*.promote.manual": False, "environments.*.promote.approvals": 2,
     "environments.*.promote.not_by_pusher": True, "environments.*.promote.expires": "9m",
     "environments.*.engine.docker": "ssh://evil@example.com", "environments.*.engine.kubernetes": "prod",

@@ -66,6 +66,7 @@ class FakeService:
         self.volume_tar = b"x" * 10240
         self.measured = Measurements()
         self.measured_timings: dict[str, Any] = {}
+        self.seen: dict[str, Any] = {}  # environments side by side
         self.message = "Greet the world"
         self.events: Callable[[Run], list[Event]] = story
         self._lock = threading.Lock()
@@ -235,6 +236,18 @@ class FakeService:
         self._up()
         self.asked_seconds = seconds
         return {"pipeline": pipeline, "seconds": seconds, "runs": 0, "steps": []} | self.measured_timings
+
+    def parity(self, pipeline: str) -> dict[str, Any]:
+        self._up()
+        nothing = dict.fromkeys(("same", "of", "declared", "undeclared", "inherent"), 0)
+        return {
+            "pipeline": pipeline,
+            "percent": 100,
+            **nothing,
+            "rule": "",
+            "environments": [],
+            "rows": [],
+        } | self.seen
 
     def cost(self, pipeline: str = "", *, month: str = "", zone: str = "UTC") -> dict[str, Any]:
         self._up()

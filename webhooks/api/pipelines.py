@@ -92,6 +92,11 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
         bearer(web, "viewer")
         return {"processes": service.cron(pipeline, environment=request.args.get("environment", ""))}
 
+    @api.get("/api/pipelines/<pipeline>/parity")
+    def parity(pipeline: str) -> ResponseReturnValue:
+        bearer(web, "viewer")
+        return service.parity(pipeline)
+
     @api.get("/api/pipelines/<pipeline>/timings")
     def timings(pipeline: str) -> ResponseReturnValue:
         bearer(web, "viewer")

@@ -1,4 +1,4 @@
-"""The pages that only show: status, runs, one run with its log, timings."""
+"""The pages that only show: status, runs, one run with its log, timings, environments side by side."""
 
 from __future__ import annotations
 
@@ -46,6 +46,12 @@ def add_routes(pages: Blueprint, web: WebContext) -> None:
         days = number_between("days", DAYS[1], MAX_DAYS)
         found = web.service.timings(pipeline, seconds=days * DAY)
         return page("timings.html", who, timings=found, lanes=view.lanes(found), days=days, spans=DAYS)
+
+    @pages.get("/parity/<pipeline>")
+    def parity(pipeline: str) -> ResponseReturnValue:
+        who = logged_in(web)
+        every = request.args.get("all") == "1"
+        return page("parity.html", who, parity=web.service.parity(pipeline), every=every)
 
     @pages.get("/runs/<pipeline>/<number>")
     def run(pipeline: str, number: str) -> ResponseReturnValue:

@@ -153,7 +153,9 @@ class DockerAccessories(Dumps, DockerTerminals, OwnedVolumes):
         if status != "exited" and restarts:
             code, memory = self._api.last_end(found)
         spec = found["Config"]["Labels"].get(labels.SPEC, "")
-        return AccessoryState(name, status, spec, code, memory, restarts)
+        return AccessoryState(
+            name, status, spec, code, memory, restarts, str(found["Config"].get("Image", ""))
+        )
 
     def accessory_unready(self, spec: AccessorySpec) -> str:
         state, config = self.accessory_state(spec.ref), spec.config

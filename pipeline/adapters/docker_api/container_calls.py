@@ -125,6 +125,29 @@ class ContainerCalls(Connection):
         with translate(f"Setting the restart policy of {name}"):
             self.sdk.update_container(name, restart_policy=NO_RESTART)
 
+    def update_limits(self, name: str, limits: Body) -> None:
+        """Changes a container's limits and restart policy while it runs, in the terms of its ``HostConfig``."""
+        headers, seconds = {"Content-Type": "application/json"}, float(self.sdk.timeout)
+        with translate(f"Setting the limits of {name}"), within(seconds):
+            data = json.dumps(limits)
+            self.post(f"/containers/{name}/update", headers=headers, data=data, timeout=seconds).close()
+
+    def created(self, found: Found) -> float:
+        """When an inspected container was made, in seconds since the epoch."""
+        return float(_seconds(found["Created"]))
+
+    def last_update(self, found: Found) -> float | None:
+        """When someone last changed an inspected container's limits, in seconds since the epoch; None if the Engine,
+        which remembers its last 256 events, has forgotten."""
+        with translate(f"Asking when {name_of(found)} was changed"), within(self.sdk.timeout):
+            # Until now by the Engine's own clock, or it would wait for what is to come.
+            now = _seconds(str(self.sdk.info()["SystemTime"]))
+            filters = {"container": found["Id"], "event": ["update"]}
+            events: Any = self.sdk.events("0", now, filters, decode=True)  # type: ignore[call-overload]
+            with closing(events):
+                times = [int(one["timeNano"]) / 1e9 for one in events]
+        return times[-1] if times else None
+
     def output(self, name: str, lines: int, times: bool = False) -> tuple[str, ...]:
         """A container's last output lines, each whole, of OUTPUT_LIMIT bytes together; with ``times`` each begins with
         its time."""

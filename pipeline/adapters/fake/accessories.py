@@ -32,6 +32,7 @@ class FakeAccessory:
     secrets: dict[str, Secret] = field(default_factory=dict)
     alive: bool = True
     sick: str = ""  # why it is not ready
+    image: str = ""  # what it really has, if someone changed it
     content: bytes = b"all that it has"  # what `dump_accessory` returns, and `load_accessory` replaces
     made: int = 1  # how often its container was made
 
@@ -96,7 +97,10 @@ class FakeAccessories(EngineState):
             found = self.running.get(ref)
             if found is None:
                 return AccessoryState(ref.id, "missing")
-            return AccessoryState(ref.id, "running" if found.alive else "exited", _hash(found.spec))
+            state = "running" if found.alive else "exited"
+            return AccessoryState(
+                ref.id, state, _hash(found.spec), image=found.image or found.spec.config.image
+            )
 
     def accessory_unready(self, spec: AccessorySpec) -> str:
         with self.call("accessory_unready", spec):

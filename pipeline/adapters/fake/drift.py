@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pipeline.adapters.fake.engine_state import EngineState, SlotContent, same_containers
+from pipeline.config.parity.properties import TLS, VERSION, plain
 from pipeline.domain.engine_types import SlotSpec
+from pipeline.domain.parity.seen import Seen, image
 
 
 class FakeDrift(EngineState):
@@ -42,3 +44,13 @@ class FakeDrift(EngineState):
         with self.call("revert_drift", spec):
             self._require_content(spec, "revert_drift of another release")
             self.changed.pop(spec.ref, None)
+
+    def seen(self, spec: SlotSpec) -> Seen:
+        """Just what the slot was given, and ``found``."""
+        with self.call("seen", spec):
+            current, around = self.contents.get(spec.ref), {VERSION: plain(self.version)}
+            if spec.web:
+                around[TLS] = plain("off")
+            if current is None or not current.alive or not same_containers(current.spec, spec):
+                return Seen({}, around)
+            return Seen({"image": image(spec.image), **self.found.get(spec.ref, {})}, around)

@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.adapters.fake.script import Script, require
 from pipeline.adapters.haproxy.config import server_name
 from pipeline.config.engines import kind_of
+from pipeline.config.parity.properties import Value
 from pipeline.domain.accessories import AccessoryRef
 from pipeline.domain.engine_types import (
     Answer,
@@ -100,6 +101,8 @@ class EngineState(Script):
         self.ended: list[str] = []  # commands that were ended
         self.logins: dict[str, Login | None] = {}  # by image: the login with which it was pulled
         self.changed: dict[SlotRef, tuple[str, ...]] = {}  # drift
+        self.found: dict[SlotRef, dict[str, Value | None]] = {}  # what runs instead, by property
+        self.version = "a fake 1.0"  # of the engine
         self.blocked: dict[SlotRef, tuple[str, ...]] = {}  # obstacles
         self.running: dict[AccessoryRef, Any] = {}  # a ``FakeAccessory`` each
         self.mounting: dict[

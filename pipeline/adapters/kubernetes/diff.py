@@ -27,14 +27,27 @@ LINES = 12  # about one object
 
 
 def changes(live: KubeObject, wanted: KubeObject) -> list[str]:
-    """``Deployment hello-live-blue (kubectl-edit): spec.replicas: 5 → 2`` for each value that differs; in brackets, the
-    other field managers that set one of them."""
+    """``Deployment hello-live-blue (kubectl-edit, 2026-11-29 00:40:12 UTC): spec.replicas: 5 → 2`` for each value that
+    differs; in brackets, the other field managers that set one of them, and when each last did."""
     managers = sorted({name for name, path in _others(live) if _at(live, path) != _at(wanted, path)})
-    what = f"{live['kind']} {live['metadata']['name']}" + (f" ({', '.join(managers)})" if managers else "")
+    by = "; ".join(f"{name}{_last(live, name)}" for name in managers)
+    what = f"{live['kind']} {live['metadata']['name']}" + (f" ({by})" if by else "")
     found = list(_walk("spec", live.get("spec"), wanted.get("spec")))
     found += _walk("annotations", *(_own_words(one["metadata"].get("annotations")) for one in (live, wanted)))
     more = [f"{what}: {len(found) - LINES} more"] if len(found) > LINES else []
     return [f"{what}: {line}" for line in found[:LINES]] + more
+
+
+def _last(live: KubeObject, manager: str) -> str:
+    """When that field manager last wrote, in the words of ``show_time``; "" if the cluster does not say."""
+    entries = live["metadata"].get("managedFields") or ()
+    times = [
+        str(one.get("time") or "")
+        for one in entries
+        if one.get("manager") == manager and one.get("subresource") != "status"
+    ]
+    last = max(times, default="")
+    return f", {last.replace('T', ' ').removesuffix('Z')} UTC" if last.endswith("Z") else ""
 
 
 def other_managers(live: KubeObject) -> list[str]:

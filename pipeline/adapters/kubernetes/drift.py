@@ -6,12 +6,15 @@ from pipeline.adapters.kubernetes import diff
 from pipeline.adapters.kubernetes.api.objects import Manifest
 from pipeline.adapters.kubernetes.manifests import selected_label
 from pipeline.adapters.kubernetes.names import base, slot_name
+from pipeline.adapters.kubernetes.parity import seen
 from pipeline.adapters.kubernetes.pods.problems import deployment_problem
 from pipeline.adapters.kubernetes.pods.state import is_ready
 from pipeline.adapters.kubernetes.slots import KubeSlots
 from pipeline.adapters.kubernetes.traffic import KubeTraffic
 from pipeline.adapters.kubernetes.workload.claim_problems import ClaimProblems
+from pipeline.config.parity.properties import TLS, VERSION, Value, plain
 from pipeline.domain.engine_types import SlotSpec
+from pipeline.domain.parity.seen import Seen
 from pipeline.errors import AppFailed
 
 
@@ -80,6 +83,22 @@ class KubeDrift(KubeSlots, KubeTraffic):
             if self._owned.get(manifest["kind"], manifest["metadata"]["name"], spec.ref):
                 self._owned.restore(manifest, dry_run=False)
                 self._api.apply(manifest)  # our field manager owns each field again
+
+    def seen(self, spec: SlotSpec) -> Seen:
+        version = self._api.request_json("GET", "/version", "reading the cluster's version")
+        around = {VERSION: plain(f"Kubernetes {version.get('gitVersion', '')}".strip())}
+        ingress = self._api.get("Ingress", base(spec.ref)) if spec.web else None
+        if spec.web:
+            around[TLS] = seen.tls(ingress, spec)
+        found = self._owned.get_if_owned("Deployment", slot_name(spec.ref), spec.ref)
+        if found is None or self._spec_of(found) != self._manifests.spec_hash(spec):
+            return Seen({}, around)
+        # As the cluster would have it: with its defaults, so that they are no differences.
+        both = self._owned.restore(self._as_made(spec, found), dry_run=True)
+        if both is None:
+            return Seen({}, around)
+        inside: dict[str, Value | None] = seen.inside(spec, *both)
+        return Seen(inside | (seen.hosts(ingress, spec.hosts) if spec.web else {}), around)
 
     def _slot_manifests(self, spec: SlotSpec) -> list[Manifest]:
         """Every object of the slot that can be changed by hand; while it serves, the public Service and the Ingress,

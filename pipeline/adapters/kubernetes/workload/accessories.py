@@ -141,6 +141,7 @@ class KubeAccessories(AccessoryServices):
             int(end["exitCode"]) if end else None,
             bool(end and end.get("reason") == "OOMKilled"),
             restarts(pod),
+            str(app_spec(pod["spec"])["image"]),
         )
 
     def accessory_unready(self, spec: AccessorySpec) -> str:

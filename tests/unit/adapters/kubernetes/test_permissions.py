@@ -126,6 +126,8 @@ class FakeApi(KubeApi):
         return self._it
 
     def raw(self, method: str, path: str, doing: str, **more: Any) -> Any:
+        if path == "/version":  # which every account may read
+            return SimpleNamespace(status=200, data=b'{"gitVersion": "v1.33.1"}')
         url = urlsplit(path)
         query = {key: values[0] for key, values in parse_qs(url.query).items()}
         found = PATH.fullmatch(url.path.partition("/proxy")[0] + ("/proxy" if "/proxy" in url.path else ""))
@@ -290,6 +292,7 @@ def use_every_method(api: FakeApi) -> None:
         assert engine.missing(one) == ()
         assert engine.obstacles(one) == ()
         assert engine.drift(one) == ()
+        assert engine.seen(one).around["engine.version"].text == "Kubernetes v1.33.1"
         engine.revert_drift(one)
         engine.restore(one)
         engine.logs(one.ref, 5)

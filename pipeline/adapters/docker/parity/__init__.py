@@ -1,0 +1,1 @@
+"""What a container really is, compared with what it was made from."""

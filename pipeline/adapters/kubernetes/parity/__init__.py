@@ -1,0 +1,1 @@
+"""What a slot on a cluster really is, compared with what it was made from."""

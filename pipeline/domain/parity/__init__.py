@@ -1,0 +1,1 @@
+"""Environments side by side: what differs, whether that is meant, and how much is the same."""
