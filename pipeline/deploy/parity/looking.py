@@ -76,8 +76,9 @@ class Looking:
         name = record.name
         made = self._made(release, name, record, found)
         runs = {**made, **self._accessories_now(record, release.environments[name])}
+        inside = {} if record.asleep else found.inside
         differs = pipeline.environment(name).differs
-        return Column(name, made, _over(runs, found.inside), made, differs, release.number)
+        return Column(name, made, _over(runs, inside), made, differs, release.number)
 
     # ── parts ────────────────────────────────────────────────────────────────
 
@@ -86,6 +87,8 @@ class Looking:
         try:
             spec = spec_in(self._services, record, record.active or "")
             drift = self._adapters.engines.of(record.engine).drift
+            if record.asleep:  # its containers have ended, as they should
+                return Seen({}, drift.seen(spec).around), (), ""
             return drift.seen(spec), (*drift.missing(spec), *drift.drift(spec)), ""
         except StoreUnavailable:
             raise
