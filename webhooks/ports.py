@@ -337,6 +337,9 @@ class ServicePort(Protocol):
     def parity(self, pipeline: str) -> dict[str, Any]:
         """See ``Queries.parity``."""
 
+    def capacity(self) -> dict[str, Any]:
+        """See ``Queries.capacity``."""
+
     def report(self, pipeline: str = "", *, month: str = "", zone: str = "UTC") -> dict[str, Any]:
         """See ``Queries.report``."""
 

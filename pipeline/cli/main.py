@@ -46,6 +46,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "report": "app.report",
         "cost": "app.cost",
         "parity": "app.parity",
+        "capacity": "app.capacity",
         "cron": "app.cron",
         "evidence": "app.evidence",
     },

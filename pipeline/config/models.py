@@ -87,6 +87,7 @@ Occasion = Literal[
     "restarted",
     "slowing",
     "cost",
+    "filling",
     "configuration",
 ]
 
@@ -116,6 +117,7 @@ class Notify(Model):
             "restarted",
             "slowing",
             "cost",
+            "filling",
             "configuration",
         ),
         min_length=1,
@@ -128,8 +130,8 @@ class Notify(Model):
     switch, and was not taken back; `baked`: one did not fail; `worse`: one answers with more errors than the release
     before it, or more slowly; `restarted`: a web container did not answer and was started again, by `liveness`;
     `slowing`: runs grow so that a budget will be exceeded within weeks; `cost`: a month will cost 80 % of a cap, or
-    more than it; `configuration`: a configuration was refused,
-    and is right again."""
+    more than it; `filling`: a machine's disk, memory or processors will be used up within a week; `configuration`: a
+    configuration was refused, and is right again."""
 
 
 Receivers = Annotated[tuple[Notify, ...], Field(max_length=20)]

@@ -13,6 +13,7 @@ from pipeline.deploy.tools.leftovers import LeftSessions
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.run import Push
 from pipeline.maintenance.audit import Audit
+from pipeline.maintenance.capacity.watch import WatchRoom
 from pipeline.maintenance.clock_jumps import ClockJumps
 from pipeline.maintenance.configuration import Configuration, ConfigurationRepository
 from pipeline.maintenance.cost.meter import MeterCost
@@ -118,6 +119,7 @@ class Jobs:
         self.usage = SampleUsage(services, adapters, self.damage)
         self.cost = MeterCost(services, adapters, self.damage)
         self.caps = WatchCaps(services, adapters)
+        self.room = WatchRoom(services, adapters)
         self.backups = MakeBackups(services, adapters)
         self.left_helpers = LeftHelpers(services, adapters)
         self.unfinished = UnfinishedVolumes(services, adapters)
@@ -157,5 +159,5 @@ class Jobs:
             ),
             Period(15.0, (self.answers, self.acting, self.logs, self.journal)),
             Period(60.0, (self.latencies, self.missing_evidence, self.cost)),
-            Period(300.0, (self.image_gc, self.build_cache, self.volume_sizes, self.caps)),
+            Period(300.0, (self.image_gc, self.build_cache, self.volume_sizes, self.caps, self.room)),
         )

@@ -13,6 +13,8 @@ from typing import Any
 
 from pipeline.config.models import Config
 from pipeline.domain import budget
+from pipeline.domain.capacity import words
+from pipeline.domain.capacity.trend import Shortage
 from pipeline.domain.cron.records import CronEntry
 from pipeline.domain.environment import Bake, Down, Environment, Trial, WorseOutcome
 from pipeline.domain.outages import what_next
@@ -268,6 +270,14 @@ def _queue_for_all(tx: Transaction, config: Config, notice: Notice) -> None:
     receivers = (*config.notify, *(one for name in config.pipelines for one in config.notify_of(name)))
     for url in dict.fromkeys(one.url for one in receivers if notice.event in one.when):
         tx.message(url, text)
+
+
+def shortage(tx: Transaction, one: Shortage, now: float) -> None:
+    """Queues the notification that something of a machine will be used up, for the receivers of every pipeline."""
+    name = f"filling/{one.engine}/{one.what}/{_stamp(now)}"
+    text = f"{words.text(one, now)}. {words.advice(one)}"
+    notice = _with(Notice(name, "filling", now, "", ""), text=text, reason=words.text(one, now))
+    _queue_for_all(tx, _parsed(tx.config(tx.fact(CURRENT))), notice)
 
 
 def _of_health(

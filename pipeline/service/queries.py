@@ -31,6 +31,7 @@ from pipeline.runlog import file
 from pipeline.service import views
 from pipeline.service.app import parity, report, timings, unfinished
 from pipeline.service.app.volume_sizes import data_left
+from pipeline.service.capacity import capacity
 from pipeline.service.configuring import reverts
 from pipeline.service.cost import caps, costs, history
 from pipeline.service.operations import Operations
@@ -336,6 +337,10 @@ class Queries:
             self._operations.look(config, pipeline, one) for one in config.pipelines[pipeline].environments
         ]
         return parity.shown(config, pipeline, looked, self._vault.mask(pipeline)[0].text)
+
+    def capacity(self) -> dict[str, Any]:
+        """What the machines have, what is used, and how much more fits: see ``service.capacity.capacity``."""
+        return capacity.shown(self._store, self._settings, self._config(), self._clock.now())
 
     def report(self, pipeline: str = "", *, month: str = "", zone: str = "UTC") -> dict[str, Any]:
         """A month of one pipeline, or of all: see ``service.app.report``. Raises NotFound for a pipeline of which

@@ -33,6 +33,7 @@ from pipeline.domain.run import Run, State
 from pipeline.domain.shifting import rule as shifting
 from pipeline.domain.watching.liveness import revivals
 from pipeline.errors import DamagedRecord, StoreUnavailable
+from pipeline.store.capacity import OUTLOOK, read_outlook
 from pipeline.store.connection import Client, read, translate
 from pipeline.store.outbox import GIVEN_UP
 from pipeline.store.records import Records
@@ -158,8 +159,9 @@ class Metrics:
         pipe.hkeys(key("beats"))
         pipe.hgetall(key("counts"))
         pipe.hgetall(key("keeper-rounds"))
+        pipe.get(key("fact", OUTLOOK))
         answers = [{} if isinstance(answer, redis.ResponseError) else answer for answer in _execute(pipe)]
-        names, boxes, leases, counts, rounds = answers
+        names, boxes, leases, counts, rounds, outlook = answers
         found.counts = {str(name): _whole(count) for name, count in counts.items()}
         found.given_up = found.counts.pop(GIVEN_UP, 0)
         found.leases = dict.fromkeys(LEASE_KINDS, 0)
@@ -167,6 +169,8 @@ class Metrics:
             kind = str(name).partition(":")[0]
             if kind in found.leases:
                 found.leases[kind] += 1
+        kept = read_outlook(str(outlook or ""))
+        found.shortages = {(one.engine, one.what): one.at for one in kept.shortages}
         found.keeper_rounds = _whole(rounds.get("count", 0))
         found.keeper_seconds = _number(rounds.get("seconds", 0))
         found.keeper_at = _number(rounds.get("at", 0))

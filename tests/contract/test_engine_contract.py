@@ -324,6 +324,23 @@ def test_all_that_runs_is_metered(prepared: Kit) -> None:
     assert size.memory > 1 << 30
 
 
+def test_what_its_machine_has_left_is_told_as_far_as_it_can_be_known(prepared: Kit) -> None:
+    prepared.deploy(prepared.spec())
+    room, size = prepared.engine.room(takers=True), prepared.engine.machine_size()
+    assert size
+    assert room.disk is None or room.disk > 1 << 20
+    assert room.memory is None or 0 < room.memory <= size.memory
+    assert room.load is None or room.load >= 0
+    if prepared.key.startswith("kubernetes"):
+        assert room.disk_used is None
+        assert room.takers == {}
+    else:
+        assert room.disk_used is not None
+        assert 0 < room.disk_used <= (room.disk or 0)
+        assert room.takers["images"] > 0
+        assert prepared.engine.room().takers == {}
+
+
 def test_times_are_measured_or_said_not_to_be(prepared: Kit) -> None:
     """Those of people's requests, and not of checks."""
     spec = prepared.spec()

@@ -206,7 +206,7 @@ def test_the_documents_list_the_codes() -> None:
 
 
 # What takes no name and no file of ours; doctor and audit say with 1 that something is wrong.
-WITHOUT_NAMES = {"up", "down", "doctor", "gc", "adopt", "web", "worker", "backup", "restore"}
+WITHOUT_NAMES = {"up", "down", "doctor", "capacity", "gc", "adopt", "web", "worker", "backup", "restore"}
 
 
 def test_every_command_is_in_the_table() -> None:

@@ -56,6 +56,7 @@ class FakeService:
         self.pushes: list[Push] = []
         self.made: dict[str, Run] = {}
         self.shown: dict[str, dict[str, Any]] = {}  # what ``show`` adds to a run
+        self.room: dict[str, Any] = {}  # what ``capacity`` adds
         self.acts: list[tuple[Any, ...]] = []
         self.traces: Counter[str] = Counter()
         self.recorded: list[tuple[Any, ...]] = []
@@ -260,6 +261,17 @@ class FakeService:
     def cost_rows(self, pipeline: str = "", *, month: str = "", zone: str = "UTC") -> Iterator[str]:
         self._up()
         return iter(("BilledCost\n", "1\n"))
+
+    def capacity(self) -> dict[str, Any]:
+        self._up()
+        return {
+            "now": 1.8e9,
+            "currency": "EUR",
+            "rule": "",
+            "machines": [],
+            "data": {},
+            "shortages": [],
+        } | self.room
 
     def report(self, pipeline: str = "", *, month: str = "", zone: str = "UTC") -> dict[str, Any]:
         self._up()

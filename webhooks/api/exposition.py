@@ -101,6 +101,12 @@ def _service(found: Measurements) -> Iterator[Metric]:
         "Pipelines with a record that cannot be read; their other records are shown.",
         len(found.damaged),
     )
+    yield _gauge(
+        "pushlive_machine_exhausted_timestamp_seconds",
+        "When a resource of a machine will be used up if it goes on growing, within a week; absent if it will not.",
+        ["engine", "resource"],
+        ((list(key), at) for key, at in found.shortages.items()),
+    )
 
 
 def _costs(found: Measurements) -> Iterator[Metric]:

@@ -1,4 +1,4 @@
-"""A month of pipelines, as data and as one page that needs nothing else; and what it cost."""
+"""A month of pipelines, as data and as one page that needs nothing else; what it cost; how much more fits."""
 
 from __future__ import annotations
 
@@ -40,6 +40,11 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
         bearer(web, "viewer")
         lines = of_month(web.service.cost_rows)
         return Response("".join(lines), mimetype="text/csv", headers={"Content-Disposition": "attachment"})
+
+    @api.get("/api/capacity")
+    def capacity() -> ResponseReturnValue:
+        bearer(web, "viewer")
+        return web.service.capacity()
 
     @api.get("/api/report")
     def report() -> ResponseReturnValue:

@@ -1,4 +1,4 @@
-"""The pages that only show: status, runs, one run with its log, timings, environments side by side."""
+"""The pages that only show: status, runs, one run with its log, timings, environments side by side, capacity."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
+from pipeline.domain.capacity.rows import data_folder
 from pipeline.errors import NotFound
 from pipeline.lib.text import printable
 from webhooks import sse
@@ -52,6 +53,13 @@ def add_routes(pages: Blueprint, web: WebContext) -> None:
         who = logged_in(web)
         every = request.args.get("all") == "1"
         return page("parity.html", who, parity=web.service.parity(pipeline), every=every)
+
+    @pages.get("/capacity")
+    def capacity() -> ResponseReturnValue:
+        who = logged_in(web)
+        found = web.service.capacity()
+        folder = data_folder(found["data"])
+        return page("capacity.html", who, capacity=found, machines=view.machines(found), folder=folder)
 
     @pages.get("/runs/<pipeline>/<number>")
     def run(pipeline: str, number: str) -> ResponseReturnValue:

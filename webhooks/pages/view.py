@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from pipeline.domain.capacity.rows import rows, sentences
 from pipeline.lib.text import printable
 from pipeline.lib.units import show_duration
 
@@ -155,6 +156,11 @@ def lanes(timings: dict[str, Any]) -> tuple[Lane, ...]:
         )
         for one in timings["steps"]
     )
+
+
+def machines(capacity: dict[str, Any]) -> list[dict[str, Any]]:
+    """From ``Queries.capacity``: each with its ``rows`` and ``sentences``."""
+    return [{**one, "rows": [*rows(one)], "sentences": [*sentences(one)]} for one in capacity["machines"]]
 
 
 def badge(run: dict[str, Any]) -> str:

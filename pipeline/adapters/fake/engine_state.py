@@ -12,6 +12,7 @@ from pipeline.adapters.haproxy.config import server_name
 from pipeline.config.engines import kind_of
 from pipeline.config.parity.properties import Value
 from pipeline.domain.accessories import AccessoryRef
+from pipeline.domain.capacity.room import Room
 from pipeline.domain.engine_types import (
     Answer,
     Answered,
@@ -73,6 +74,7 @@ class EngineState(Script):
     def __init__(self, memory: int = 8 << 30) -> None:
         super().__init__()
         self.memory = memory
+        self.has_room = Room(100 << 30, 60 << 30, memory // 2, 0.5, {"images": 12 << 30, "volumes": 3 << 30})
         self.gone: set[str] = set()
         self.answers: Answers = healthy
         self.commands: CommandResults = succeeds

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 
 from pipeline.adapters.fake.engine_state import EngineState
+from pipeline.domain.capacity.room import Room
 from pipeline.domain.cost.taken import Size, Taken
 from pipeline.domain.engine_types import ProcessReplica, SlotRef, SlotSpec
 from pipeline.domain.events import Event
@@ -62,6 +64,10 @@ class FakeMetering(EngineState):
     def machine_size(self, labels: Collection[str] = ()) -> Size | None:
         with self.call("machine_size", labels):
             return Size(2.0, self.memory)
+
+    def room(self, *, takers: bool = False) -> Room:
+        with self.call("room"):
+            return self.has_room if takers else replace(self.has_room, takers={})
 
 
 def _label(one: ProcessReplica) -> str:

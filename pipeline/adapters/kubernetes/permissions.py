@@ -65,6 +65,7 @@ HTTP_ROUTES = Permission("gateway.networking.k8s.io", "httproutes", ("get", "pat
 SLEEPERS = Permission("", "serviceaccounts", ("get",))
 # Cluster-wide and optional: without it only quotas decide whether a slot fits.
 NODES = Permission("", "nodes", ("list",))
+NODES_USE = Permission("metrics.k8s.io", "nodes", ("list",))  # for `capacity`, which says what it lacks
 
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 

@@ -124,3 +124,6 @@ class Measurements:
     receivers_failing: int = 0
     sums: tuple[Sum, ...] = ()  # of this month, as the keeper last saw them
     currency: str = ""
+    shortages: dict[tuple[str, str], float] = field(
+        default_factory=dict
+    )  # when it will be used up, by engine and what: disk, memory, load

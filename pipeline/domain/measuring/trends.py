@@ -73,10 +73,10 @@ class Foretold:
 def slope(points: Sequence[Point]) -> float | None:
     """Seconds for each second, None if the points do not show a rise."""
     points = sorted(points)
-    if len(points) < ENOUGH or points[-1][0] - points[0][0] < SPAN or _certainty(points) < CERTAIN:
+    if len(points) < ENOUGH or points[-1][0] - points[0][0] < SPAN or certainty(points) < CERTAIN:
         return None
     half = len(points) // 2
-    if min(_certainty(points[:half]), _certainty(points[half:])) < HALF_CERTAIN:
+    if min(certainty(points[:half]), certainty(points[half:])) < HALF_CERTAIN:
         return None
     found = statistics.median(_slopes(points))
     return found if found * (points[-1][0] - points[0][0]) >= GREW else None
@@ -89,7 +89,7 @@ def _slopes(points: Sequence[Point]) -> list[float]:
     ] or [0.0]
 
 
-def _certainty(points: Sequence[Point]) -> float:
+def certainty(points: Sequence[Point]) -> float:
     """How many standard deviations more pairs rise than fall (Mann–Kendall, without a correction for equal values,
     which only makes it more careful)."""
     rises = sum(
@@ -180,14 +180,15 @@ def _forecast(
 def text(one: Forecast, now: float) -> str:
     """``live/start grows by 2.00s a week; with it push → live passes 10:00 in about 3 weeks``, without a full stop."""
     way = "image ready → live" if one.budget == "deploy" else "push → live"
-    what = f"passes the budget of {show_duration(one.limit)} {_soon(one.at - now)}"
+    what = f"passes the budget of {show_duration(one.limit)} {soon(one.at - now)}"
     if not one.step:
         return f"{way} grows by {show_duration(one.per_week)} a week and {what} (by {one.runs} runs)"
     step = f"{one.stage}/{one.step} grows by {show_duration(one.step_per_week)} a week"
     return f"{step}; with it {way} {what} (by {one.runs} runs)"
 
 
-def _soon(seconds: float) -> str:
+def soon(seconds: float) -> str:
+    """``in about 5 days``."""
     if seconds < DAY:
         return "any day now"
     days = round(seconds / DAY)

@@ -19,6 +19,7 @@ from pipeline.lib.units import show_size
 from pipeline.maintenance.doctor import (
     accessories,
     backups,
+    capacity,
     caps,
     demands,
     evidence,
@@ -82,6 +83,7 @@ def examine(
         *traces.examine(store),
         *forecasts.examine(services, adapters.clock.now()),
         *caps.examine(services),
+        *capacity.examine(services, engines, adapters.clock.now()),
     ]
     damage = [tried(name, lambda name=name: _readable(store, name)) for name in store.pipelines()]  # type: ignore[misc]
     checks += (damaged := [one for one in damage if not one["ok"]])

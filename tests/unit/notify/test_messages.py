@@ -49,6 +49,7 @@ def test_valid_receiver_urls_are_accepted(url: str) -> None:
             "restarted",
             "slowing",
             "cost",
+            "filling",
             "configuration",
         ),
     )

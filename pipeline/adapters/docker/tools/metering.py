@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from pipeline.adapters.docker.base import EngineBase
+from pipeline.adapters.docker.tools import room
 from pipeline.adapters.docker.tools.outputs import measured_of
 from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.api import Found, name_of
+from pipeline.config.engines import kind_of
+from pipeline.domain.capacity.room import Room
 from pipeline.domain.cost.taken import Role, Size, Taken
 
 
@@ -27,6 +31,21 @@ class DockerMetering(EngineBase):
     def machine_size(self, labels: Collection[str] = ()) -> Size | None:  # noqa: ARG002
         info = self._api.info()
         return Size(float(info["NCPU"]), int(info["MemTotal"]))
+
+    def room(self, *, takers: bool = False) -> Room:
+        counted = room.takers(self._api) if takers else {}
+        here = kind_of(self._key).local and room.is_here()
+        found = room.of_this_machine(str(self._api.info().get("DockerRootDir", ""))) if here else None
+        if found is None:
+            found = room.through(self._api, self._system_container())
+        return replace(found, takers=counted)
+
+    def _system_container(self) -> str:
+        """The proxy's, in which the Engine's machine can be seen; "" if none runs."""
+        running = (
+            one for one in self._api.containers(self._own, all=False) if _role(one["Labels"]) == "system"
+        )
+        return min(map(name_of, running), default="")
 
 
 def _taken(one: Found, memory: int, spent: float) -> Taken:

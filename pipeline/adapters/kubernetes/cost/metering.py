@@ -9,8 +9,10 @@ from pipeline.adapters.kubernetes import names
 from pipeline.adapters.kubernetes.api.client import status_of
 from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.adapters.kubernetes.capacity import node_size, nodes_if_allowed, parse_quantity
+from pipeline.adapters.kubernetes.cost.room import room_of
 from pipeline.adapters.kubernetes.engine_base import EngineBase
 from pipeline.adapters.kubernetes.workload.outputs import ABSENT, pods_use
+from pipeline.domain.capacity.room import Room
 from pipeline.domain.cost.taken import Nodes, Role, Size, Taken, labelled
 from pipeline.errors import EngineFailed
 from pipeline.ports.inspection import NodeSize
@@ -46,6 +48,9 @@ class KubeMetering(EngineBase):
             sum(one.memory for some in found.values() for one in some),
             {group: _together(some) for group, some in sorted(found.items())},
         )
+
+    def room(self, *, takers: bool = False) -> Room:  # noqa: ARG002 - a cluster does not tell
+        return room_of(self._api)
 
 
 def _together(nodes: list[NodeSize]) -> Nodes:

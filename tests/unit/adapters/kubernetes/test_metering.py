@@ -11,6 +11,7 @@ from pipeline.adapters.fake import FakeClock
 from pipeline.adapters.kubernetes.api.client import connect
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.adapters.kubernetes.engine import KubeEngine
+from pipeline.domain.capacity.room import Room
 from pipeline.domain.cost.taken import Nodes, Size, Taken
 from pipeline.errors import EngineFailed
 from tests.support.apiserver import Answer, serving, status
@@ -56,8 +57,11 @@ def engine_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
                 "metadata": LISTED,
             },
         ),
+        used: Answer = (200, {"items": []}),
     ):
         def answers(_: str, path: str) -> Answer:
+            if path == "/apis/metrics.k8s.io/v1beta1/nodes":
+                return used
             if path.startswith("/apis/metrics.k8s.io/"):
                 return metrics
             return nodes if "/nodes" in path else (200, {"items": PODS, "metadata": LISTED})
@@ -111,3 +115,31 @@ def test_the_size_is_that_of_all_nodes_by_the_labels_that_are_asked_for(engine_w
 
 def test_without_the_right_to_list_nodes_the_size_is_not_known(engine_with) -> None:
     assert engine_with((200, {}), status(403, "Forbidden", "no")).machine_size() is None
+
+
+def node(name: str, disk: str, short: str = "") -> dict[str, Any]:
+    conditions = [{"type": "Ready", "status": "True"}, {"type": "DiskPressure", "status": str(bool(short))}]
+    allocatable = {"cpu": "2", "memory": "1Gi", "ephemeral-storage": disk}
+    return {"metadata": {"name": name}, "status": {"allocatable": allocatable, "conditions": conditions}}
+
+
+USES = {"items": [{"usage": {"cpu": "500m", "memory": "100Mi"}}, {"usage": {"cpu": "1", "memory": "28Mi"}}]}
+
+
+def test_what_nodes_have_and_use_and_which_ones_are_short(engine_with) -> None:
+    nodes = [node("a", "10Gi"), node("b", "47093746742", "disk"), {"metadata": {"name": "c"}}]
+    room = engine_with((200, {}), (200, {"items": nodes, "metadata": LISTED}), (200, USES)).room(takers=True)
+    assert room == Room(
+        (10 << 30) + 47093746742, None, 128 << 20, 1.5, pressure=("the node b is short of disk",)
+    )
+    assert room.disk_used is None
+
+
+@pytest.mark.parametrize("code", [403, 404, 503])
+def test_without_the_metrics_of_nodes_their_sizes_are_left(engine_with, code: int) -> None:
+    nodes = (200, {"items": [node("a", "10Gi")], "metadata": LISTED})
+    assert engine_with((200, {}), nodes, status(code, "No", "no")).room() == Room(10 << 30)
+
+
+def test_without_the_right_to_list_nodes_nothing_is_known(engine_with) -> None:
+    assert engine_with((200, {}), status(403, "Forbidden", "no")).room() == Room()

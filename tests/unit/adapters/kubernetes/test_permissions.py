@@ -27,6 +27,7 @@ from pipeline.adapters.kubernetes.permissions import (
     LIMITS,
     METRICS,
     NODES,
+    NODES_USE,
     OUTSIDE,
     READERS,
     SLEEPERS,
@@ -106,7 +107,7 @@ def test_a_pushlive_outside_the_cluster_gets_two_more_permissions() -> None:
 
 
 def test_the_permission_for_nodes_is_granted_separately() -> None:
-    assert granted(documents("nodes/role.yaml")[0]["rules"]) == flat(NODES)
+    assert granted(documents("nodes/role.yaml")[0]["rules"]) == flat(NODES, NODES_USE)
 
 
 class FakeApi(KubeApi):

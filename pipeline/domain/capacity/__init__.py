@@ -1,0 +1,1 @@
+"""What machines have left, how that develops, and how much more fits."""

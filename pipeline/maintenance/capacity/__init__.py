@@ -1,0 +1,1 @@
+"""The keeper's job that looks at what machines have left."""
