@@ -108,6 +108,8 @@ def test_it_sleeps_and_ten_clients_at_once_wake_it_although_nothing_else_does(be
     engine.end_sleeping(spec)
     until(lambda: not bench.engine._all_pods(spec.ref), 60)
     assert not engine.is_wanted(spec.ref)
+    (found,) = (one for one in engine.survey() if one.pipeline == bench.name)  # for a store that was lost
+    assert (found.active, [one.replicas for one in found.slots]) == ("blue", [2])
     many = Clients(address(bench))
     end = together(many, 10)
     until(lambda: len(many.answers) >= 10, 60)

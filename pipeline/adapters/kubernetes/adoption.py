@@ -8,8 +8,9 @@ from datetime import datetime
 
 from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.adapters.kubernetes.engine_base import EngineBase
-from pipeline.adapters.kubernetes.manifests import selected_slot
+from pipeline.adapters.kubernetes.manifests import awaits_request, leads_to
 from pipeline.adapters.kubernetes.names import (
+    ASLEEP,
     COMMIT,
     CRON,
     CRON_AT,
@@ -21,6 +22,7 @@ from pipeline.adapters.kubernetes.names import (
     RELEASE,
     ROUTE,
     RUN,
+    SLOT,
     is_slots_own,
     slot_ref,
 )
@@ -31,19 +33,24 @@ from pipeline.domain.engine_types import SlotSpec
 
 
 class KubeAdoption(EngineBase):
-    """See ``ports.Adoption``. A Deployment without replicas is an empty slot."""
+    """See ``ports.Adoption``. A Deployment without replicas is an empty slot, or what serves and sleeps."""
 
     def survey(self) -> Iterator[FoundEnvironment]:
         deployments = self._api.find("Deployment", {INSTANCE: self._instance})
         web = list(filter(is_slots_own, deployments))
-        slots = [self._slot(one, [one]) for one in web if one["spec"].get("replicas")]
         yield from self._without_web(web)
         for service in self._api.find("Service", {INSTANCE: self._instance, ROUTE: "public"}):
             labels = service["metadata"]["labels"]
             pipeline, name = labels[PIPELINE], labels[ENVIRONMENT]
-            own = [one for one in slots if (one.ref.pipeline, one.ref.environment) == (pipeline, name)]
+            serving = leads_to(service)
+            asleep = serving if awaits_request(service) else None
+            own = [
+                self._slot(one, [one])
+                for one in web
+                if _environment(one) == (pipeline, name)
+                and (one["spec"].get("replicas") or one["metadata"]["labels"][SLOT] == asleep)
+            ]
             index = int(labels.get(INDEX) or 0)
-            serving = selected_slot(service)
             yield FoundEnvironment(pipeline, name, index, self._key, True, serving, tuple(own))
 
     def _without_web(self, web: list[KubeObject]) -> Iterator[FoundEnvironment]:
@@ -76,8 +83,9 @@ class KubeAdoption(EngineBase):
 
     def _slot(self, found: KubeObject, runs: list[KubeObject]) -> FoundSlot:
         """``runs``: the Deployments that show whether it works."""
-        meta, wanted = found["metadata"], int(found["spec"].get("replicas") or 1)
+        meta = found["metadata"]
         labels, notes = meta["labels"], meta.get("annotations") or {}
+        wanted = int(found["spec"].get("replicas") or notes.get(ASLEEP) or 1)
         return FoundSlot(
             ref=slot_ref(labels, self._key),
             release=int(labels.get(RELEASE) or 0),
@@ -107,7 +115,7 @@ def _environment(found: KubeObject) -> tuple[str, str]:
 
 def _is_ready(deployment: KubeObject) -> bool:
     ready = int((deployment.get("status") or {}).get("readyReplicas") or 0)
-    return ready >= int(deployment["spec"]["replicas"])
+    return ready >= int(deployment["spec"].get("replicas") or 0)
 
 
 def _seconds(stamp: object) -> float:

@@ -363,8 +363,13 @@ def is_marked(service: Manifest | None) -> bool:
 
 def selected_slot(service: Manifest | None) -> str | None:
     """The slot that a public Service sends its traffic to, straight or by what passes it on; or None."""
+    return None if awaits_request(service) else leads_to(service)
+
+
+def leads_to(service: Manifest | None) -> str | None:
+    """The same, and the slot that sleeps."""
     label = selected_label(service)
-    return None if label == NOWHERE or awaits_request(service) else label.removesuffix(ACTIVATOR)
+    return None if label == NOWHERE else label.removesuffix(ACTIVATOR)
 
 
 def _probe_headers(spec: SlotSpec) -> dict[str, str]:

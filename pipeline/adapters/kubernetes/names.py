@@ -39,7 +39,7 @@ BESIDE = "-process"  # follows the slot in the slot's label of these: nothing of
 ACTIVATOR = (
     "-activator"  # the same of the pods that pass the slot's connections on: the public Service selects them
 )
-ASLEEP = "pushlive/asleep"  # annotation: of the public Service while requests wait, of what was ended until it is awake
+ASLEEP = "pushlive/asleep"  # annotation: of the public Service while requests wait; of what was ended, its replicas
 CRON = "pushlive/cron"  # of a job: its process
 CRON_AT = "pushlive/cron-at"  # its time in the schedule, seconds since the epoch
 SESSION = "pushlive/session"  # of a pod in which a person runs a command

@@ -64,6 +64,7 @@ class KubeSleeping(KubeDrift):
         service = self._api.get("Service", base(ref))
         label = selected_label(service)
         if label == ref.slot:
+            self.can_sleep(ref)
             if self._keep_activator(ref):
                 self._select(ref, label, ref.slot + ACTIVATOR, slept=is_marked(service))
             return None
@@ -172,8 +173,9 @@ class KubeSleeping(KubeDrift):
         if not self._is_left(ref):
             raise TryAgain(f"{slot_name(ref)}: the Service {base(ref)} still sends connections to its pods.")
         # Both at once: from now on a number of replicas means that it was woken.
-        change = {"metadata": {"annotations": {ASLEEP: "yes"}}, "spec": {"replicas": 0}}
-        self._api.merge("Deployment", slot_name(ref), change)
+        if count := self.scaled(ref):
+            change = {"metadata": {"annotations": {ASLEEP: str(count)}}, "spec": {"replicas": 0}}
+            self._api.merge("Deployment", slot_name(ref), change)
         scale_down(self._api, self._instance, ref)
         self._wait_until(lambda: not self.still_awake(spec))
 

@@ -47,6 +47,7 @@ from pipeline.lib.secret import Secret
 from pipeline.ports.clock import Deadline, SystemClock
 from pipeline.ports.commands import Commands
 from pipeline.ports.drift import Drift
+from pipeline.ports.sleep.sleeping import Activity
 from pipeline.ports.slots import Slots
 from pipeline.ports.traffic import Traffic
 from tests.support.paths import ROOT
@@ -147,6 +148,9 @@ class FakeApi(KubeApi):
 
     def _patched(self, kind: str, name: str, changes: list[Any], query: dict[str, str]) -> dict[str, Any]:
         found: dict[str, Any] = copy.deepcopy(self._kept[kind, name])
+        if kind == "services":
+            value = changes[1]["value"]
+            return {"spec": {"selector": {**found["spec"]["selector"], "pushlive/slot": value}}}
         for one in [] if "dryRun" in query else changes:
             rule = found["spec"]["rules"][int(one["path"].split("/")[3])]
             if one["op"] == "test":
@@ -184,7 +188,8 @@ class FakeApi(KubeApi):
             "metadata": {"generation": 1, **old.get("metadata", {}), **body.get("metadata", {})},
         }
         notes = [each.get("metadata", {}).get("annotations", {}) for each in (old, body)]
-        one["metadata"]["annotations"] = {**notes[0], **notes[1]}
+        both = {**notes[0], **notes[1]}
+        one["metadata"]["annotations"] = {key: text for key, text in both.items() if text is not None}
         one["spec"] = {**old.get("spec", {}), **body.get("spec", {})}
         self._kept[kind, name] = one
         if kind == "services":
@@ -476,6 +481,33 @@ def test_every_kind_named_in_the_code_is_permitted() -> None:
             )
             assert (group, _PLURALS[kind], verb) in allowed, f"{path.name}:{node.lineno}: {verb} {kind}"
     assert seen > 10
+
+
+def test_sleep_uses_its_permission_and_those_of_every_environment() -> None:
+    class Counting(FakeApi):
+        def raw(self, method: str, path: str, doing: str, **more: Any) -> Any:
+            if path.partition("?")[0].endswith("/log"):
+                super().raw(method, path, doing, **more)
+                return answer(200, '{"count": 0, "open": 0}\n')
+            return super().raw(method, path, doing, **more)
+
+    api, one, watch = Counting(inside=True), spec("blue", 2, ()), Deadline(SystemClock(), 30)
+    api._kept["serviceaccounts", account.NAME] = {"metadata": {"name": account.NAME}}
+    engine = KubeEngine(api, "pushlive", "kubernetes", SystemClock())
+    engine.prepare(one.ref, ())
+    engine.start(one, watch)
+    engine.expose(one)
+    engine.switch(one)
+    api.used.clear()
+    assert engine.activity(one.ref) is None
+    assert engine.activity(one.ref) == Activity("hello-live-blue-activator-0:0", 0)
+    engine.await_request(one.ref, 50)
+    assert not engine.is_wanted(one.ref)
+    engine.end_sleeping(one)
+    assert engine.still_awake(one) == ()
+    engine.wake(one, watch)
+    sets = {("apps", "statefulsets", "list")}
+    assert flat(SLEEPERS) <= api.used <= flat(*INSIDE, LIMITS, SLEEPERS) | sets
 
 
 def test_missing_permissions_are_listed() -> None:
