@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 from pipeline.config.fields import Model, Name, Words
 
 PREVIEWS = "previews"
+_PREVIEW = "--"  # no name in the file has two hyphens in a row
 
 Cap = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False), Words("a sum such as 60")]
 Yielding = Annotated[
@@ -37,3 +38,13 @@ class Caps(Model):
     def cap_of(self, pipeline: str) -> float | None:
         """``pipeline``: "" for the month in all."""
         return self.pipelines.get(pipeline) if pipeline else self.cap
+
+
+def is_preview(pipeline: str) -> bool:
+    """Whether that pipeline is a preview of another one."""
+    return _PREVIEW in pipeline
+
+
+def pays(pipeline: str) -> str:
+    """The pipeline whose sum it is in: ``shop`` of its preview ``shop--login``; every other one is its own."""
+    return pipeline.partition(_PREVIEW)[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from pipeline.config.cost.cap import PREVIEWS
+from pipeline.config.cost.cap import PREVIEWS, is_preview
 from pipeline.config.models import Config
 from pipeline.config.yaml_nodes import Problem, show_path
 
@@ -43,18 +43,23 @@ def _wrong(config: Config, name: str, before: tuple[str, ...]) -> str:
     return ""
 
 
-def yielding(config: Config, is_preview: Callable[[str, str], bool]) -> Iterator[tuple[str, str]]:
-    """Pipeline and environment of what gives way, in the order in which it does; each once. ``is_preview``: whether
-    that environment of that pipeline is one."""
+def yielding(config: Config) -> Iterator[tuple[str, str]]:
+    """Pipeline and environment of what gives way, in the order in which it does; each once."""
     seen = set[tuple[str, str]]()
     for name in config.costs.give_way:
-        pipeline, _, environment = name.rpartition("/")
-        for key, one in config.pipelines.items():
-            for each in list(one.environments)[:-1]:
-                meant = is_preview(key, each) if name == PREVIEWS else each == environment
-                if pipeline in ("", key) and meant and (key, each) not in seen:
-                    seen.add((key, each))
-                    yield key, each
+        for one in _named(config, name):
+            if one not in seen:
+                seen.add(one)
+                yield one
+
+
+def _named(config: Config, name: str) -> Iterator[tuple[str, str]]:
+    pipeline, _, environment = name.rpartition("/")
+    for key, one in config.pipelines.items():
+        if is_preview(key):
+            yield from ((key, each) for each in one.environments if name == PREVIEWS)
+        elif pipeline in ("", key) and environment in list(one.environments)[:-1]:
+            yield key, environment
 
 
 def unwise(config: Config) -> Iterator[tuple[str, str]]:

@@ -27,7 +27,7 @@ def order(config: Config, environments: Mapping[tuple[str, str], Environment]) -
     """What could give way: named in `costs.give_way`, something serves there, and it is awake."""
     return tuple(
         one
-        for one in yielding(config, is_preview)
+        for one in yielding(config)
         if (found := environments.get(one)) and found.active and not found.asleep
     )
 
@@ -41,11 +41,6 @@ def may_sleep(config: Config, name: tuple[str, str]) -> bool:
 def able(config: Config, yields: Yields) -> Yields:
     """Those that may sleep."""
     return tuple(one for one in yields if may_sleep(config, one[0]))
-
-
-def is_preview(pipeline: str, environment: str) -> bool:
-    del pipeline
-    return environment.startswith("preview-")
 
 
 class GivingWay:

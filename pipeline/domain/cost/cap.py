@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pipeline.config.cost.cap import pays
 from pipeline.config.models import Pipeline, Service
 from pipeline.config.workload.kubernetes import USUAL_REQUEST
 from pipeline.domain.cost.ledger import GIB, SERVING, Account, Amount
@@ -148,8 +149,8 @@ class Standing:
 
     def sum(self, pipeline: str, cap: float | None) -> Sum:
         """``pipeline``: "" for the bill."""
-        spent = sum(one.cost for one in self.lines if pipeline in ("", one.account.pipeline))
-        coming = sum(cost for one, cost in self.coming.items() if pipeline in ("", one.pipeline))
+        spent = sum(one.cost for one in self.lines if pipeline in ("", pays(one.account.pipeline)))
+        coming = sum(cost for one, cost in self.coming.items() if pipeline in ("", pays(one.pipeline)))
         recent = sum(self._recent(one) for one in self.resized if self._counts(one, pipeline))
         return Sum(pipeline, spent, spent + max(0.0, coming + recent), cap)
 
@@ -157,13 +158,13 @@ class Standing:
         """What ``worth`` more on that engine adds to the sum of ``pipeline`` ("": the bill), if it is ``of`` that
         pipeline."""
         rate = self.rates.get(engine)
-        if rate is None or (pipeline and pipeline != of) or not (pipeline or rate.elastic):
+        if rate is None or (pipeline and pipeline != pays(of)) or not (pipeline or rate.elastic):
             return 0.0
         return rate.cost(worth, self.left)
 
     def saving(self, pipeline: str, environment: tuple[str, str]) -> float:
         """What the sum of ``pipeline`` is smaller by if that environment sleeps until the end of the month."""
-        if pipeline not in ("", environment[0]):
+        if pipeline not in ("", pays(environment[0])):
             return 0.0
         coming = sum(
             cost
@@ -182,7 +183,7 @@ class Standing:
         return rate is not None and (bool(pipeline) or rate.elastic)
 
     def _counts(self, one: Resize, pipeline: str) -> bool:
-        return pipeline in ("", one.pipeline) and self._saves(one.engine, pipeline)
+        return pipeline in ("", pays(one.pipeline)) and self._saves(one.engine, pipeline)
 
     def _recent(self, one: Resize) -> float:
         """What the week before now does not show of a change: the time before it."""
@@ -228,14 +229,14 @@ def declared(pipeline: Pipeline, environment: str) -> Need | None:
 
 
 def measured(amounts: Mapping[Account, Amount], pipeline: str, environment: str, process: str) -> Need | None:
-    """What one such container took in the mean: in that environment, else in the others of the pipeline; None if none
-    was measured."""
+    """What one such container took in the mean: in that environment, else in the others of the pipeline and its
+    previews; None if none was measured."""
     like = [
         (one, amount)
         for one, amount in amounts.items()
-        if (one.pipeline, one.process, one.purpose) == (pipeline, process, SERVING)
+        if (pays(one.pipeline), one.process, one.purpose) == (pays(pipeline), process, SERVING)
     ]
-    own = [amount for one, amount in like if one.environment == environment]
+    own = [amount for one, amount in like if (one.pipeline, one.environment) == (pipeline, environment)]
     total = sum(own or [amount for _, amount in like], Amount())
     return Need(total.cores / total.count, total.memory / total.count) if total.count else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pipeline.config.cost.cap import is_preview
 from pipeline.config.models import Config
 from pipeline.deploy.configuring.telling import OF_ALL
 from pipeline.deploy.cost import giving_way
@@ -41,7 +42,8 @@ class WatchCaps(Job):
             return self._keep(config, (), self._clock.now()) if self._caps.kept().sums else []
         now = self._clock.now()
         standing = self._caps.standing(config.costs, now)
-        sums = tuple(standing.sum(name, config.costs.cap_of(name)) for name in ("", *config.pipelines))
+        names = ("", *(one for one in config.pipelines if not is_preview(one)))
+        sums = tuple(standing.sum(name, config.costs.cap_of(name)) for name in names)
         return [*self._keep(config, sums, now), *self._let_give_way(config, standing, sums)]
 
     def _keep(self, config: Config, sums: tuple[Sum, ...], now: float) -> list[str]:

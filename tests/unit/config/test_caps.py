@@ -56,7 +56,7 @@ def test_what_is_wrong_is_said(costs: str, said: str) -> None:
     ],
 )
 def test_what_gives_way_does_so_in_the_order_of_the_list(costs: str, order: list[tuple[str, str]]) -> None:
-    assert list(yielding(read(costs), lambda _, __: False)) == order
+    assert list(yielding(read(costs))) == order
 
 
 @pytest.mark.parametrize(
@@ -78,3 +78,15 @@ def test_what_keeps_a_cap_from_being_judged_is_said(costs: str, said: str) -> No
 
 def test_a_cap_that_can_hold_is_fine() -> None:
     assert not [line for line in warnings(read("{cap: 10, machines: {here: 10}}")) if "costs" in line]
+
+
+def test_previews_give_way_as_one_and_each_is_one_environment() -> None:
+    config = read("{cap: 9, give_way: [shop/qa, previews, dev]}")
+    made = config.pipelines["blog"].model_copy(update={"environments": {"blog--dev": None}})
+    config = config.model_copy(update={"pipelines": {**config.pipelines, "blog--dev": made}})
+    assert list(yielding(config)) == [
+        ("shop", "qa"),
+        ("blog--dev", "blog--dev"),
+        ("shop", "dev"),
+        ("blog", "dev"),
+    ]

@@ -210,3 +210,12 @@ def test_what_is_enough_is_enough_or_everything(excess: float, savings: list[flo
     saved = sum(saving for _, saving in yields[: len(chosen)])
     assert saved >= excess - cap.CENT - 1e-6 or len(chosen) == len(yields)
     assert abs(standing().adds("shop", "docker", worth, "shop")) <= 50.0 + 1e-9
+
+
+def test_a_preview_is_in_the_sum_of_its_pipeline() -> None:
+    preview = Account("docker", "shop--login", "shop--login", SERVING)
+    found = replace(standing(), coming={**standing().coming, preview: 2.0})
+    assert found.sum("shop", None).projected == pytest.approx(38.0)
+    assert found.saving("shop", ("shop--login", "shop--login")) == 2.0
+    assert found.adds("shop", "docker", WHOLE / 10, "shop--login") == pytest.approx(5.0)
+    assert cap.measured({DEV: Amount(1.0, 1.0, 1.0)}, "shop--login", "shop--login", "") == Need(1.0, 1.0)
