@@ -8,7 +8,7 @@ import sys
 from pipeline.config import settings
 from pipeline.errors import PushliveError
 from pipeline.lib import logs
-from pipeline.lib.processes import SUPERVISED, die_with_parent
+from pipeline.lib.processes import SUPERVISED, die_with_parent, share_with_forks
 from pipeline.runtime import bootstrap
 from pipeline.runtime.preload import preload
 from pipeline.runtime.running_code import running_code
@@ -26,6 +26,7 @@ def main() -> int:
         die_with_parent()
     running_code()  # before anything that is imported next
     preload("pipeline", "workers")
+    share_with_forks()
     journal = bootstrap.process_of_service(loaded, "workers")
     journal.write("process_started", "the workers")
     pool.run(pool.children(loaded, lambda: recovery.loop(loaded), lambda: messages.loop(loaded)), journal)

@@ -1,4 +1,4 @@
-"""Output that nobody reads any more."""
+"""Output that nobody reads any more; memory that forks share."""
 
 import os
 import subprocess
@@ -32,3 +32,27 @@ def test_a_closed_pipe_ends_a_program_without_a_word(command: list[str]) -> None
 
 def test_the_exit_code_is_that_of_main() -> None:
     assert subprocess.run([sys.executable, "-c", LISTING.format("lambda: 3")], cwd=ROOT).returncode == 3
+
+
+FORKED = """
+import gc, os
+from pipeline.lib.processes import share_with_forks
+kept = [[number] for number in range(200_000)]
+{}
+reading, writing = os.pipe()
+if not os.fork():
+    gc.collect()
+    rollup = open("/proc/self/smaps_rollup").read().splitlines()
+    own = next(line.split()[1] for line in rollup if line.startswith("Private_Dirty:"))
+    os.write(writing, own.encode())
+    os._exit(0)
+print(os.read(reading, 100).decode())
+"""
+
+
+def test_a_collection_in_a_fork_copies_nothing_that_it_shares() -> None:
+    def own(before: str) -> int:
+        program = [sys.executable, "-c", FORKED.format(before)]
+        return int(subprocess.run(program, check=True, capture_output=True, cwd=ROOT).stdout)
+
+    assert own("share_with_forks()") < own("pass") / 2
