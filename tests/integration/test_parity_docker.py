@@ -18,7 +18,6 @@ from pipeline.domain.parity.matrix import Column, told_apart, undeclared
 from pipeline.errors import EngineFailed
 from pipeline.lib.secret import Secret
 from tests.conftest import Bench
-from tests.support.waiting import until
 
 
 @dataclass
@@ -77,19 +76,6 @@ def live(engine: Any, app_image: str, docker_client: docker.DockerClient) -> Ite
     engine.remove(bench.ref())
 
 
-@pytest.fixture(autouse=True)
-def whole(live: Live) -> Iterator[None]:
-    """Each begins with what was made, and leaves it so."""
-    assert live.bench.engine.drift(live.spec) == ()
-    assert live.differences() == {}
-    yield
-    for name in live.names:
-        made = live.bench.engine._made_of(live.spec).get(name)
-        if made is None or live.bench.engine._changes(live.spec, made):
-            live.client.api.remove_container(name, force=True)
-    live.bench.engine.restore(live.spec)
-
-
 def docker_cli(*words: str) -> None:
     subprocess.run(["docker", *words], check=True, capture_output=True, text=True)
 
@@ -107,18 +93,19 @@ IN_PLACE = {
 }
 
 
-@pytest.mark.parametrize("case", IN_PLACE)
-def test_docker_update_is_found_with_its_time_and_taken_back_in_place(live: Live, case: str) -> None:
-    words, line, values = IN_PLACE[case]
+def test_docker_update_is_found_with_its_time_and_taken_back_in_place(live: Live) -> None:
+    """One after the other, each with the next look."""
+    assert live.differences() == {}
     name = live.names[0]
     before = live.client.api.inspect_container(name)["State"]["StartedAt"]
-    docker_cli("update", *words, name)
-    [found] = live.bench.engine.drift(live.spec)
-    assert found.startswith(f"{name}: {line} (20")
-    assert found.endswith(" UTC)")
-    assert live.differences() == ({case: values} if values else {})
-    assert live.bench.engine.missing(live.spec) == (), "the keeper leaves it as it is"
-    live.back()
+    for case, (words, line, values) in IN_PLACE.items():
+        docker_cli("update", *words, name)
+        [found] = live.bench.engine.drift(live.spec)
+        assert found.startswith(f"{name}: {line} (20")
+        assert found.endswith(" UTC)")
+        assert live.differences() == ({case: values} if values else {})
+        assert live.bench.engine.missing(live.spec) == (), "the keeper leaves it as it is"
+        live.back()
     assert live.client.api.inspect_container(name)["State"]["StartedAt"] == before, "it was not restarted"
 
 
@@ -152,26 +139,26 @@ AGAIN: dict[str, tuple[dict[str, Any], str, str, list[str]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", AGAIN)
-def test_a_container_that_was_made_again_is_found(live: Live, case: str) -> None:
-    changes, line, name, values = AGAIN[case]
-    if "Env" in changes:
-        body = live.bench.engine._bodies(live.spec)[live.names[0]]
-        own = [one for one in body["Env"] if not one.startswith("GREETING=")]
-        changes = {"Env": [*own, *changes["Env"]]}
-    container = live.recreate(**changes)
-    lines = live.bench.engine.drift(live.spec)
-    assert any(one.startswith(f"{container}: {line}") and one.endswith(" UTC)") for one in lines), lines
-    assert "hidden word" not in "".join(lines)
-    found = live.differences()
-    if "Env" in changes:  # the replica beside it is as it was
-        texts = found[name]
-        assert texts[0] == values[0]
-        assert texts[1].startswith(values[1])
-    assert name in found
-    with pytest.raises(EngineFailed, match="was made again by hand") as refused:
-        live.bench.engine.revert_drift(live.spec)
-    assert f"docker rm -f {container}" in refused.value.advice
+def test_a_container_that_was_made_again_is_found(live: Live) -> None:
+    """One after the other, each with the next look."""
+    body = live.bench.engine._bodies(live.spec)[live.names[0]]
+    own = [one for one in body["Env"] if not one.startswith("GREETING=")]
+    for changes, line, name, texts in AGAIN.values():
+        if "Env" in changes:
+            changes = {"Env": [*own, *changes["Env"]]}
+        container = live.recreate(**changes)
+        lines = live.bench.engine.drift(live.spec)
+        assert any(one.startswith(f"{container}: {line}") and one.endswith(" UTC)") for one in lines), lines
+        assert "hidden word" not in "".join(lines)
+        found = live.differences()
+        assert name in found
+        if texts:  # the replica beside it is as it was
+            assert found[name] == texts
+        with pytest.raises(EngineFailed, match="was made again by hand") as refused:
+            live.bench.engine.revert_drift(live.spec)
+        assert f"docker rm -f {container}" in refused.value.advice
+    docker_cli("rm", "-f", container)
+    live.back()
 
 
 def test_a_container_that_was_removed_is_found_and_made_again(live: Live) -> None:
@@ -180,7 +167,7 @@ def test_a_container_that_was_removed_is_found_and_made_again(live: Live) -> Non
     assert live.differences() == {"replicas": ["2", "1"]}
     assert live.bench.engine.missing(live.spec) == (f"{gone} is missing",)
     live.back()
-    until(lambda: live.names == [gone, left])
+    assert live.names == [gone, left]
 
 
 def test_what_is_around_a_slot_is_known_before_anything_runs_there(live: Live) -> None:

@@ -290,3 +290,36 @@ def test_a_dead_service_leaves_nothing_that_runs(service: Service) -> None:
     assert sessions(service)
     service.up()
     until(lambda: not sessions(service), 30)
+
+
+def test_environments_are_side_by_side_and_a_change_by_hand_is_named_until_it_is_taken_back(
+    service: Service,
+) -> None:
+    def kinds() -> dict[str, str]:
+        rows = json.loads(service.pushlive("parity", "hello", "--json").out)["rows"]
+        return {row["name"]: row["kind"] for row in rows if row["kind"] != "same"}
+
+    def problem() -> str:
+        return str(service.environments()["dev"]["problem"])
+
+    assert kinds() == {"replicas": "undeclared"}
+    lines = service.pushlive("parity", "hello").out.splitlines()
+    assert "properties are the same in both environments" in lines[0]
+    assert ["replicas", "2", "1", "undeclared"] in [line.split() for line in lines]
+    every = service.pushlive("parity", "hello", "--all").out
+    assert "env.GREETING" in every
+    assert SECRET not in every
+
+    [first, _] = sorted(one["Name"].strip("/") for one in service.containers(environment="dev"))
+    command = ["docker", "update", "--memory=64m", "--memory-swap=64m", first]
+    subprocess.run(command, check=True, capture_output=True)
+    assert kinds() == {"replicas": "undeclared", "memory": "undeclared"}, "with the next look"
+    out = service.pushlive("parity", "hello").out
+    assert f"dev, by hand: {first}: memory: 64 MiB → 128 MiB (20" in out
+    until(lambda: "memory: 64 MiB → 128 MiB" in problem(), 60)
+    assert "`pushlive doctor --fix` reverts it" in problem()
+    assert "memory: 64 MiB → 128 MiB" in service.pushlive("status", "hello").out
+    assert "memory: 64 MiB → 128 MiB" in service.pushlive("doctor", code=None).out
+    assert "the changes were reverted" in service.pushlive("doctor", "--fix", code=None).text
+    assert kinds() == {"replicas": "undeclared"}
+    until(lambda: not problem(), 60)
