@@ -13,9 +13,11 @@ from pipeline.adapters.fake import FakeEngine, FakeProbe, IllegalOrder
 from pipeline.adapters.http.probe import HttpProbe
 from pipeline.adapters.kubernetes.names import base, slot_name
 from pipeline.config.engines import kind_of
+from pipeline.config.parity.properties import properties
 from pipeline.domain.adoption import made_of, remembered
 from pipeline.domain.engine_types import Answer, Answered, CommandResult, Share, SlotRef, SlotSpec
 from pipeline.domain.events import Event
+from pipeline.domain.parity.seen import image
 from pipeline.errors import (
     AppFailed,
     DoesNotFit,
@@ -509,6 +511,25 @@ def test_fault_39_a_slot_that_died_is_restored(prepared: Kit) -> None:
     engine.ready(spec, ignore, prepared.watch())
     assert prepared.probe.get(engine.public(spec), "/healthz", 5).status == 200
     assert engine.restore(spec) is False
+
+
+def test_what_runs_is_what_was_made_and_what_is_around_it_is_known_before(prepared: Kit) -> None:
+    engine, spec = prepared.engine, prepared.spec(env={"GREETING": "hello"})
+    before = engine.seen(spec)
+    assert before.inside == {}
+    assert before.around["engine.version"].text
+    assert before.around["tls"].text == "off"
+    prepared.stand(spec)
+    engine.switch(spec)
+    made = {"image": image(spec.image), **properties(spec.config)}
+    found = engine.seen(spec)
+    assert found.inside
+    assert {
+        name: one for name, one in found.inside.items() if one is None or made[name].same != one.same
+    } == {}
+    assert found.around == before.around
+    assert engine.seen(prepared.spec(release=2)).inside == {}
+    assert engine.drift(spec) == ()
 
 
 def test_fault_39_what_a_slot_misses_is_reported_without_a_change(prepared: Kit) -> None:

@@ -520,6 +520,48 @@ def test_the_page_of_timings_has_what_the_command_has(inside, service):
     assert service.asked_seconds == 7 * 86400
 
 
+def side_by_side(name: str, kind: str, *texts: str, **cell: object) -> dict[str, object]:
+    plain = {"group": 0, "made": None, "wanted": None, "reason": ""}
+    cells = [
+        plain | {"environment": env, "text": text} for env, text in zip(("dev", "live"), texts, strict=True)
+    ]
+    cells[-1] |= cell
+    return {"name": name, "kind": kind, "by_hand": "made" in cell, "cells": cells}
+
+
+PARITY = {
+    "percent": 66, "same": 2, "of": 3, "declared": 1, "undeclared": 1, "inherent": 1, "rule": "the rule",
+    "environments": [
+        {"environment": "dev", "release": 1, "parity": "off", "by_hand": [], "problem": "it is <b>away</b>"},
+        {"environment": "live", "release": None, "parity": "block", "by_hand": ["x-1: memory: <i> → 2"], "problem": ""},
+    ],
+    "rows": [
+        side_by_side("cpu", "same", "1.5", "1.5"),
+        side_by_side("memory", "undeclared", "1 MiB", "<u>", made="2 MiB", wanted="3 MiB"),
+        side_by_side("replicas", "declared", "1", "2", reason="two <are> enough"),
+        side_by_side("hosts", "inherent", "none", "example.com"),
+    ],
+}  # fmt: skip
+
+
+def test_the_page_of_environments_side_by_side_has_what_the_command_has(inside, service):
+    assert "/parity/hello" in inside.get("/runs/hello").text
+    service.seen = PARITY
+    page = inside.get("/parity/hello").text
+    for said in (
+        "66 %</b> the same: 2 of 3", "dev was not looked at: it is &lt;b&gt;away&lt;/b&gt;",
+        "live, changed by hand: x-1: memory: &lt;i&gt; → 2", "&lt;u&gt;", "by hand; 2 MiB was started",
+        "next release: 3 MiB", "two &lt;are&gt; enough", "inherent", "the rule", "<small>r1</small>",
+    ):  # fmt: skip
+        assert said in page, said
+    assert "1.5" not in page
+    assert "1.5" in inside.get("/parity/hello?all=1").text
+
+
+def test_the_page_of_environments_that_are_alike_says_so(inside, service):
+    assert "Nothing differs." in inside.get("/parity/hello").text
+
+
 def test_the_page_of_timings_without_a_run_says_so(inside, service):
     assert "No run of hello has ended in the last 30 days." in inside.get("/timings/hello").text
     for days in ("0", "x", "99999", "-1"):
