@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import metering_cost
 import proxy_cost
 from story import Demo, OnACluster, where
 
@@ -229,13 +230,23 @@ def compared(name: str, bench: Bench, pairs: int) -> dict[str, object]:
     return figure(name, ours, other)
 
 
+def metering(pairs: int) -> dict[str, object]:
+    """The keeper's look at what everything takes, which it has every minute: the ratio is its share of a core."""
+    return figure("metering", *metering_cost.on_fakes(pairs))
+
+
+def metering_on_docker(pairs: int) -> dict[str, object]:
+    """The same with a Docker Engine's own processor time, which others that use the Engine meanwhile share."""
+    return figure("metering-on-docker", *metering_cost.on_docker(pairs))
+
+
 def figure(name: str, ours: list[float], other: list[float]) -> dict[str, object]:
     ratio = statistics.median(a / b for a, b in zip(ours, other, strict=True))
     return {
         "name": name,
-        "ours": round(statistics.median(ours), 3),
+        "ours": round(statistics.median(ours), 4),
         "other": round(statistics.median(other), 3),
-        "ratio": round(ratio, 3),
+        "ratio": round(ratio, 5 if ratio < 0.01 else 3),
         "pairs": len(ours),
     }
 
@@ -246,11 +257,21 @@ FIGURES: dict[str, Callable[[int], dict[str, object]]] = {
     "webhooks-at-once": webhooks_at_once,
     "measuring-times": measuring_times,
     "sharing-traffic": sharing_traffic,
+    "metering": metering,
+    "metering-on-docker": metering_on_docker,
 }
 SIDES = {
     "webhooks-at-once": (f"{DELIVERIES} webhooks over {FEW} connections", f"over {MANY}"),
     "measuring-times": ("HAProxy's processor time for 40000 requests", "without measuring"),
     "sharing-traffic": ("HAProxy's processor time for 40000 requests through two slots", "through one"),
+    "metering": (
+        "the keeper's processor time for a look at 30 pipelines in 3 environments",
+        "a core's minute",
+    ),
+    "metering-on-docker": (
+        "the keeper's and Docker's processor time for a look at 30 containers",
+        "a core's minute",
+    ),
 }
 
 

@@ -7,10 +7,9 @@ from dataclasses import replace
 
 from pipeline.adapters.docker.base import EngineBase
 from pipeline.adapters.docker.tools import room
-from pipeline.adapters.docker.tools.outputs import measured_of
+from pipeline.adapters.docker.tools.outputs import is_here, measured_at_once
 from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.api import Found, name_of
-from pipeline.config.engines import kind_of
 from pipeline.domain.capacity.room import Room
 from pipeline.domain.cost.taken import Role, Size, Taken
 
@@ -20,12 +19,11 @@ class DockerMetering(EngineBase):
 
     def taken(self) -> tuple[Taken, ...]:
         running = sorted(self._api.containers(self._own, all=False), key=name_of)
-        found = ((one, self._api.stats_at_once(name_of(one))) for one in running)
+        found = measured_at_once(self._api, running, here=is_here(self._key))
         return tuple(
             _taken(one, measured.memory, measured.spent or 0.0)
-            for one, stats in found
-            if stats is not None
-            for measured in [measured_of(name_of(one), stats)]
+            for one in running
+            if (measured := found.get(name_of(one)))
         )
 
     def machine_size(self, labels: Collection[str] = ()) -> Size | None:  # noqa: ARG002
@@ -34,8 +32,9 @@ class DockerMetering(EngineBase):
 
     def room(self, *, takers: bool = False) -> Room:
         counted = room.takers(self._api) if takers else {}
-        here = kind_of(self._key).local and room.is_here()
-        found = room.of_this_machine(str(self._api.info().get("DockerRootDir", ""))) if here else None
+        found = None
+        if is_here(self._key):
+            found = room.of_this_machine(str(self._api.info().get("DockerRootDir", "")))
         if found is None:
             found = room.through(self._api, self._system_container())
         return replace(found, takers=counted)

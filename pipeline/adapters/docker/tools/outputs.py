@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,13 +12,17 @@ import requests
 import urllib3
 
 from pipeline.adapters.docker.base import EngineBase
+from pipeline.adapters.docker.tools import cgroups
 from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.api import DockerApi, Found, name_of
 from pipeline.adapters.docker_api.container_calls import frames
+from pipeline.config.engines import kind_of
 from pipeline.domain.engine_types import SlotRef
 from pipeline.domain.watching.usage import Measured
 from pipeline.lib.parallel import together
 from pipeline.ports.outputs import Source, Usage
+
+AT_ONCE = 20  # containers that an Engine is asked about at a time: each answer comes with its next tick
 
 
 class DockerOutputs(EngineBase):
@@ -44,9 +49,32 @@ class DockerOutputs(EngineBase):
         return tuple(found[name] for name in sorted(found))
 
     def measured(self, ref: SlotRef) -> tuple[Measured, ...]:
-        running = sorted(name_of(one) for one in self._whole_slot(ref) if one["State"] == "running")
-        found = ((name, self._api.stats_at_once(name)) for name in running)
-        return tuple(measured_of(name, stats) for name, stats in found if stats is not None)
+        running = [one for one in self._whole_slot(ref) if one["State"] == "running"]
+        found = measured_at_once(self._api, running, here=is_here(self._key))
+        return tuple(one for _, one in sorted(found.items()))
+
+
+def is_here(key: str) -> bool:
+    """Whether the Engine with that ``Where.key`` is on this machine."""
+    return kind_of(key).local and os.environ.get("DOCKER_HOST", "unix://").startswith("unix://")
+
+
+def measured_at_once(api: DockerApi, running: Sequence[Found], *, here: bool) -> dict[str, Measured]:
+    """By name; without those that have ended meanwhile. ``here``: their Engine is on this machine."""
+    found = dict[str, Measured]()
+    for one in running if here else ():
+        if by_files := cgroups.measured(name_of(one), str(one["Id"])):
+            found[name_of(one)] = by_files
+    asked = [name for name in map(name_of, running) if name not in found]
+    for first in range(0, len(asked), AT_ONCE):
+        together([partial(_measure_at_once, api, name, found) for name in asked[first : first + AT_ONCE]])
+    return found
+
+
+def _measure_at_once(api: DockerApi, name: str, found: dict[str, Measured]) -> None:
+    stats = api.stats_at_once(name)
+    if stats is not None:
+        found[name] = measured_of(name, stats)
 
 
 def measured_of(name: str, stats: dict[str, Any]) -> Measured:

@@ -17,11 +17,6 @@ _LOOK = ("sh", "-c", "cat /proc/meminfo; echo; cat /proc/loadavg; echo; df -Pk /
 _KIB = 1024
 
 
-def is_here() -> bool:
-    """Whether what Docker's own settings call this machine's Engine is on this machine."""
-    return os.environ.get("DOCKER_HOST", "unix://").startswith("unix://")
-
-
 def of_this_machine(root: str, proc: Path = PROC) -> Room | None:
     """``root``: the folder where the Engine keeps everything. None if it is not seen from here, as in a container."""
     try:
