@@ -183,6 +183,8 @@ class Activator:
         self.meter, self._held = Meter(), 0
         self.problem: str | None = "it has not asked the cluster yet"
         self._waking: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._up = asyncio.Event()  # the slot has answered since it was looked at
         self._connections = 0
 
     # ── a connection ─────────────────────────────────────────────────────────
@@ -229,20 +231,38 @@ class Activator:
     async def _awaited(
         self, held: Held, writer: asyncio.StreamWriter
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
-        self._wake()
         limits = self._settings
+        self._watch()
         await held.whole_head(limits.page)
         browser = held.is_browsers()
-        while held.waited() < (limits.page if browser else limits.wait):
-            self._wake()
-            if way := await self._connect():
-                return way
-            await asyncio.sleep(RETRY)
+        while (left := (limits.page if browser else limits.wait) - held.waited()) > 0:
+            self._watch()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._up.wait()
+                    if way := await self._connect():
+                        return way
+                    await asyncio.sleep(RETRY)
         if browser:
             await _answer(held, writer, PAGE.format(name=limits.name), "text/html")
         else:
             await self._refuse(held, writer, TEXT)
         return None
+
+    def _watch(self) -> None:
+        """However many requests wait, one looks whether the slot answers."""
+        if self._watching is None or self._watching.done():
+            self._up.clear()
+            self._watching = asyncio.ensure_future(self._until_up())
+
+    async def _until_up(self) -> None:
+        while self._held:
+            self._wake()
+            if way := await self._connect():
+                await _end(way[1])
+                self._up.set()
+                return
+            await asyncio.sleep(RETRY)
 
     async def _refuse(self, held: Held, writer: asyncio.StreamWriter, text: str) -> None:
         said = text.format(name=self._settings.name, seconds=self._settings.wait)
