@@ -209,7 +209,8 @@ class FakeApi(KubeApi):
             count = one["spec"]["replicas"]
             one["status"] = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas"), count)
             one["status"]["observedGeneration"] = 1
-            for pod in [key for key in self._kept if key[0] == "pods" and key[1].startswith(f"{name}-")]:
+            own = [key for key in self._kept if key[0] == "pods" and key[1].rpartition("-")[0] == name]
+            for pod in own:
                 del self._kept[pod]
             for number in range(one["spec"]["replicas"]):
                 self._pod(f"{name}-{number}", one["spec"]["template"])
