@@ -30,7 +30,9 @@ class Sleeping(Protocol):
         with what to do, if not. Changes nothing."""
 
     def activity(self, ref: SlotRef) -> Activity | None:
-        """What the slot is used for. None if the engine cannot tell now: then it counts as used. Read-only."""
+        """What the slot is used for. None if the engine cannot tell now: then it counts as used. A cluster counts only
+        from the first of these calls on, and raises what ``can_sleep`` raises. Changes nothing that people notice; for
+        any thread, without a lease."""
 
     def await_request(self, ref: SlotRef, seconds: float) -> None:
         """From now on the environment's requests wait for its next ``switch``, each ``seconds`` at most, and people's

@@ -38,6 +38,7 @@ PODS = [
     pod("nightly", {**OWN, "pushlive/cron": "nightly"}),
     pod("db", {"pushlive/accessory": "shop-db", "pushlive/accessory-in": "live"}),
     pod("helper", {}),
+    pod("waker", {**OWN, "pushlive/slot": "blue-activator"}),
 ]
 LISTED = {"resourceVersion": "7"}
 NODE = {
@@ -89,6 +90,7 @@ def test_every_pod_that_runs_is_told_with_its_place_its_requests_and_its_use(eng
         "nightly": ("command", "shop", "live", "", ""),
         "db": ("accessory", "shop-db", "live", "", ""),
         "helper": ("system", "", "", "", ""),
+        "waker": ("system", "shop", "live", "", ""),
     }
     assert (found["web"].cores, found["web"].memory) == (1.0, 2 << 20)
     assert (found["mail"].cores, found["mail"].memory) == (0.0, 0)
