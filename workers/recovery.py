@@ -1,4 +1,4 @@
-"""The keeper's process: the maintenance jobs, and the sweep in a thread of its own."""
+"""The keeper's process: the maintenance jobs, and in threads of their own the sweep and what wakes environments."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import logging
 import signal
 import threading
 
+from pipeline.adapters.haproxy.files import drops_to
 from pipeline.config.settings import Settings
 from pipeline.errors import PushliveError
 from pipeline.lib.text import printable_lines
 from pipeline.maintenance.requeue import Requeue
 from pipeline.runtime import bootstrap
+from workers.waker import Waking
 
 EVERY = 1.0  # seconds
 
@@ -24,6 +26,8 @@ def loop(settings: Settings) -> None:
     keeper = bootstrap.keeper(settings)
     sweeper = threading.Thread(target=_sweep, args=(bootstrap.requeue(settings), stop), daemon=True)
     sweeper.start()
+    waking = Waking(bootstrap.waker(settings), settings.data / "proxy", drops_to(settings))
+    threading.Thread(target=waking.loop, args=(stop,), daemon=True, name="wake").start()
     said = ""
     while not stop.wait(EVERY):
         try:

@@ -17,11 +17,13 @@ from pipeline.deploy.cost.admission import CapAdmission, Request
 from pipeline.deploy.cost.giving_way import GivingWay
 from pipeline.deploy.entry import Entry, parked, take_environment
 from pipeline.deploy.explaining.cache_misses import CacheMisses
+from pipeline.deploy.heartbeat import fenced
 from pipeline.deploy.parity.guard import ParityGuard
 from pipeline.deploy.reconciler import Reconciler, share_of
 from pipeline.deploy.rollout import Rollout
 from pipeline.deploy.run_context import RunContext
 from pipeline.deploy.services import Services
+from pipeline.deploy.sleep.sleeper import Sleeper
 from pipeline.deploy.slot.room import Room
 from pipeline.domain import budget as budgets
 from pipeline.domain import slots
@@ -270,6 +272,7 @@ class Story:
                 entry.log_approvals(name)
                 ParityGuard(context, self._services, self._adapters).go(environment, release)
                 self._admit(pipeline, release, environment)
+                environment = self._woken(release, environment, lease)
                 self._repair(environment, lease)
                 self._roll_out(release, name, pipeline, entry, lease)
             except Held:
@@ -315,6 +318,23 @@ class Story:
         except PushliveError:
             self._repair(self._record(release, name), lease)  # with `one`, what served was stopped before
             raise
+
+    def _woken(self, release: Release, environment: Environment, lease: Lease) -> Environment:
+        """The record once it does not sleep any more: until the switch, what slept answers its visitors. That it cannot
+        be woken is no reason not to replace it."""
+        if environment.asleep is None:
+            return environment
+        engine = fenced(self._adapters.engines.of(environment.engine), self._context.still_ours)
+        sleeper = Sleeper(self._services, engine, self._adapters.clock, lease)
+        try:
+            sleeper.wake(environment, self._context.run.id)
+            self._context.note(f"r{environment.serving} slept and was woken", environment.name)
+        except (StoreUnavailable, TryAgain):
+            raise
+        except PushliveError as error:
+            text = f"r{environment.serving} slept and could not be woken: {error.message}"
+            self._context.note(self._context.masked(text), environment.name, "warning")
+        return self._record(release, environment.name)
 
     def _tell_returning(self, environment: Environment, release: Release) -> None:
         """Says which configuration comes back, or goes, with a release before it enters the environment."""

@@ -12,6 +12,7 @@ from pipeline.domain.environment import Environment
 from pipeline.domain.health import moved
 from pipeline.domain.run import Run
 from pipeline.domain.shifting import rule as shifting
+from pipeline.domain.sleep import rule as sleeping
 from pipeline.domain.watching import bake, liveness, trials
 from pipeline.maintenance.damage import Damage
 from pipeline.maintenance.job import Job
@@ -97,7 +98,8 @@ def moved_environment(environment: Environment, seconds: float) -> Environment:
     failed = {number: replace(one, since=one.since + seconds) for number, one in environment.failed.items()}
     changed = replace(changed, processes=processes, failing=failing, failed=failed)
     changed = trials.moved(liveness.moved(bake.moved(changed, seconds), seconds), seconds)
-    return shifting.moved(changed, seconds)
+    changed = shifting.moved(changed, seconds)
+    return sleeping.moved(changed, seconds)
 
 
 def moved_run(run: Run, seconds: float) -> Run:

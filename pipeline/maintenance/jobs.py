@@ -36,6 +36,7 @@ from pipeline.maintenance.proxy import Proxy
 from pipeline.maintenance.recognition import Recognition
 from pipeline.maintenance.reconcile import Reconcile
 from pipeline.maintenance.requeue import Requeue
+from pipeline.maintenance.sleep.idle import FallAsleep
 from pipeline.maintenance.unrecorded_heads import UnrecordedHeads
 from pipeline.maintenance.watching.acting import Acting
 from pipeline.maintenance.watching.answers import CountAnswers
@@ -112,6 +113,7 @@ class Jobs:
         self.health = WatchHealth(services, adapters, self.damage)
         self.answers = CountAnswers(services, adapters, self.damage)
         self.latencies = TimeAnswers(services, adapters, self.damage)
+        self.fall_asleep = FallAsleep(services, adapters, self.damage)
         self.processes = WatchProcesses(services, adapters, self.damage)
         self.baking = Baking(services, adapters, self.damage, take_back)
         self.acting = Acting(services, adapters, self.damage, take_back)
@@ -144,6 +146,7 @@ class Jobs:
                     self.repair_records,
                     self.accessories,
                     self.reconcile,
+                    self.fall_asleep,
                     self.health,
                     self.processes,
                     self.baking,

@@ -58,6 +58,7 @@ from pipeline.maintenance.gc import gc
 from pipeline.maintenance.jobs import Jobs
 from pipeline.maintenance.loop import Keeper
 from pipeline.maintenance.requeue import Requeue
+from pipeline.maintenance.sleep.waker import Waker
 from pipeline.notify.delivery import Delivery
 from pipeline.notify.traces import TraceDelivery
 from pipeline.ports.adapters import Adapters
@@ -483,6 +484,10 @@ def recognise(settings: Settings) -> Beside | None:
 def requeue(settings: Settings) -> Requeue:
     """The sweep, for a thread of its own."""
     return _jobs(settings).requeue
+
+
+def waker(settings: Settings) -> Waker:
+    return Waker(services(settings), adapters(settings))
 
 
 def _jobs(settings: Settings, *, by_hand: bool = False) -> Jobs:

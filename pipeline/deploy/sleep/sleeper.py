@@ -18,6 +18,7 @@ from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.environment import Environment, other
 from pipeline.domain.events import Event
 from pipeline.domain.sleep import rule
+from pipeline.domain.sleep.records import idle_fact
 from pipeline.domain.slots import slot_ref
 from pipeline.domain.volumes import volumes_of
 from pipeline.errors import (
@@ -160,6 +161,7 @@ class Sleeper:
             changed = change(found)
             if changed != found:
                 transaction.put_environment(changed)
+                transaction.put_fact(idle_fact(found.id), "")  # being woken is use
             return changed
 
         return self._store.transact(environment.pipeline, act, fence=self._lease)

@@ -28,3 +28,8 @@ class Idle:
     since: float
     slot: str = ""
     run: int = 0
+
+
+def idle_fact(environment: str) -> str:
+    """The fact that has the ``Idle`` of an environment."""
+    return f"idle:{environment}"

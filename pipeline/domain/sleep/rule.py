@@ -49,6 +49,15 @@ def awake(environment: Environment) -> Environment:
     return replace(environment, asleep=None)
 
 
+def moved(environment: Environment, seconds: float) -> Environment:
+    """Its times on a clock that was set."""
+    asleep = environment.asleep
+    if asleep is None:
+        return environment
+    waking = asleep.waking + seconds if asleep.waking else 0.0
+    return replace(environment, asleep=replace(asleep, since=asleep.since + seconds, waking=waking))
+
+
 def seen(before: Idle | None, mark: str, *, busy: bool, slot: Slot, run: int, now: float) -> Idle:
     """What is known once the engine was asked. ``busy``: a request or a connection is open. Whatever is not certain
     counts as a request: the first look, other counters, another release."""

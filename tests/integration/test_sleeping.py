@@ -1,0 +1,162 @@
+"""What sleeps is woken by requests, in the real proxy and on the real Engine."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import docker
+from pipeline.adapters.haproxy.files import drops_to
+from pipeline.config.settings import Settings
+from pipeline.domain.engine_types import SlotSpec
+from tests.conftest import Bench
+from tests.integration.test_in_turn import COUNTS
+from tests.support.waiting import until
+from workers.waker import listening
+
+CLIENTS = 20
+BROWSER = {"Accept": "text/html,application/xhtml+xml"}
+
+
+def ask(
+    port: int, method: str = "GET", path: str = "/?text", body: bytes = b"", **headers: str
+) -> tuple[int, str, str]:
+    """The status, the header Retry-After, and the body."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request(method, path, body=body or None, headers=headers)
+    answer = connection.getresponse()
+    found = answer.status, answer.headers.get("Retry-After", ""), answer.read().decode()
+    connection.close()
+    return found
+
+
+def to_sleep(bench: Bench, spec: SlotSpec, seconds: float = 30.0) -> None:
+    bench.engine.await_request(spec.ref, seconds)
+    assert bench.engine.drain(spec.ref, 5, bench.watch()) == 0
+    bench.engine.end_sleeping(spec)
+    assert bench.engine.still_awake(spec) == ()
+
+
+@contextmanager
+def service(
+    bench: Bench, settings: Settings, spec: SlotSpec, told: list[bytes], *, wakes: bool = True
+) -> Iterator[None]:
+    """What hears of requests, and wakes at the first."""
+    over = threading.Event()
+
+    def wake() -> None:
+        bench.engine.wake(spec, bench.watch())
+        bench.engine.switch(spec)
+
+    def loop() -> None:
+        with listening(settings.data / "proxy", drops_to(settings)) as server:
+            server.settimeout(0.1)
+            heard.set()
+            while not over.is_set():
+                try:
+                    one, _ = server.accept()
+                except TimeoutError:
+                    continue
+                with one:
+                    told.append(one.recv(16))
+                    one.sendall(b"ok\n")
+                if wakes and len(told) == 1:
+                    threading.Thread(target=wake, daemon=True).start()
+
+    heard = threading.Event()
+    thread = threading.Thread(target=loop, daemon=True)
+    thread.start()
+    heard.wait(10)
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(10)
+
+
+def test_many_first_requests_wake_it_once_and_none_fails(bench: Bench, settings: Settings) -> None:
+    engine, spec = bench.engine, bench.spec(command=COUNTS)
+    bench.deploy(spec)
+    port, told = settings.port_range[bench.index], list[bytes]()
+    before = [one.name for one in engine.replicas(spec.ref)]
+    mark = engine.activity(spec.ref)
+    to_sleep(bench, spec)
+    answers: Counter[str] = Counter()
+
+    def client(number: int) -> None:
+        if number % 2:
+            answers[ask(port, "POST", "/cgi-bin/count.cgi", b"x" * (1 << 18))[2].strip()] += 1
+        else:
+            answers[str(ask(port)[0])] += 1
+
+    with service(bench, settings, spec, told):
+        clients = [threading.Thread(target=client, args=(n,), daemon=True) for n in range(CLIENTS)]
+        for one in clients:
+            one.start()
+        for one in clients:
+            one.join(60)
+    assert answers == {"200": CLIENTS // 2, str(1 << 18): CLIENTS // 2}
+    assert set(told) == {b"e%d\n" % bench.index}
+    assert len(told) < CLIENTS / 2, "each of them told it"
+    assert engine.serving(spec.ref) == spec.ref.slot
+    assert [one.name for one in engine.replicas(spec.ref)] == before
+    assert engine.activity(spec.ref) != mark
+
+
+def test_a_browser_gets_a_page_and_others_a_time_when_to_come_again(bench: Bench, settings: Settings) -> None:
+    spec, port = bench.spec(), settings.port_range[bench.index]
+    bench.deploy(spec)
+    to_sleep(bench, spec, 4.0)
+    with service(bench, settings, spec, [], wakes=False):
+        status, again, body = ask(port, **BROWSER)
+        assert (status, again) == (503, "2")
+        assert '<meta http-equiv="refresh" content="2">' in body
+        assert "is being woken" in body
+        status, again, body = ask(port, "POST", "/", b"a", **BROWSER)
+        assert (status, again) == (503, "5")
+        assert "takes longer than requests may wait" in body
+
+
+def test_without_the_service_it_says_so_at_once(bench: Bench, settings: Settings) -> None:
+    spec, port = bench.spec(), settings.port_range[bench.index]
+    bench.deploy(spec)
+    to_sleep(bench, spec)
+    status, again, body = ask(port)
+    assert (status, again) == (503, "30")
+    assert "the service that wakes it does not run" in body
+    status, again, body = ask(port, **BROWSER)
+    assert (status, again) == (503, "10")
+    assert "the service that wakes it does not run" in body
+    with service(bench, settings, spec, []):
+        assert ask(port)[0] == 200
+
+
+def test_a_connection_that_is_open_is_activity(bench: Bench, settings: Settings) -> None:
+    engine, spec = bench.engine, bench.spec()
+    bench.deploy(spec)
+    first = engine.activity(spec.ref)
+    assert engine.activity(spec.ref) == first
+    port = settings.port_range[bench.index]
+    one = threading.Thread(target=ask, args=(port, "GET", "/cgi-bin/slow.cgi?2"), daemon=True)
+    one.start()
+    until(lambda: (found := engine.activity(spec.ref)) is not None and found.open == 1, 20)
+    one.join(20)
+    assert first is not None
+    assert (found := engine.activity(spec.ref)) is not None
+    assert found.mark != first.mark
+
+
+def test_what_was_removed_while_it_slept_is_made_again(
+    bench: Bench, settings: Settings, docker_client: docker.DockerClient
+) -> None:
+    engine, spec = bench.engine, bench.spec()
+    bench.deploy(spec)
+    to_sleep(bench, spec)
+    for one in engine.replicas(spec.ref):
+        docker_client.containers.get(one.name).remove(force=True)
+    engine.wake(spec, bench.watch())
+    engine.switch(spec)
+    assert ask(settings.port_range[bench.index])[0] == 200
