@@ -173,6 +173,15 @@ class EvidencePort(Protocol):
         """The size and the bytes of a ``.tar.gz``. Close it."""
 
 
+class SleepingPort(Protocol):
+    """Environments that sleep. Raises as ``ServicePort``."""
+
+    def put_to_sleep(self, pipeline: str, by: Actor, *, environment: str) -> tuple[str, ...]: ...
+
+    def wake(self, pipeline: str, by: Actor, *, environment: str) -> tuple[str, ...]:
+        """Returns once it serves."""
+
+
 class ServicePort(Protocol):
     """Every method may raise StoreUnavailable (503); those that act raise RequestError (409) or NotFound (404)."""
 
@@ -187,6 +196,9 @@ class ServicePort(Protocol):
 
     @property
     def evidence(self) -> EvidencePort: ...
+
+    @property
+    def sleeping(self) -> SleepingPort: ...
 
     def accept(self, push: Push, by: Actor) -> AcceptedPort:
         """Returns once the run is on disk. Idempotent for one delivery id and pipeline."""

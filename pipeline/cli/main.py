@@ -55,6 +55,8 @@ GROUPS: dict[str, dict[str, str]] = {
         "run": "app.run",
         "cp": "app.files",
         "restart": "app.look",
+        "sleep": "app.sleep",
+        "wake": "app.sleep",
         "stats": "app.look",
         "open": "app.look",
     },

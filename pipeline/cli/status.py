@@ -96,6 +96,8 @@ def environment_row(environment: dict[str, Any], now: float) -> tuple[Cell, ...]
         state = ("hold", "yellow")
     elif environment.get("freeze"):
         state = ("frozen", "yellow")
+    elif asleep := environment.get("asleep"):
+        state = ("waking" if asleep.get("waking") else f"asleep {age(now - float(asleep['since']))}", "dim")
     since = environment.get("since")
     return (
         (str(environment["name"]), "bold"),
@@ -118,6 +120,8 @@ def _revert(revert: dict[str, Any]) -> Cell:
 def _beside(environment: dict[str, Any], now: float, paint: Paint) -> list[str]:
     """``3 replicas, … · worker 2 of 2, restarted 3 times · mail ok 5m ago · volume data 12 MiB``"""
     known = []
+    if asleep := environment.get("asleep"):
+        known.append(str(asleep["text"]))
     if often := (environment.get("health") or {}).get("revived"):
         known.append(f"did not answer and was started again {_times(often)}")
     if environment.get("autoscaled") and (health := environment.get("health")):

@@ -73,6 +73,7 @@ from pipeline.service.app.backups import Backups
 from pipeline.service.app.evidence import Evidence
 from pipeline.service.baking import Baking
 from pipeline.service.commands import Commands
+from pipeline.service.sleep.sleeping import Sleeping
 from pipeline.service.tools import Tools
 from pipeline.store import Store
 from pipeline.store.origin import Beside
@@ -445,6 +446,7 @@ def commands(settings: Settings) -> Commands:
     found.baking = Baking(*parts)
     found.backups = Backups(*parts, lambda: adapters(settings))
     found.evidence = Evidence(*parts, lambda: adapters(settings))
+    found.sleeping = Sleeping(*parts, lambda: adapters(settings))
     return found
 
 

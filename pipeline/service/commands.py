@@ -27,6 +27,7 @@ from pipeline.service.baking import Baking
 from pipeline.service.promotion.freezes import FreezeCommands
 from pipeline.service.promotion.withdrawing import WithdrawCommands
 from pipeline.service.setting import SettingCommands
+from pipeline.service.sleep.sleeping import Sleeping
 from pipeline.service.tools import Tools
 from pipeline.store import Transaction
 
@@ -47,6 +48,7 @@ class Commands(SettingCommands, VolumeCommands, FreezeCommands, WithdrawCommands
     backups: Backups
     baking: Baking
     evidence: Evidence
+    sleeping: Sleeping
 
     # ── pushes ───────────────────────────────────────────────────────────────
 

@@ -32,6 +32,7 @@ from pipeline.secrets.redaction import Mask
 from pipeline.service import permissions
 from pipeline.service.audited import Audited
 from pipeline.service.operations import Operations
+from pipeline.service.sleep import asleep
 
 START = 60.0  # seconds for a container to start, its image pulled
 LONGEST_PATH = 4095  # bytes, Linux's own limit
@@ -88,6 +89,7 @@ class Tools(Audited):
         """Starts a command in a container that serves, as ``run_command`` does. ``replica``: 1 is the first;
         ``process``: "" for the web one, or any if the release has none."""
         spec = self._serving(pipeline, environment, by, "run commands")
+        self._refuse_asleep(spec, "run commands in its containers")
         names = self._running(spec, process)
         if not 1 <= replica <= len(names):
             which = f" of the process {process}" if process else ""
@@ -155,6 +157,7 @@ class Tools(Audited):
                 f"{path[:100]!r} is not the path of a file or folder in a container.",
                 advice="It begins with a slash: `pushlive cp hello qa:/data/file ./file`.",
             )
+        self._refuse_asleep(spec, "copy files out of its containers")
         if not (names := self._running(spec, process)):
             of = f" of the process {process}" if process else ""
             raise RequestError(
@@ -186,6 +189,11 @@ class Tools(Audited):
             raise RequestError(f"nothing serves in {pipeline}/{name}.", advice="Push first.")
         return slot_ref(found, found.active)
 
+    def _refuse_asleep(self, spec: SlotSpec, what: str) -> None:
+        """Raises RequestError if it sleeps: nothing runs there."""
+        if found := self._store.environment(spec.ref.pipeline, spec.ref.environment):
+            asleep.refuse(found, what)
+
     def usage(self, pipeline: str, *, environment: str = "") -> list[dict[str, Any]]:
         """What each container that serves uses now: ``{"name", "cpu", "memory", "limit"}``."""
         _, name = self._environment_name(pipeline, environment)
@@ -204,6 +212,7 @@ class Tools(Audited):
         _, name = self._environment_name(pipeline, environment)
         # Nothing is taken from a run for an environment where nothing serves, or nothing that could be restarted.
         found = self._serving_spec(pipeline, name)
+        self._refuse_asleep(found, "restart it")
         if not found.web and not found.config.service.processes_in_use:
             raise RequestError(
                 f"nothing in {pipeline}/{name} runs all the time: it has no web process, and its processes run by a "

@@ -25,6 +25,7 @@ from pipeline.service.app import backed_up, timings, unfinished, volume_sizes
 from pipeline.service.health import beside
 from pipeline.service.promotion import approvals, frozen, shifts
 from pipeline.service.scheduled import scheduled
+from pipeline.service.sleep import asleep
 from pipeline.store import Store
 from pipeline.store.freezes import FreezeLook, Freezes
 
@@ -248,6 +249,7 @@ class Views:
             "revert": revert_readiness(self._store, record, missing) if configured else _NO_REVERT,
             "removed": "" if configured else REMOVED,
             "health": health.shown(record),
+            "asleep": asleep.shown(record),
             "answers": answers.shown(self._store, record),
             "figures": answers.figures(self._store, self._config, record),
             "bake": bakes.shown(record),

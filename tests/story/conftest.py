@@ -48,6 +48,7 @@ from pipeline.service.app.backups import Backups
 from pipeline.service.app.evidence import Evidence
 from pipeline.service.baking import Baking
 from pipeline.service.commands import Commands
+from pipeline.service.sleep.sleeping import Sleeping
 from pipeline.service.tools import Tools
 from pipeline.store import Store
 from pipeline.store import store as stores
@@ -201,6 +202,7 @@ class World:
         self.accessories = self.commands.accessories = Accessories(*parts, self.engines)
         self.commands.baking = Baking(*parts)
         self.backups = self.commands.backups = Backups(*parts, lambda: self.adapters)
+        self.sleeping = self.commands.sleeping = Sleeping(*parts, lambda: self.adapters)
         self.evidence = self.commands.evidence = Evidence(*parts, lambda: self.adapters)
         self.runner = Runner(self.services, self.adapters, self.commands.accept, go_on)
         self.jobs = self.another_process()

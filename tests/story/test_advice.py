@@ -68,6 +68,7 @@ NOT_TYPED = {
 
 # What stands in a message for a name, in the order in which the command takes them.
 NAMES = {
+    "wake": ("shop", "qa"),
     "accessory": ("shop-db", "live", "store-db"),
     "volume": ("shop/live/data", "store/live/data"),
     "cp": ("shop", "live:/data/file"),
@@ -145,6 +146,11 @@ def reverted(world: World) -> str:
 def held(world: World) -> str:
     world.commands.hold("shop", "mia", environment="live", reason="an audit")
     return "shop#2"
+
+
+def asleep(world: World) -> str:
+    world.sleeping.put_to_sleep("shop", "mia", environment="qa")
+    return ""
 
 
 def renamed(world: World) -> str:
@@ -231,6 +237,7 @@ SCENES: dict[str, Scene] = {
     "volume rm": unused,
     "token revoke": with_token,
     "init": without_file,
+    "wake": asleep,
 }
 
 

@@ -63,6 +63,10 @@ cp nope live:/data/file out
 cp shop nowhere:/data/file out
 restart nope live
 restart shop nowhere
+sleep nope live
+sleep shop nowhere
+wake nope live
+wake shop nowhere
 stats nope live
 stats shop nowhere
 open nope live

@@ -7,12 +7,14 @@ from collections.abc import Callable
 import pytest
 
 from pipeline.adapters.fake.script import Killed
+from pipeline.cli.status import environment_row
 from pipeline.domain.engine_types import Answered, SlotRef
 from pipeline.domain.environment import SlotState
 from pipeline.domain.run import Outcome
 from pipeline.domain.slots import slot_ref
 from pipeline.errors import AppFailed, EngineAway, RequestError
 from pipeline.maintenance.sleep.waker import Waker
+from pipeline.service.tools import Asked
 from tests.story.conftest import World
 
 SLEEPY = """\
@@ -322,3 +324,52 @@ def test_a_clock_that_is_set_changes_nothing(sleepy: World) -> None:
     sleepy.keeper.tick()
     sleepy.clock.jump(-3600.0)
     assert idle(sleepy, 1790.0) == []
+
+
+def test_a_person_puts_it_to_sleep_and_wakes_it(sleepy: World) -> None:
+    said = sleepy.sleeping.put_to_sleep("hello", "ann", environment="dev")
+    assert said == ("hello/dev sleeps; the next request wakes it.",)
+    assert sleeps(sleepy)
+    with pytest.raises(RequestError, match="it sleeps already"):
+        sleepy.sleeping.put_to_sleep("hello", "ann", environment="dev")
+    assert sleepy.sleeping.wake("hello", "ann", environment="dev") == ("hello/dev serves r1 again.",)
+    assert not sleeps(sleepy)
+    assert sleepy.sleeping.wake("hello", "ann", environment="dev") == ("hello/dev does not sleep.",)
+    acts = [entry["act"] for entry in sleepy.commands.audit_log("hello") if entry["who"] == "ann"]
+    assert acts[:2] == ["wake ended", "wake"]
+    assert acts.count("sleep ended") == 2
+
+
+def test_live_is_not_put_to_sleep(sleepy: World) -> None:
+    with pytest.raises(RequestError, match="is live and is not put to sleep"):
+        sleepy.sleeping.put_to_sleep("hello", "ann", environment="live")
+
+
+def test_what_needs_its_containers_says_how_to_wake_it(sleepy: World) -> None:
+    idle(sleepy)
+    asked, advice = Asked(("ls",)), "`pushlive wake hello dev` starts it."
+    for act in (
+        lambda: sleepy.tools.exec_command("hello", "ann", asked, environment="dev"),
+        lambda: sleepy.tools.copy("hello", "ann", "/a", environment="dev"),
+        lambda: sleepy.tools.restart("hello", "ann", environment="dev"),
+    ):
+        with pytest.raises(RequestError, match="sleeps") as found:
+            act()
+        assert found.value.advice == advice
+    assert sleeps(sleepy)
+
+
+def test_status_says_since_when(sleepy: World) -> None:
+    idle(sleepy)
+    (entry,) = sleepy.commands.status("hello")["pipelines"]
+    dev, live = entry["environments"]
+    assert live["asleep"] is None
+    assert dev["asleep"] == {
+        "release": 1,
+        "since": sleepy.clock.now(),
+        "why": "no request for 30m",
+        "by": "",
+        "waking": None,
+        "text": "r1 sleeps: no request for 30m; the next request wakes it",
+    }
+    assert environment_row(dev, sleepy.clock.now() + 7200)[6] == ("asleep 2h", "dim")

@@ -75,6 +75,7 @@ class FakeService:
         self.accessories = FakeAccessories(self)
         self.backups = FakeBackups(self)
         self.evidence = FakeEvidence(self)
+        self.sleeping = FakeSleeping(self)
 
     # Pushes
 
@@ -557,6 +558,21 @@ class FakeTools:
     def restart(self, pipeline: str, by: Who, *, environment: str = "") -> Generator[tuple[str, ...]]:
         self._service._act("restart", pipeline, by, environment)
         return (one for one in (("hello-1 was restarted",), ()))
+
+
+class FakeSleeping:
+    """Everything sleeps and wakes at once."""
+
+    def __init__(self, service: FakeService) -> None:
+        self._service = service
+
+    def put_to_sleep(self, pipeline: str, by: Who, *, environment: str) -> tuple[str, ...]:
+        self._service._act("sleep", pipeline, by, environment)
+        return (f"{pipeline}/{environment} sleeps; the next request wakes it.",)
+
+    def wake(self, pipeline: str, by: Who, *, environment: str) -> tuple[str, ...]:
+        self._service._act("wake", pipeline, by, environment)
+        return (f"{pipeline}/{environment} serves r17 again.",)
 
 
 class FakeAccessories:

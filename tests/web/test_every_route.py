@@ -72,6 +72,8 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
         "POST /api/accessories/<name>/<environment>/exec",
         "POST /api/pipelines/<pipeline>/copy",
         "POST /api/pipelines/<pipeline>/restart",
+        "POST /api/pipelines/<pipeline>/sleep",
+        "POST /api/pipelines/<pipeline>/wake",
         "GET /api/accessories/<name>/<environment>/output",
         "POST /api/sessions/<session>/input",
         "DELETE /api/sessions/<session>",

@@ -17,6 +17,7 @@ from webhooks.api import (
     runs,
     secrets,
     sessions,
+    sleeping,
     tokens,
     volumes,
 )
@@ -32,6 +33,7 @@ def blueprint(web: WebContext) -> Blueprint:
         report,
         freezes,
         sessions,
+        sleeping,
         accessories,
         secrets,
         tokens,
