@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import http.client
+import shlex
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+import pytest
 
 import docker
 from pipeline.adapters.haproxy.files import drops_to
@@ -14,6 +17,10 @@ from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import SlotSpec
 from tests.conftest import Bench
 from tests.integration.test_in_turn import COUNTS
+from tests.support.developer import web
+from tests.support.load import Load
+from tests.support.paths import ROOT
+from tests.support.service import Service, running
 from tests.support.waiting import until
 from workers.waker import listening
 
@@ -160,3 +167,72 @@ def test_what_was_removed_while_it_slept_is_made_again(
     engine.wake(spec, bench.watch())
     engine.switch(spec)
     assert ask(settings.port_range[bench.index])[0] == 200
+
+
+CONFIG = """
+pipelines:
+  hello:
+    service: {memory: 128MiB, stop: 1s, drain: 5s, health: /, processes: {work: {command: [sleep, "1d"], stop: 0}}}
+    environments: {dev: {sleep_after: 1m}, live: {bake: 0}}
+"""
+
+
+@pytest.fixture(scope="module")
+def whole(docker_client: docker.DockerClient, base_images: None) -> Iterator[Service]:
+    with running(docker_client, CONFIG) as one:
+        one.push(web("one"), "One")
+        yield one
+
+
+def port_of(whole: Service) -> int:
+    return int(whole.environments()["dev"]["url"].rpartition(":")[2])
+
+
+def running_in_dev(whole: Service) -> int:
+    labels = [f"pushlive.instance={whole.instance}", "pushlive.environment=dev"]
+    return len(whole.engine.containers(filters={"label": labels}))
+
+
+def test_a_whole_service_sleeps_and_wakes_with_twenty_clients_at_once(whole: Service) -> None:
+    until(lambda: running_in_dev(whole) == 2, 30)
+    for line in commands_of("sleeping"):
+        whole.pushlive(*line)
+    assert running_in_dev(whole) == 2
+    port = port_of(whole)
+    with Load(port, str.strip, pause=0.01).fresh(4, "/") as load:
+        until(load.reached(20), 20)
+        whole.pushlive("sleep", "hello", "dev")
+        until(load.reached(40), 60)
+    assert load.failures == [], "requests that came while it fell asleep woke it again"
+    until(lambda: not whole.environments()["dev"]["asleep"], 30)
+    whole.pushlive("sleep", "hello", "dev")
+    assert running_in_dev(whole) == 0
+    assert "asleep" in whole.pushlive("status", "hello").out
+    answers = list[int]()
+    clients = [
+        threading.Thread(target=lambda: answers.append(ask(port, path="/")[0])) for _ in range(CLIENTS)
+    ]
+    for one in clients:
+        one.start()
+    for one in clients:
+        one.join(60)
+    assert answers == [200] * CLIENTS
+    until(lambda: running_in_dev(whole) == 2, 30)
+    assert whole.environments()["dev"]["asleep"] is None
+
+
+def test_a_service_that_was_killed_wakes_it_once_it_runs_again(whole: Service) -> None:
+    port = port_of(whole)
+    whole.pushlive("sleep", "hello", "dev")
+    whole.kill()
+    status, _, body = ask(port)
+    assert (status, "does not run" in body) == (503, True)
+    whole.up()
+    until(lambda: ask(port, path="/")[0] == 200, 60)
+    assert running_in_dev(whole) >= 1
+
+
+def commands_of(guide: str) -> list[list[str]]:
+    page = (ROOT / "docs" / "guides" / f"{guide}.md").read_text().replace("shop", "hello")
+    lines = page.rpartition("```\n")[0].rpartition("```\n")[2].splitlines()
+    return [shlex.split(line)[1:] for line in lines]

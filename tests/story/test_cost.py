@@ -148,3 +148,20 @@ def test_before_anything_is_measured_there_are_no_months(world):
     assert world.commands.cost_history()["months"] == []
     with typist(world) as mia:
         assert "Nothing has a cost yet" in mia.types("cost", "--history").text
+
+
+def test_time_asleep_costs_nothing_and_is_shown(world):
+    world.push("one")
+    world.jobs.cost.run()
+    minutes(world, 5)
+    before = costs(world)
+    assert ("dev", "asleep") not in before
+    world.sleeping.put_to_sleep("hello", "ann", environment="dev")
+    minutes(world, 60)
+    (line,) = [one for one in world.commands.cost()["lines"] if one["purpose"] == "asleep"]
+    assert (line["environment"], line["cost"], line["core_hours"], line["gib_hours"]) == ("dev", 0, 0, 0)
+    assert line["hours"] == pytest.approx(1.0)
+    assert costs(world)["dev", "serving"] == before["dev", "serving"]
+    world.sleeping.wake("hello", "ann", environment="dev")
+    minutes(world, 5)
+    assert costs(world)["dev", "serving"] > before["dev", "serving"]

@@ -17,6 +17,7 @@ LONGEST = 300.0  # seconds between two looks, beyond which it is not known what 
 GIB = float(2**30)
 
 SERVING, WARM, DEPLOYING, COMMAND, SYSTEM = "serving", "warm", "deploying", "command", "system"
+ASLEEP = "asleep"  # an environment's: nothing runs, so it takes nothing; its time alone is counted
 
 
 @dataclass(frozen=True, order=True)
@@ -175,3 +176,12 @@ def purpose_of(one: Taken, environments: Mapping[tuple[str, str], Environment]) 
         return SERVING
     record = environment.slots.get(one.slot)
     return WARM if record and record.state == SlotState.WARM else DEPLOYING
+
+
+def sleeping(environments: Iterable[Environment], engine: str) -> tuple[tuple[Taken, str], ...]:
+    """What stands for each environment on that engine that sleeps, with its purpose."""
+    return tuple(
+        (Taken(f"asleep {one.id}", "web", 0, one.pipeline, one.name, cores=0.0), ASLEEP)
+        for one in environments
+        if one.engine == engine and one.asleep and not one.asleep.waking
+    )

@@ -66,4 +66,5 @@ class MeterCost(Job):
         taken = [one for one, _ in found]
         passed, used = ledger.since_last(hour, key, now), ledger.used(hour, key, taken, now)
         loads = load.sampled(found, used, passed) if passed else {}
+        found += ledger.sleeping(environments.values(), key)
         return ledger.looked(hour, key, size, found, now), loads

@@ -131,6 +131,7 @@ def _line(costs: Costs, one: Line, coming: float) -> dict[str, Any]:
         "projected": round(one.cost + coming, DIGITS),
         "core_hours": round(one.amount.cores / ledger.HOUR, DIGITS),
         "gib_hours": round(one.amount.memory / ledger.HOUR, DIGITS),
+        "hours": round(one.amount.count / ledger.HOUR, DIGITS),
     }
 
 
