@@ -13,7 +13,18 @@ from pipeline.cli.terminal import Cell, cleaned, table
 from pipeline.lib.units import show_time
 
 MONTHS = 120  # of a history at most
-ORDER = ("serving", "redundancy", "warm", "asleep", "deploying", "command", "system", "build", "idle", "not measured")
+ORDER = (
+    "serving",
+    "redundancy",
+    "warm",
+    "asleep",
+    "deploying",
+    "command",
+    "system",
+    "build",
+    "idle",
+    "not measured",
+)
 
 
 def _months(text: str) -> int:
