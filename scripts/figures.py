@@ -18,13 +18,14 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import metering_cost
 import proxy_cost
-from story import Demo, OnACluster, where
+from story import Demo, OnACluster, free_port, where
 
 from pipeline.lib.processes import exit_with  # story.py has put the checkout on the path
 
@@ -199,6 +200,79 @@ def webhooks_at_once(pairs: int) -> dict[str, object]:
     return figure("webhooks-at-once", few, many)
 
 
+class Waking(Bench):
+    """An environment that is put to sleep, against a container of the same image that is stopped."""
+
+    measured = CONFIG.replace("dev: , qa: ,", "dev: {sleep_after: 1h},")
+    bare = "bench-bare-start"
+
+    def prepare(self) -> None:
+        self.commit(0)
+        self.push_to_live()
+        self.url, self.port = self.environments()["dev"]["url"], free_port()
+        subprocess.run(["docker", "rm", "-f", self.bare], check=False, capture_output=True)
+        more = ["--init", "--label", f"pushlive.instance={BY_HAND}", "-p", f"127.0.0.1:{self.port}:8080"]
+        image = self.images()[0]
+        subprocess.run(
+            ["docker", "create", "--name", self.bare, *more, image], check=True, capture_output=True
+        )
+
+    def images(self) -> list[str]:
+        listed = ["docker", "ps", "-q", "--filter", "label=pushlive.environment=dev", "--filter"]
+        instance = f"label=pushlive.instance={self.environment['PUSHLIVE_INSTANCE']}"
+        found = subprocess.run([*listed, instance], check=True, capture_output=True, text=True).stdout.split()
+        asked = ["docker", "inspect", "-f", "{{.Image}}", found[0]]
+        return subprocess.run(asked, check=True, capture_output=True, text=True).stdout.split()
+
+    def started(self) -> float:
+        """Seconds from `docker start` to the first answer."""
+        subprocess.run(["docker", "stop", "-t", "1", self.bare], check=True, capture_output=True)
+        began = time.monotonic()
+        subprocess.run(["docker", "start", self.bare], check=True, capture_output=True)
+        until_answered(f"http://127.0.0.1:{self.port}/healthz")
+        return time.monotonic() - began
+
+    def woken(self) -> float:
+        """Seconds of the request that wakes it."""
+        with contextlib.redirect_stdout(io.StringIO()):
+            self.pushlive("sleep", "hello", "dev")
+        began = time.monotonic()
+        with urllib.request.urlopen(f"{self.url}/healthz", timeout=60) as answer:
+            answer.read()
+        return time.monotonic() - began
+
+
+def until_answered(url: str) -> None:
+    end = time.monotonic() + 30
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                answer.read()
+            return
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.005)
+
+
+def waking(pairs: int) -> dict[str, object]:
+    """The request that wakes an environment, and a bare `docker start` until the same application answers."""
+    bench = Waking(Path(tempfile.mkdtemp(prefix="pl-bench-")), once=True)
+    ours, bare = [], []
+    try:
+        bench.begin()
+        bench.prepare()
+        for number in range(pairs + 1):
+            one, other = bench.woken(), bench.started()
+            if number:  # the first fills caches
+                ours.append(one)
+                bare.append(other)
+    finally:
+        bench.finish()
+        shutil.rmtree(bench.folder, ignore_errors=True)
+    return figure("waking", ours, bare)
+
+
 def measuring_times(pairs: int) -> dict[str, object]:
     """Requests through the proxy while it measures how long answers take, and without: the ratio is its cost."""
     return figure("measuring-times", *proxy_cost.measured(pairs))
@@ -255,12 +329,14 @@ FIGURES: dict[str, Callable[[int], dict[str, object]]] = {
     "push-to-live": push_to_live,
     "push-to-live-on-kubernetes": push_to_live_on_kubernetes,
     "webhooks-at-once": webhooks_at_once,
+    "waking": waking,
     "measuring-times": measuring_times,
     "sharing-traffic": sharing_traffic,
     "metering": metering,
     "metering-on-docker": metering_on_docker,
 }
 SIDES = {
+    "waking": ("a request that wakes an environment", "`docker start` until it answers"),
     "webhooks-at-once": (f"{DELIVERIES} webhooks over {FEW} connections", f"over {MANY}"),
     "measuring-times": ("HAProxy's processor time for 40000 requests", "without measuring"),
     "sharing-traffic": ("HAProxy's processor time for 40000 requests through two slots", "through one"),

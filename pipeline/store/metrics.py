@@ -208,6 +208,7 @@ class Metrics:
                         health.serving,
                         health.replicas,
                     )
+                one.asleep[str(environment)] = found.asleep is not None
                 one.watched[str(environment)] = found.bake is not None
                 shift = shifting.wanted(found)
                 one.shares[str(environment)] = shift.percent if shift else 0.0

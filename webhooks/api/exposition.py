@@ -215,6 +215,16 @@ def _environments(found: Measurements) -> Iterator[Metric]:
         ),
     )
     yield _gauge(
+        "pushlive_environment_asleep",
+        "1 if the environment sleeps, or is being woken.",
+        ["pipeline", "environment"],
+        (
+            ([name, environment], int(asleep))
+            for name, one in found.pipelines.items()
+            for environment, asleep in one.asleep.items()
+        ),
+    )
+    yield _gauge(
         "pushlive_environment_restarts",
         "Restarts of the serving release's containers, since they last ran for five minutes without one.",
         ["pipeline", "environment"],

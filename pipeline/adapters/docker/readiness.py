@@ -43,11 +43,18 @@ class _Replica:
 
 
 class Readiness:
-    """One wait for one slot."""
+    """One wait for one slot. ``pauses``: between two requests."""
 
     def __init__(
-        self, api: DockerApi, probe: Probe, clock: Clock, settings: Settings, spec: SlotSpec
+        self,
+        api: DockerApi,
+        probe: Probe,
+        clock: Clock,
+        settings: Settings,
+        spec: SlotSpec,
+        pauses: Backoff = BACKOFF,
     ) -> None:
+        self._pauses = pauses
         self._api, self._clock = api, clock
         self._settings, self._spec = settings, spec
         self._service = spec.config.service
@@ -123,7 +130,7 @@ class Readiness:
 
     def _poll(self, one: _Replica) -> None:
         """Asks for the health page until it is well. In a thread of its own: an answer may take long."""
-        retry = Retry(BACKOFF)
+        retry = Retry(self._pauses)
         while not self._over.is_set():
             asked = self._page.ask(one.address)
             if asked.ok:

@@ -28,7 +28,7 @@ from pipeline.adapters.haproxy.handover.remote import ADDRESS, CHOOSE, HOST, MAI
 from pipeline.adapters.haproxy.proxy import Proxy
 from pipeline.adapters.workload import fingerprint
 from pipeline.config.settings import Settings
-from pipeline.errors import EngineAway, EngineFailed, PushliveError
+from pipeline.errors import ConfigError, EngineAway, EngineFailed, PushliveError
 from pipeline.lib.sockets import DeadlineSocket, receive_all, within
 
 INSIDE = 8080  # the port in the container that is published
@@ -216,6 +216,12 @@ class RemoteProxy(Proxy):
     """See ``Proxy``. ``settings``: from ``remote_settings``."""
 
     _tried = False  # to replace one that an earlier version started
+
+    def insist_on_sleep(self) -> None:
+        raise ConfigError(
+            f"The proxy {self._container.name} is on another machine and cannot tell this service of requests.",
+            advice="Only what runs on this machine or on a cluster can be put to sleep.",
+        )
 
     def _parts(self, client_factory: ClientFactory) -> tuple[Folder, Control, ProxyContainer]:
         name = f"{self._settings.instance}-proxy"

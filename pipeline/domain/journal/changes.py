@@ -127,6 +127,10 @@ def _traffic(was: Environment, now: Environment) -> Iterator[Change]:
         if one not in was.taken_back:
             more = {"release": _release(one.release), "run": _id(now, one.run), "actor": one.by}
             yield _env(now, "reverted", one.reason, "warning", **more)
+    if now.asleep and not was.asleep:
+        yield _env(now, "fell_asleep", now.asleep.why, actor=now.asleep.by)
+    if was.asleep and not now.asleep:
+        yield _env(now, "woken", f"by {was.asleep.woken}" if was.asleep.woken else "")
     if now.shift and not was.shift:
         yield _env(now, "shift_begun")
     if was.shift and not now.shift:

@@ -77,6 +77,7 @@ class PipelineMeasurements:
     held: dict[str, bool] = field(default_factory=dict)  # by environment
     frozen: dict[str, bool] = field(default_factory=dict)  # by environment; empty if that cannot be read
     down: dict[str, bool] = field(default_factory=dict)  # by environment, as the keeper last saw it
+    asleep: dict[str, bool] = field(default_factory=dict)  # by environment
     restarts: dict[str, int] = field(default_factory=dict)  # of the release that serves, by environment
     out_of_memory: dict[str, int] = field(
         default_factory=dict

@@ -9,13 +9,18 @@ from functools import partial
 
 from pipeline.adapters.docker.base import is_as_wanted, name_of_environment
 from pipeline.adapters.docker.drift import DockerDrift
+from pipeline.adapters.docker.readiness import Readiness
 from pipeline.adapters.docker.start import start
-from pipeline.adapters.docker_api.api import name_of
+from pipeline.adapters.docker_api.api import Found, name_of
+from pipeline.adapters.docker_api.labels import Body
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.errors import RequestError
 from pipeline.lib.parallel import together
+from pipeline.lib.retry import Backoff
 from pipeline.ports.clock import Watch
 from pipeline.ports.sleep.sleeping import Activity
+
+OFTEN = Backoff(0.01, factor=1.1, ceiling=0.03)  # seconds between two requests: someone waits
 
 
 class DockerSleeping(DockerDrift):
@@ -41,17 +46,18 @@ class DockerSleeping(DockerDrift):
         together([partial(self._api.stop, one) for one in self._whole_slot(ref) if one["State"] != "exited"])
 
     def wake(self, spec: SlotSpec, watch: Watch) -> None:
+        """What was stopped was ready before, so that nothing is left but to start it. What is gone is made again."""
         wanted = self._bodies(spec)
-        asleep = [
-            name_of(one)
-            for one in self._in_slot(spec.ref)
-            if one["State"] == "exited"
-            and is_as_wanted({**one, "State": "created"}, wanted.get(name_of(one)))
-        ]
+        fits = {name_of(one): one for one in self._in_slot(spec.ref) if _is_kept(one, wanted)}
+        asleep = [name for name, one in fits.items() if one["State"] == "exited"]
         watch.check()
         together([partial(start, self._api, name) for name in asleep], watch.check)
-        self._fill(spec, watch)  # what was removed meanwhile
-        self.ready(spec, lambda _: None, watch)
+        if fits.keys() == wanted.keys():
+            one = Readiness(self._api, self._probe, self._clock, self._settings, self._visited(spec), OFTEN)
+            one.wait(list(wanted), lambda _: None, watch)
+        else:
+            self._fill(spec, watch)
+            self.ready(spec, lambda _: None, watch)
         self.expose(spec)
 
     def awaits_request(self, ref: SlotRef) -> bool:
@@ -64,3 +70,8 @@ class DockerSleeping(DockerDrift):
     def still_awake(self, spec: SlotSpec) -> tuple[str, ...]:
         running = ("running", "restarting", "paused")
         return tuple(sorted(name_of(one) for one in self._whole_slot(spec.ref) if one["State"] in running))
+
+
+def _is_kept(one: Found, wanted: dict[str, Body]) -> bool:
+    """True if it was made from one of those bodies, whether it runs or not."""
+    return is_as_wanted({**one, "State": "created"}, wanted.get(name_of(one)))
