@@ -130,8 +130,10 @@ def _costs(config: Config) -> Iterator[Warned]:
     used = {machines_of(where.key) for _, _, where in _rendered(config)}
     for key in sorted(used) if machines else ():
         if config.costs.machine_of(key) is None:
+            capped = ", and no cap keeps it out" if config.costs.capped else ""
             yield Warned(
-                "costs.machines", f"no price for {key.removesuffix('/')}: what runs there is in no sum"
+                "costs.machines",
+                f"no price for {key.removesuffix('/')}: what runs there is in no sum{capped}",
             )
     for name, machine in machines.items() if used else ():
         if machine.engine not in used:

@@ -8,7 +8,8 @@ import pytest
 
 from pipeline.adapters.fake.script import Killed
 from pipeline.deploy.sleep.sleeper import Sleeper
-from pipeline.domain.run import Outcome
+from pipeline.domain.cost.cap import Resize
+from pipeline.domain.run import Outcome, State
 from pipeline.errors import AppFailed
 from pipeline.store.costs.caps import BY_CAP, Caps
 from pipeline.store.facts import Facts
@@ -348,3 +349,40 @@ def test_a_keeper_that_dies_at_any_write_as_it_lets_something_give_way_tells_onc
     assert len(told(world)) == 1
     assert asleep(world)
     assert world.serving() == {"dev": 1, "live": 1}
+
+
+def test_two_at_once_are_judged_one_after_the_other(world):
+    caps, now, counted = Caps(world.store), world.clock.now(), list[int]()
+    one, other = (Resize("hello#1", "hello", name, "docker", 1.0, now) for name in ("dev", "live"))
+
+    def judge(others: tuple[Resize, ...]) -> None:
+        counted.append(len(others))
+        if len(counted) == 1:
+            caps.resize(other, lambda _: None)
+
+    caps.resize(one, judge)
+    assert counted == [0, 1]
+    assert len(json.loads(world.store.facts.get("cost-resized"))) == 2
+
+
+def test_a_run_that_waits_is_judged_when_it_goes_on(world):
+    reconfigure(world, caps="pipelines: {hello: 99}", live="{replicas: 3}")
+    world.commands.hold("hello", "ann", environment="live", reason="lunch")
+    run = world.push("two")
+    assert run.state == State.WAITING
+    reconfigure(world, live="{replicas: 3}")
+    world.commands.resume("hello", "ann", environment="live")
+    world.work()
+    assert world.run(run.number).outcome == Outcome.FAILED
+    assert "its cap is 0.01 EUR" in world.run(run.number).failure.message
+
+
+def test_a_revert_of_what_gave_way_wakes_it(world):
+    world.push("two")
+    reconfigure(world, caps=f"pipelines: {{hello: {projected(world) - 0.5:.2f}}}, {GIVES}", dev=SLEEPY)
+    world.jobs.caps.run()
+    assert asleep(world)
+    run = world.commands.revert("hello", "ann", environment="dev")
+    world.work()
+    assert world.run(run.number).outcome == Outcome.LIVE
+    assert asleep(world) == ""

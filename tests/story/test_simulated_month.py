@@ -151,3 +151,21 @@ def test_the_cap_is_passed_by_nothing_that_may_give_way_and_live_is_left_alone(b
     assert outcomes[8] == Outcome.LIVE
     assert outcomes[24] == Outcome.FAILED
     assert slept == {"shop/dev", "shop/qa"}  # live never did, and the sum of store has no cap
+
+
+def test_more_on_a_cluster_raises_the_bill_and_more_on_a_machine_does_not(begin):
+    more = "cap: 31"  # the machine alone costs 30
+    world = begin(more)
+    pass_time(world, BEGIN + 6 * 3600)
+    assert sums(world)[""] > 31
+    configure(world, more, 3)
+    assert world.push("more of shop", "shop").outcome == Outcome.LIVE
+    assert world.push("the same of store", "store").outcome == Outcome.LIVE
+    world.configure(
+        CONFIG.format(caps=more, replicas=3).replace("kubernetes, replicas: 2", "kubernetes, replicas: 3")
+    )
+    world.jobs.configuration.run()
+    run = world.push("more of store", "store")
+    assert run.outcome == Outcome.FAILED
+    assert "EUR for the month in all; its cap is 31.00 EUR" in run.failure.message
+    assert "Raise `costs.cap` in pipelines.yaml" in run.failure.advice

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.test import TestResponse
 
 from pipeline.config.settings import Secret
+from pipeline.domain.cost.cap import Sum
 from pipeline.domain.judging.latency.times import bucket_of
 from pipeline.domain.measuring.measurements import BUCKETS, Histogram, Measurements, PipelineMeasurements
 from tests.support.fake_service import FakeService
@@ -47,8 +48,9 @@ def measured() -> Measurements:
     )
     leases = {"run": 1, "env": 1, "keeper": 1, "notify": 0}
     return Measurements(
-        {"hello": hello, "shop": PipelineMeasurements()}, {"shop"}, {}, leases, 7, 0.02, 1000.5, 4, 1, 1
-    )
+        {"hello": hello, "shop": PipelineMeasurements()}, {"shop"}, {}, leases, 7, 0.02, 1000.5, 4, 1, 1,
+        sums=(Sum("", 12.5, 24.0), Sum("hello", 4.0, 8.0, 9.0)), currency="EUR",
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -128,6 +130,11 @@ def test_the_values_are_what_was_measured(scraped):
         "pushlive_environment_answer_seconds_bucket{environment=live,le=0.22,pipeline=hello}": 7,
         "pushlive_environment_answer_seconds_count{environment=live,pipeline=hello}": 7,
         "pushlive_pipelines_damaged{}": 1,
+        "pushlive_month_cost{currency=EUR}": 12.5,
+        "pushlive_month_cost_projected{currency=EUR}": 24.0,
+        "pushlive_month_cost_cap{currency=EUR}": None,
+        "pushlive_pipeline_month_cost_projected{currency=EUR,pipeline=hello}": 8.0,
+        "pushlive_pipeline_month_cost_cap{currency=EUR,pipeline=hello}": 9.0,
         "pushlive_step_duration_seconds_bucket{le=0.1," + step + "}": 0,
         "pushlive_step_duration_seconds_bucket{le=0.25," + step + "}": 2,
         "pushlive_step_duration_seconds_bucket{le=+Inf," + step + "}": 3,

@@ -836,3 +836,12 @@ def test_the_timing_table_has_states_bars_and_ages():
     assert (dev.bars[0].left, dev.bars[0].width) == (75.0, 25.0)
     assert view.meter("x", 330.0, 300.0) == view.Meter("x", "5:30 of 5:00", 100.0, True)
     assert view.age(1000.0, 1000.0 + 7300) == "2 hours ago"
+
+
+def test_the_page_says_which_cap_the_month_passes(inside, service, monkeypatch):
+    found = service.status()
+    text = f"shop will have cost 24.00 EUR, 120 % of its cap (`costs.pipelines.shop`) {EVIL}"
+    monkeypatch.setattr(service, "status", lambda *_: found | {"costs": [{"text": text, "level": "over"}]})
+    page = inside.get("/").text
+    assert "shop will have cost 24.00 EUR, 120 % of its cap (<code>costs.pipelines.shop</code>)" in page
+    assert INERT in page

@@ -73,11 +73,6 @@ def unwise(config: Config) -> Iterator[tuple[str, str]]:
     if not costs.machines:
         yield first, "cannot be judged: no machine has a price in `costs.machines`; nothing is refused"
         return
-    for key in sorted(_unpriced(config)):
-        yield (
-            first,
-            f"{key} has no price in `costs.machines`, so what runs there is in no sum and is never refused",
-        )
     # How many nodes a cluster has is known only once it is measured.
     whole = sum(one.monthly for one in costs.machines.values() if one.kubernetes is None)
     if costs.cap is not None and whole > costs.cap:
@@ -86,12 +81,3 @@ def unwise(config: Config) -> Iterator[tuple[str, str]]:
             f"the machines alone cost {whole:.2f} {costs.currency} a month, which is more than "
             f"{costs.cap:.2f}; whatever gives way, the month costs more",
         )
-
-
-def _unpriced(config: Config) -> set[str]:
-    used = {
-        pipeline.environment(name).engine.key
-        for pipeline in config.pipelines.values()
-        for name in pipeline.environments
-    }
-    return {key for key in used if config.costs.machine_of(key) is None}

@@ -151,6 +151,19 @@ def test_code_that_was_replaced_is_said_first(stub: Stub, pushlive: Callable[...
     assert pushlive("status").err.startswith(f"! {text}")
 
 
+def test_a_cap_that_the_month_passes_is_said_with_what_shows_more(
+    stub: Stub, pushlive: Callable[..., Told]
+) -> None:
+    text = "shop will have cost 24.00 EUR by the end of 2026-11, 120 % of its cap of 20.00 EUR\x1b[31m"
+    stub.answers["GET", "/api/status"] = (200, stub.status | {"costs": [{"text": text}]})
+    said = pushlive("status").err
+    assert said.startswith(
+        "! shop will have cost 24.00 EUR by the end of 2026-11, 120 % of its cap of 20.00 EUR"
+    )
+    assert "→ `pushlive cost`" in said
+    assert "\x1b" not in said
+
+
 def test_a_release_that_is_down_is_said_with_where_its_output_is() -> None:
     down = {"state": "down", "text": "r17 is down since 12:00: it exited", "serving": 0, "replicas": 2}
     lines = pipeline_lines(_entry(health=down, problem="more"), NOW, plain, 0)
