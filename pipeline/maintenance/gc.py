@@ -9,6 +9,7 @@ from pipeline.config.engines import DOCKER, kind_of
 from pipeline.deploy import engine_addresses, hosts
 from pipeline.deploy.data.engines import remember
 from pipeline.deploy.heartbeat import HeldLease, holding
+from pipeline.deploy.slot import facts
 from pipeline.domain import slots
 from pipeline.domain.engine_types import SlotRef
 from pipeline.domain.environment import Environment
@@ -168,7 +169,7 @@ class Gc:
                 )
             left = self._keep_data_in_mind(environment)
             held.insist()
-            self._store.forget_environment(environment.pipeline, environment.name)
+            self._store.forget_environment(environment.pipeline, environment.name, facts.names(environment))
         return Said(f"{why} and was removed{note}{left}")
 
     def _keep_data_in_mind(self, environment: Environment) -> str:

@@ -174,10 +174,12 @@ class Store:
 
         return self.transact(pipeline, make)
 
-    def forget_environment(self, pipeline: str, name: str) -> None:
-        """Removes the record and frees the index. Idempotent."""
+    def forget_environment(self, pipeline: str, name: str, facts: Iterable[str] = ()) -> None:
+        """Removes the record and these facts, and frees the index, all or nothing. Idempotent."""
         with translate(), self.client.pipeline() as pipe:
             pipe.hdel(self.key("environments", pipeline), name)
+            for fact in facts:
+                pipe.delete(self.key("fact", fact))
             self._indices.queue_release(pipe, f"{pipeline}/{name}")
             pipe.set(self.key("version", pipeline), secrets.token_hex(8))
             pipe.execute()

@@ -11,6 +11,7 @@ from pipeline.adapters.kubernetes.api.client import connect
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.adapters.kubernetes.engine import KubeEngine
 from pipeline.config.engines import DOCKER
+from pipeline.deploy.slot import facts
 from pipeline.domain.events import Said
 from pipeline.domain.run import Outcome
 from pipeline.errors import EngineAway, EngineFailed, PushliveError
@@ -309,3 +310,18 @@ def test_images_that_no_name_leads_to_are_removed_unless_a_build_may_still_name_
 
 def texts(said) -> list[str]:
     return [one.text for one in said]
+
+
+def test_with_an_environment_goes_what_was_counted_and_kept_of_it(world):
+    world.push()
+    world.jobs.answers.run()
+    removed, stays = (world.environment(name) for name in ("qa", "live"))
+    for one in (removed, stays):
+        for name in facts.names(one):
+            world.store.facts.set(name, "kept")
+    world.configure("pipelines: {hello: {environments: {dev: , live: }}}")
+    assert "hello/qa is no longer in pipelines.yaml and was removed" in " ".join(world.gc())
+    assert not any(world.store.facts.several(facts.names(removed)))
+    assert all(world.store.facts.several(facts.names(stays)))
+    left = [key for key in world.store.client.scan_iter(world.store.key("fact", "*")) if "hello/qa" in key]
+    assert left == []

@@ -16,7 +16,7 @@ SIZE = 16 << 10  # characters of them
 def read(facts: Facts, environment: str, process: str) -> tuple[CronEntry, ...]:
     """Newest first. ``environment``: its id."""
     try:
-        return codec.load(tuple[CronEntry, ...], facts.get(_name(environment, process)) or "[]")
+        return codec.load(tuple[CronEntry, ...], facts.get(fact_name(environment, process)) or "[]")
     except ValidationError:
         return ()  # written by a newer version: a list for people is not worth a stop
 
@@ -25,7 +25,7 @@ def add(facts: Facts, environment: str, process: str, entry: CronEntry) -> None:
     """Idempotent for one time and outcome."""
     before = read(facts, environment, process)
     others = tuple(one for one in before if (one.at, one.outcome) != (entry.at, entry.outcome))
-    facts.set(_name(environment, process), codec.dump_as(tuple[CronEntry, ...], (entry, *others)[:KEPT]))
+    facts.set(fact_name(environment, process), codec.dump_as(tuple[CronEntry, ...], (entry, *others)[:KEPT]))
 
 
 def shortened(lines: tuple[str, ...]) -> tuple[str, ...]:
@@ -40,5 +40,6 @@ def shortened(lines: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _name(environment: str, process: str) -> str:
+def fact_name(environment: str, process: str) -> str:
+    """Where the store has them. ``environment``: its id."""
     return f"cron:{environment}:{process}"

@@ -34,24 +34,25 @@ def stop(engine: Engine, facts: Facts, environment: Environment, slot: Slot, mas
     ref, record = slot_ref(environment, slot), environment.slots[slot]
     if not kind_of(ref.engine).keeps_stopped and (lines := engine.slots.logs(ref, LINES)):
         kept = {"release": record.release, "run": record.run, "lines": _shortened(masked(lines))}
-        facts.set(_name(environment, slot), json.dumps(kept))
+        facts.set(fact_name(environment, slot), json.dumps(kept))
     engine.slots.stop_and_keep(ref)
 
 
 def kept_output(facts: Facts, environment: Environment, slot: Slot, record: SlotRecord) -> tuple[str, ...]:
     """The last lines of what that slot printed before it was stopped; () if the engine still has them."""
-    kept = json.loads(facts.get(_name(environment, slot)) or "{}")
+    kept = json.loads(facts.get(fact_name(environment, slot)) or "{}")
     same = (kept.get("release"), kept.get("run")) == (record.release, record.run)
     return tuple(kept["lines"]) if same else ()
 
 
 def forget(facts: Facts, environment: Environment, slot: Slot) -> None:
     """The slot is empty. Idempotent."""
-    if facts.get(_name(environment, slot)):
-        facts.set(_name(environment, slot), "")
+    if facts.get(fact_name(environment, slot)):
+        facts.set(fact_name(environment, slot), "")
 
 
-def _name(environment: Environment, slot: Slot) -> str:
+def fact_name(environment: Environment, slot: Slot) -> str:
+    """Where the store has that slot's last lines."""
     return f"output:{environment.id}:{slot}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pipeline.lib.units import show_size, show_time
@@ -25,16 +25,23 @@ def rows(one: Mapping[str, Any]) -> Iterator[Row]:
     yield _row("has", one["has"])
     yield _row("promised", one["promised"])
     yield _row("used by everything", one["used"])
+    if one["taken"]:
+        yield _row("taken by containers", _sum(one["taken"].values()))
     for purpose in PURPOSES:
         if purpose in one["taken"]:
             yield _row(purpose, one["taken"][purpose], part=True)
     if one["idle"]:
-        yield _row("taken by no pipeline", one["idle"], part=True)
+        yield _row("idle", one["idle"])
     if one["largest"]:
         yield _row("largest hour", one["largest"])
     if size := one["fits"]["size"]:
         yield _row("one pipeline", size)
         yield Row("more that fit", False, tuple(_count(one["fits"]["by"].get(name)) for name in COLUMNS))
+
+
+def _sum(taken: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    every = tuple(taken)
+    return {key: sum(one[key] for one in every) for key in ("cores", "memory")}
 
 
 def _row(name: str, found: Mapping[str, Any], *, part: bool = False) -> Row:
