@@ -97,6 +97,7 @@ def listening(folder: Path, owner: tuple[int, int] | None) -> socket.socket:
     finally:
         os.close(opened)
     if owner:
+        folder.chmod(folder.stat().st_mode | 0o011)  # it has to come through, whatever the umask was
         os.chown(folder / SOCKET, *owner)
     (folder / SOCKET).chmod(0o600)
     server.listen(128)

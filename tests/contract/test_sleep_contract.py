@@ -16,7 +16,7 @@ from tests.support.waiting import until
 WAIT = 50.0  # seconds that a request waits
 
 
-@pytest.fixture(params=["fake", "cluster"])
+@pytest.fixture(params=["fake", "docker", "cluster"])
 def kit(request: pytest.FixtureRequest) -> Iterator[Kit]:
     for one in kit_for(request):
         if request.param == "cluster":

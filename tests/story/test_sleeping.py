@@ -373,3 +373,17 @@ def test_status_says_since_when(sleepy: World) -> None:
         "text": "r1 sleeps: no request for 30m; the next request wakes it",
     }
     assert environment_row(dev, sleepy.clock.now() + 7200)[6] == ("asleep 2h", "dim")
+
+
+def test_what_has_no_web_process_never_sleeps(world: World) -> None:
+    world.configure(
+        SLEEPY.replace("{sleep_after: 30m}", "{web: false}").replace("health: /healthz", "ready: 9s")
+    )
+    assert world.push().outcome == Outcome.LIVE
+    world.configure(SLEEPY)
+    assert idle(world) == [
+        "hello/dev cannot be put to sleep: r1 has no web process, so no request "
+        "would wake it. `pushlive status` shows what runs."
+    ]
+    assert idle(world) == [], "it is said once"
+    assert world.environment("dev").asleep is None

@@ -59,6 +59,12 @@ class Sleeper:
         """Puts it to sleep; the record then. ``why``: for people; ``by``: who wants it, "" for `sleep_after`. Raises
         RequestError if it cannot sleep now, and what the engine raises; nothing is changed then."""
         ref = slot_ref(environment, environment.active or "blue")
+        if environment.active and not self._spec(environment).web:
+            raise RequestError(
+                f"{environment.id} cannot be put to sleep: r{environment.serving} has no web process, so no request"
+                " would wake it.",
+                advice="`pushlive status` shows what runs.",
+            )
         self._engine.sleeping.can_sleep(ref)
 
         def act(transaction: Transaction) -> Environment:

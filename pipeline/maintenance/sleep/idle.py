@@ -54,7 +54,7 @@ class FallAsleep(Job):
             self.waited += self._adapters.clock.monotonic() - began
             return []
         except PushliveError as error:
-            return changes.report(f"{environment.id} cannot be put to sleep: {error}")
+            return changes.report(str(error))
 
     def _is_due(self, environment: Environment, after: float) -> bool:
         slot = environment.active or ""
