@@ -36,6 +36,7 @@ from pipeline.store import Lease, Transaction
 
 LONGEST_WAIT = 50.0  # seconds that a request waits at most: less than a client's patience, 60 s
 MARGIN = 10.0  # seconds of that beside the application's own `ready`
+LOOK = 0.1  # seconds between two looks at what has begun
 START_MARGIN = 60.0  # seconds that starting may take beside it
 
 
@@ -90,10 +91,21 @@ class Sleeper:
         slot = other(spec.ref.slot)
         if slot not in environment.slots and self._engine.slots.replicas(replace(spec.ref, slot=slot)):
             self._engine.slots.stop(replace(spec.ref, slot=slot))
-        drain = spec.config.service.drain
-        self._engine.traffic.drain(spec.ref, drain, Deadline(self._clock, drain + MARGIN, "drain"))
-        if not self._engine.sleeping.is_wanted(spec.ref):  # else it would only have to start again
+        if self._drained(spec):  # else it would only have to start again
             self._engine.sleeping.end_sleeping(spec)
+
+    def _drained(self, spec: SlotSpec) -> bool:
+        """False as soon as a request waits: it must not wait for the end of others. What is still open after `drain` is
+        closed."""
+        ref, end = spec.ref, self._clock.monotonic() + spec.config.service.drain
+        while self._engine.traffic.open_sessions(ref) and self._clock.monotonic() < end:
+            if self._engine.sleeping.is_wanted(ref):
+                return False
+            self._clock.sleep(LOOK)
+        if self._engine.sleeping.is_wanted(ref):
+            return False
+        self._engine.traffic.drain(ref, 0.0, Deadline(self._clock, MARGIN, "drain"))
+        return not self._engine.sleeping.is_wanted(ref)
 
     def wake(self, environment: Environment, by: str, say: Callable[[Event], None] = lambda _: None) -> None:
         """Starts it, and gives it the requests that wait. ``by``: who or what wakes it. Idempotent; nothing for one
