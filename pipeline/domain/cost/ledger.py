@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from pipeline.domain.cost.taken import Size, Taken
 from pipeline.domain.environment import Environment, SlotState
@@ -34,6 +35,7 @@ class Account:
         return "|".join((self.engine, self.pipeline, self.environment, self.purpose, self.process))
 
 
+@lru_cache(maxsize=16384)
 def account(text: str) -> Account:
     """What ``str`` wrote. Raises ValueError for any other text."""
     engine, pipeline, environment, purpose, process = text.rsplit("|", 4)
@@ -50,6 +52,10 @@ class Amount:
 
     def __add__(self, other: Amount) -> Amount:
         return Amount(self.cores + other.cores, self.memory + other.memory, self.count + other.count)
+
+    def rounded(self) -> Amount:
+        """To thousandths: what is kept for long."""
+        return Amount(round(self.cores, 3), round(self.memory, 3), round(self.count, 3))
 
     def __sub__(self, other: Amount) -> Amount:
         return Amount(self.cores - other.cores, self.memory - other.memory, self.count - other.count)
@@ -84,7 +90,13 @@ def next_hour(hour: Hour, number: int) -> Hour:
 
 def closed(hour: Hour) -> Hour:
     """As it is kept once there is a newer one."""
-    return replace(hour, looked={}, spent={})
+    return replace(
+        hour,
+        looked={},
+        spent={},
+        amounts={key: one.rounded() for key, one in hour.amounts.items()},
+        nodes={key: {group: one.rounded() for group, one in of.items()} for key, of in hour.nodes.items()},
+    )
 
 
 def looked(hour: Hour, engine: str, size: Size, found: Iterable[tuple[Taken, str]], now: float) -> Hour:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 from pipeline.config.cost.prices import Costs
 from pipeline.config.engines import kind_of, machines_of
 from pipeline.domain.cost import shares
 from pipeline.domain.cost.ledger import LONGEST, Account, Amount, Hour
-from pipeline.domain.cost.shares import IDLE, UNSEEN, Divided, Share
+from pipeline.domain.cost.shares import IDLE, UNSEEN, Day, Divided, Share
 from pipeline.domain.cost.taken import labels_of
 from pipeline.domain.measuring.monthly.calendar import Month
 
 __all__ = ["IDLE", "UNSEEN", "WINDOW", "Line", "Spent", "spent", "to_come"]
 
+MOMENT = 1.0  # seconds, below which nothing is missing: hours are kept in thousandths
 WINDOW = 7 * 86400.0  # seconds
+Piece = Hour | Day
 Began = Callable[[str], float]
 """When the machines with that key were measured first, from which they cost, in seconds since the epoch."""
 
@@ -49,34 +52,49 @@ class Spent:
     unseen: dict[str, float]
 
 
-def spent(hours: Iterable[Hour], costs: Costs, month: Month, now: float, began: Began) -> Spent:
+def spent(pieces: Iterable[Piece], costs: Costs, month: Month, now: float, began: Began) -> Spent:
     """``now``: within the month, or after it. What has passed since the last look is in no line while the next one may
     still tell of it."""
-    known = tuple(hours)
-    last = _last_looks(known)
-    days = defaultdict[float, list[Divided]](list)
+    known, last = list[Divided](), dict[str, float]()
+    for piece in pieces:
+        known.append(shares.divided(piece))
+        if isinstance(piece, Hour):
+            _note_looks(last, piece)
+    days = {since: list[Divided]() for since in month.days[:-1]}
     for one in known:
-        days[_beginning(month, one.number * 3600.0)].append(shares.divided(one))
-    found, unseen = dict[float, tuple[Line, ...]](), defaultdict[str, float](float)
-    for since, until in zip(month.days, month.days[1:], strict=False):
-        prices = _Prices(costs, month)
-        lines, missed = _day(days[since], prices, since, until, now, last, began)
-        for key, seconds in missed.items():
-            unseen[key] += seconds
-        if lines:
-            found[since] = lines
-    every = _added(line for lines in found.values() for line in lines)
-    return Spent(every, found, sum(one.cost for one in every), _unpriced(known, costs), dict(unseen))
+        days[_beginning(month, one.at)].append(one)
+    every = {since: _together(of) for since, of in days.items()}
+    prices, unseen = _Prices(costs, month), dict[str, float]()
+    found = {since: list[Line]() for since in days}
+    for key in prices.keys:
+        looked = last.get(key, 0.0)
+        end = looked if 0 <= now - looked <= LONGEST else now
+        time = _Time(
+            {since: _overlap(since, until, began(key), end) for since, until in pairwise(month.days)},
+            {since: seconds.get(key, 0.0) for since, (_, seconds) in every.items()},
+        )
+        for since, (of, _) in every.items():
+            found[since] += _measured(key, of.get(key, {}), prices, time.part)
+        if _cluster(key):
+            unseen[key] = sum(time.unseen.values())
+            continue
+        for since, seconds in time.unseen.items():
+            line = Line(Account(key, "", "", UNSEEN), prices.rate(key, "") * seconds, Amount(), seconds)
+            found[since].append(line)
+    by_day = {
+        since: tuple(sorted(lines, key=lambda one: one.account)) for since, lines in found.items() if lines
+    }
+    lines = _added(line for day in by_day.values() for line in day)
+    return Spent(lines, by_day, sum(one.cost for one in lines), _unpriced(known, costs), unseen)
 
 
-def to_come(hours: Iterable[Hour], costs: Costs, month: Month, now: float) -> dict[Account, float]:
-    """What each account will cost from ``now`` to the end of the month, if it goes on taking what it took in ``hours``,
-    which are those of the last WINDOW: whole weeks, since weekends differ from weekdays. Of a machine that was not
-    measured in them, the whole of it is not measured; of a cluster, nothing is known."""
+def to_come(pieces: Iterable[Piece], costs: Costs, month: Month, now: float) -> dict[Account, float]:
+    """What each account will cost from ``now`` to the end of the month, if it goes on taking what it took in
+    ``pieces``, which are those of the last WINDOW: whole weeks, since weekends differ from weekdays. Of a machine that
+    was not measured in them, the whole of it is not measured; of a cluster, nothing is known."""
     left = max(0.0, month.until - max(now, month.since))
     prices, found = _Prices(costs, month), dict[Account, float]()
-    pieces = [shares.divided(one) for one in hours]
-    every, seconds = _together(pieces)
+    every, seconds = _together(shares.divided(one) for one in pieces)
     for key in prices.keys:
         if seconds.get(key):
             for account, share in every[key].items():
@@ -120,38 +138,28 @@ class _Prices:
         return sum(self.rate(key, group) * seconds for group, seconds in share.machines.items())
 
 
-def _day(
-    pieces: Iterable[Divided],
-    prices: _Prices,
-    since: float,
-    until: float,
-    now: float,
-    last: Mapping[str, float],
-    began: Began,
-) -> tuple[tuple[Line, ...], dict[str, float]]:
-    """Its lines, and how long clusters were not measured."""
-    every, seconds = _together(pieces)
-    lines, unseen = list[Line](), dict[str, float]()
-    for key in prices.keys:
-        looked = last.get(key, 0.0)
-        end = looked if 0 <= now - looked <= LONGEST else now
-        passed = max(0.0, min(end, until) - max(began(key), since))
-        measured = seconds.get(key, 0.0)
+class _Time:
+    """Of one machine, by day: ``passed``, for how long it cost something, and ``measured``. They are compared by the
+    month, as a day that was folded is one in UTC, and begins and ends within days of another zone."""
+
+    def __init__(self, passed: Mapping[float, float], measured: Mapping[float, float]) -> None:
+        whole, seen = sum(passed.values()), sum(measured.values())
         # A clock that was set back measures a time twice: the machine has cost it once.
-        part = min(1.0, passed / measured) if measured else 0.0
-        lines += [
-            Line(one, prices.cost(key, share) * part, share.amount, sum(share.machines.values()) * part)
-            for one, share in every.get(key, {}).items()
-        ]
-        if passed - measured > 1e-6:
-            if _cluster(key):
-                unseen[key] = passed - measured
-            else:
-                missed = passed - measured
-                lines.append(
-                    Line(Account(key, "", "", UNSEEN), prices.rate(key, "") * missed, Amount(), missed)
-                )
-    return tuple(sorted(lines, key=lambda one: one.account)), unseen
+        self.part = min(1.0, whole / seen) if seen else 0.0
+        missed = whole - seen
+        short = {day: max(0.0, passed[day] - measured[day]) for day in passed}
+        every = sum(short.values())
+        self.unseen = {day: missed * one / every for day, one in short.items() if one and missed > MOMENT}
+
+
+def _overlap(since: float, until: float, began: float, end: float) -> float:
+    return max(0.0, min(end, until) - max(began, since))
+
+
+def _measured(key: str, of: Mapping[Account, Share], prices: _Prices, part: float) -> Iterator[Line]:
+    for one, share in of.items():
+        machines = sum(share.machines.values()) * part
+        yield Line(one, prices.cost(key, share) * part, share.amount, machines)
 
 
 def _together(pieces: Iterable[Divided]) -> tuple[dict[str, dict[Account, Share]], dict[str, float]]:
@@ -166,17 +174,14 @@ def _together(pieces: Iterable[Divided]) -> tuple[dict[str, dict[Account, Share]
     return found, seconds
 
 
-def _last_looks(hours: Iterable[Hour]) -> dict[str, float]:
-    found = dict[str, float]()
-    for hour in hours:
-        for engine, at in hour.looked.items():
-            key = machines_of(engine)
-            found[key] = max(at, found.get(key, 0.0))
-    return found
+def _note_looks(last: dict[str, float], hour: Hour) -> None:
+    for engine, at in hour.looked.items():
+        key = machines_of(engine)
+        last[key] = max(at, last.get(key, 0.0))
 
 
 def _beginning(month: Month, at: float) -> float:
-    """Of the day of the month at that time; an hour that begins before the month is of its first day."""
+    """Of the day of the month at that time; what begins before the month is of its first day."""
     return month.days[max(0, bisect_right(month.days, at) - 1)]
 
 
@@ -193,14 +198,15 @@ def _added(lines: Iterable[Line]) -> tuple[Line, ...]:
     return tuple(sorted(found.values(), key=lambda one: one.account))
 
 
-def _unpriced(hours: Iterable[Hour], costs: Costs) -> tuple[tuple[str, str], ...]:
-    found = set[tuple[str, str]]()
-    for hour in hours:
-        for engine in hour.seconds:
-            key = machines_of(engine)
-            groups = hour.nodes.get(engine) or {"": Amount()}
-            found |= {(key, group) for group in groups if costs.machine_of(key, labels_of(group)) is None}
-    return tuple(sorted(found))
+def _unpriced(pieces: Iterable[Divided], costs: Costs) -> tuple[tuple[str, str], ...]:
+    found = {
+        (account.engine, group)
+        for piece in pieces
+        for account, share in piece.shares.items()
+        if account.purpose == IDLE and not account.pipeline
+        for group in share.machines
+    }
+    return tuple(sorted(one for one in found if costs.machine_of(one[0], labels_of(one[1])) is None))
 
 
 @lru_cache(maxsize=1024)

@@ -12,9 +12,12 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from pipeline.config.engines import machines_of
 from pipeline.domain.cost import load as loads
-from pipeline.domain.cost.ledger import SERVING, Account, Amount, Hour, account
+from pipeline.domain.cost.ledger import SERVING, Account, Amount, account
 from pipeline.domain.cost.load import Key, Load
+from pipeline.domain.cost.month import Piece
+from pipeline.domain.cost.shares import Day, Share, worth
 
 REDUNDANCY, IDLE = "redundancy", "idle"
 SHARE = 0.95  # of the time
@@ -106,26 +109,42 @@ def idle_days(days: Iterable[Load | None], each: Replica, headroom: float, idle:
     return count
 
 
-def split(hour: Hour, needs: Mapping[Key, Need], used: Mapping[Key, float]) -> Hour:
-    """The hour with what served divided by its purposes; the sums are the same. ``used``: which share of the cores that
-    a key paid for it used, 1 where nothing is reserved. What is used would be used by the replicas that are left, so
-    a replica that is not needed only pays for memory, and for cores that are reserved for it."""
+def split(piece: Piece, needs: Mapping[Key, Need], used: Mapping[Key, float]) -> Piece:
+    """The hour, or the day, with what served divided by its purposes; the sums are the same. ``used``: which share of
+    the cores that a key paid for it used, 1 where nothing is reserved. What is used would be used by the replicas that
+    are left, so a replica that is not needed only pays for memory, and for cores that are reserved for it."""
+    if isinstance(piece, Day):
+        return _split_day(piece, needs, used)
     amounts = dict[str, Amount]()
-    for text, amount in hour.amounts.items():
-        for to, part in _divided(account(text), amount, hour, needs, used):
+    for text, amount in piece.amounts.items():
+        one = account(text)
+        for to, part in _divided(one, amount, piece.seconds.get(one.engine, 0.0), needs, used):
             amounts[str(to)] = amounts.get(str(to), Amount()) + part
-    return replace(hour, amounts=amounts)
+    return replace(piece, amounts=amounts)
+
+
+def _split_day(day: Day, needs: Mapping[Key, Need], used: Mapping[Key, float]) -> Day:
+    """By how many replicas there were on average."""
+    found = dict[str, Share]()
+    for text, share in day.shares.items():
+        one = account(text)
+        seconds, whole = day.seconds.get(machines_of(one.engine), 0.0), worth(share.amount)
+        for to, part in _divided(one, share.amount, seconds, needs, used):
+            of = worth(part) / whole if whole else 1.0
+            more = replace(share, amount=part, machines={key: of * it for key, it in share.machines.items()})
+            found[str(to)] = found[str(to)] + more if str(to) in found else more
+    return replace(day, shares=found)
 
 
 def _divided(
-    one: Account, amount: Amount, hour: Hour, needs: Mapping[Key, Need], used: Mapping[Key, float]
-) -> Iterable[tuple[Account, Amount]]:
-    key, seconds = (one.pipeline, one.environment, one.process), hour.seconds.get(one.engine, 0.0)
-    found = needs.get(key)
+    one: Account, amount: Amount, seconds: float, needs: Mapping[Key, Need], used: Mapping[Key, float]
+) -> list[tuple[Account, Amount]]:
+    """``seconds``: for how long its machine was measured."""
+    found = needs.get((one.pipeline, one.environment, one.process))
     replicas = amount.count / seconds if seconds else 0.0
     if one.purpose != SERVING or found is None or replicas <= found.wanted:
         return [(one, amount)]
-    q = used.get(key, 1.0)
+    q = used.get((one.pipeline, one.environment, one.process), 1.0)
     serving = _of(amount, found.wanted / replicas, q)
     kept = amount if replicas <= found.enough else _of(amount, found.enough / replicas, q)
     parts = [(one, serving), (replace(one, purpose=REDUNDANCY), kept - serving)]

@@ -10,13 +10,14 @@ A share is a time of a machine, so prices come later, and shares of several hour
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pipeline.config.engines import machines_of
 from pipeline.domain.cost.ledger import GIB, HOUR, Account, Amount, Hour, account
 
 RATIO = 0.031611 / 0.004237  # OpenCost's default prices of a core and of a GiB, each by the hour
+DAY = 24 * HOUR
 IDLE, UNSEEN = "idle", "not measured"
 
 
@@ -28,6 +29,9 @@ class Share:
     amount: Amount = field(default_factory=Amount)
     machines: dict[str, float] = field(default_factory=dict)
 
+    def rounded(self) -> Share:
+        return Share(self.amount.rounded(), {key: round(one, 3) for key, one in self.machines.items()})
+
     def __add__(self, other: Share) -> Share:
         groups = dict(self.machines)
         for group, seconds in other.machines.items():
@@ -37,7 +41,8 @@ class Share:
 
 @dataclass(frozen=True)
 class Divided:
-    """A stretch of time that begins ``at``, in seconds since the epoch. ``seconds``: for how long machines were
+    """A stretch of time that begins ``at``, in seconds since the epoch; of a day its noon, which is on the same date in
+    most zones. ``seconds``: for how long machines were
     measured, by ``engines.machines_of``; ``shares``: by account; IDLE and those of several namespaces of a cluster are
     of its machines."""
 
@@ -46,7 +51,50 @@ class Divided:
     shares: dict[Account, Share]
 
 
-def divided(hour: Hour) -> Divided:
+@dataclass(frozen=True)
+class Day:
+    """The hours of a day as one. ``number``: days since the epoch, in UTC; the rest as in ``Divided``, by the account
+    as text."""
+
+    number: int
+    seconds: dict[str, float] = field(default_factory=dict)
+    shares: dict[str, Share] = field(default_factory=dict)
+
+
+def folded(number: int, hours: Iterable[Hour]) -> Day:
+    """What each account pays stays as it is, whatever the prices are."""
+    seconds, found = defaultdict[str, float](float), dict[str, Share]()
+    for hour in hours:
+        piece = divided(hour)
+        for key, measured in piece.seconds.items():
+            seconds[key] += measured
+        for one, share in piece.shares.items():
+            found[str(one)] = found.get(str(one), Share()) + share
+    rounded = {key: share.rounded() for key, share in sorted(found.items())}
+    return Day(number, {key: round(one, 3) for key, one in seconds.items()}, rounded)
+
+
+def amounts(piece: Hour | Day) -> dict[str, Amount]:
+    """What each account took, by its text."""
+    if isinstance(piece, Hour):
+        return piece.amounts
+    return {text: share.amount for text, share in piece.shares.items()}
+
+
+def worth(amount: Amount) -> float:
+    """In GiB-seconds."""
+    return amount.cores * RATIO + amount.memory
+
+
+def divided(piece: Hour | Day) -> Divided:
+    """All of it."""
+    if isinstance(piece, Hour):
+        return _of_hour(piece)
+    shares = {account(text): share for text, share in piece.shares.items()}
+    return Divided((piece.number + 0.5) * DAY, piece.seconds, shares)
+
+
+def _of_hour(hour: Hour) -> Divided:
     """All machines of an hour. Engines that are namespaces of one cluster have the same nodes, which count once."""
     own = defaultdict[str, dict[Account, Amount]](dict)
     for text, amount in hour.amounts.items():
@@ -79,12 +127,12 @@ def _shares(
     used = sum(taken.values(), Amount())
     rest = Amount(max(0.0, there.cores - used.cores), max(0.0, there.memory - used.memory))
     amounts = {**taken, idle: rest}
-    worth = {key: one.cores * RATIO + one.memory for key, one in amounts.items()}
-    whole = sum(worth.values())
+    parts = {key: worth(one) for key, one in amounts.items()}
+    whole = sum(parts.values())
     return {
         key: Share(
             amount,
-            {group: one.count * worth[key] / whole if whole else 0.0 for group, one in machines.items()},
+            {group: one.count * parts[key] / whole if whole else 0.0 for group, one in machines.items()},
         )
         for key, amount in amounts.items()
     }

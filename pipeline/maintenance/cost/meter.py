@@ -43,6 +43,7 @@ class MeterCost(Job):
                 self.waited += clock.monotonic() - began
         self._ledgers.put(hour)
         self._loads.add(loads, clock.now())
+        self._ledgers.fold(clock.now())  # one day with each look, also of those that an earlier version left
         return []
 
     def _labels(self) -> frozenset[str]:

@@ -13,7 +13,7 @@ from pipeline.config.models import Config
 from pipeline.domain.cost import ledger, purposes
 from pipeline.domain.cost.ledger import Account, Amount, Hour
 from pipeline.domain.cost.load import Key
-from pipeline.domain.cost.month import WINDOW, Line, Spent, monthly, spent, to_come
+from pipeline.domain.cost.month import WINDOW, Line, Piece, Spent, monthly, spent, to_come
 from pipeline.domain.cost.taken import labels_of
 from pipeline.domain.measuring.monthly import calendar
 from pipeline.domain.measuring.monthly.calendar import Month
@@ -47,25 +47,27 @@ def measured(store: Store, costs: Costs, month: Month, now: float, *, ahead: boo
     """All pipelines. ``ahead``: what is to come as well."""
     ledgers = Ledgers(store.facts)
     began = ledgers.began()
-    hours, recent, until = list[Hour](), list[Hour](), min(now, month.until)
+    pieces, recent, until = list[Piece](), list[Piece](), min(now, month.until)
     known = dict[Key, Known]()
     if began is not None:
-        hours, week = list(ledgers.hours(month.since, until)), list(ledgers.hours(until - WINDOW, until))
-        known = replicas.known(store, costs, until, now, ledger.cores_of(week))
-        hours, week = replicas.divided(known, hours, week)
+        pieces, week = list(ledgers.pieces(month.since, until)), list(ledgers.pieces(until - WINDOW, until))
+        cores = ledger.cores_of(one for one in week if isinstance(one, Hour))
+        known = replicas.known(store, costs, until, now, cores)
+        pieces, week = replicas.divided(known, pieces, week)
         recent = week if ahead and now < month.until else []
     each = ledgers.began_of()
     # An earlier version noted one time for all machines. One that was never measured has cost nothing yet.
     unknown = math.inf if each or began is None else began
-    found = spent(hours, costs, month, now, lambda key: each.get(key, unknown))
+    found = spent(pieces, costs, month, now, lambda key: each.get(key, unknown))
     coming = to_come(recent, costs, month, now) if recent else {}
+    newest = next((one for one in reversed(pieces) if isinstance(one, Hour)), None)
     return Measured(
         month,
         found,
         {one: cost for one, cost in coming.items() if each.get(machines_of(one.engine), unknown) < math.inf},
-        hours[-1] if hours else None,
+        newest,
         began,
-        frozenset(hours[-1].unsized if hours else ()),
+        frozenset(newest.unsized if newest else ()),
         known,
         _idle(to_come(recent, costs, month, month.since)) if recent else {},
     )

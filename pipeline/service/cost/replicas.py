@@ -11,10 +11,10 @@ from typing import Any
 from pipeline.config.cost.prices import Costs
 from pipeline.config.models import Service
 from pipeline.domain.cost import load as loads
-from pipeline.domain.cost import purposes
-from pipeline.domain.cost.ledger import SERVING, Hour, account
+from pipeline.domain.cost import purposes, shares
+from pipeline.domain.cost.ledger import SERVING, account
 from pipeline.domain.cost.load import Key, Load
-from pipeline.domain.cost.month import WINDOW
+from pipeline.domain.cost.month import WINDOW, Piece
 from pipeline.domain.cost.purposes import Need, Replica
 from pipeline.domain.cost.sentences import sentence
 from pipeline.errors import DamagedRecord, NotFound
@@ -73,17 +73,17 @@ def known(
     return found
 
 
-def divided(found: Mapping[Key, Known], *parts: list[Hour]) -> tuple[list[Hour], ...]:
-    """These hours, with what served divided by its purposes. The last part: the week of ``known``."""
+def divided(found: Mapping[Key, Known], *parts: list[Piece]) -> tuple[list[Piece], ...]:
+    """These hours and days, with what served divided by its purposes. The last part: the week of ``known``."""
     needs, used = {key: one.need for key, one in found.items() if one.need}, _used(found, parts[-1])
-    return tuple([purposes.split(hour, needs, used) for hour in part] for part in parts)
+    return tuple([purposes.split(one, needs, used) for one in part] for part in parts)
 
 
-def _used(found: Mapping[Key, Known], recent: Iterable[Hour]) -> dict[Key, float]:
+def _used(found: Mapping[Key, Known], recent: Iterable[Piece]) -> dict[Key, float]:
     """Which share of the cores that each paid for in these hours, those of the same week, it used."""
     paid = defaultdict[Key, float](float)
-    for hour in recent:
-        for text, amount in hour.amounts.items():
+    for piece in recent:
+        for text, amount in shares.amounts(piece).items():
             one = account(text)
             if one.purpose == SERVING:
                 paid[one.pipeline, one.environment, one.process] += amount.cores

@@ -22,6 +22,8 @@ from pipeline.domain.cost.purposes import (
     with_redundancy,
 )
 from pipeline.domain.cost.sentences import sentence
+from pipeline.domain.cost.shares import Day, folded
+from pipeline.domain.cost.taken import Size
 
 MIB = 1 << 20
 EACH = Replica(1.0, 256 * MIB)
@@ -177,6 +179,30 @@ def test_an_hour_with_fewer_replicas_and_what_is_not_known_stay_as_they_are() ->
     assert found
     assert split(hour, {LIVE: found}, {}) == split(hour, {}, {}) == hour
     assert split(Hour(1, {}, {}, hour.amounts), {LIVE: found}, {}).amounts == hour.amounts
+
+
+def test_a_day_is_divided_as_its_hours_are() -> None:
+    text = str(Account("docker", "shop", "live", "serving"))
+    took = Amount(3600.0, 3 * 3600.0, 3 * 3600.0)
+    hours = [
+        Hour(480000 + number, {"docker": 3600.0}, {"docker": Size(4.0, 8 << 30)}, {text: took})
+        for number in range(24)
+    ]
+    found = need(load(0.5, 3), 3, EACH, 0.3)
+    assert found
+    day = folded(20000, hours)
+    after, by_hour = (
+        split(day, {LIVE: found}, {}),
+        folded(20000, [split(one, {LIVE: found}, {}) for one in hours]),
+    )  # type: ignore[arg-type]
+    assert isinstance(after, Day)
+    assert {key.split("|")[3] for key in after.shares} == {"serving", "redundancy", "idle"}
+    assert after.shares.keys() == by_hour.shares.keys()
+    for key, share in after.shares.items():
+        assert share.machines[""] == pytest.approx(by_hour.shares[key].machines[""], abs=0.1)
+        assert share.amount.memory == pytest.approx(by_hour.shares[key].amount.memory, abs=0.1)
+    whole = sum(share.machines[""] for share in after.shares.values())
+    assert whole == pytest.approx(86400.0, abs=0.1)
 
 
 def test_days_in_a_row_from_the_newest() -> None:
