@@ -253,7 +253,15 @@ class FakeService:
 
     def cost(self, pipeline: str = "", *, month: str = "", zone: str = "UTC") -> dict[str, Any]:
         self._up()
-        return {"month": month or "2026-11", "zone": zone, "lines": [], "total": 0.0, "replicas": []}
+        return {
+            "month": month or "2026-11",
+            "zone": zone,
+            "lines": [],
+            "total": 0.0,
+            "machines": [],
+            "missing": [],
+            "replicas": [],
+        }
 
     def cost_history(self, pipeline: str = "", *, months: int = 12, zone: str = "UTC") -> dict[str, Any]:
         self._up()

@@ -97,5 +97,6 @@ def answer(
     one = {**about, "budget": limits, **codec.plain(found), **said}
     return {
         "month": wanted.name, "zone": wanted.zone, "since": wanted.since, "until": wanted.until, "now": now,
-        "under_way": wanted.since <= now < wanted.until, "days": len(wanted.days) - 1, "pipelines": [one],
+        "under_way": wanted.since <= now < wanted.until, "days": len(wanted.days) - 1, "currency": "EUR",
+        "pipelines": [{**one, "cost": {"total": 4.5, "purposes": {"serving": 4.1, "warm": 0.4}}}],
     }  # fmt: skip

@@ -123,6 +123,7 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
         "GET /timings/<pipeline>",
         "GET /parity/<pipeline>",
         "GET /capacity",
+        "GET /cost",
         "GET /runs/<pipeline>/<number>/events",
         "GET /runs/<pipeline>/<number>/log",
         "GET /evidence/<pipeline>/<number>",

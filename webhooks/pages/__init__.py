@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from pipeline.lib.units import show_duration, show_rate
+from pipeline.lib.units import show_duration, show_rate, show_time
 from pipeline.runlog.failure_card import whose
 from webhooks.context import WebContext
-from webhooks.pages import actions, login, reading, view
+from webhooks.pages import actions, costs, login, reading, view
 
 
 def blueprint(web: WebContext) -> Blueprint:
@@ -22,6 +22,8 @@ def blueprint(web: WebContext) -> Blueprint:
         pages.add_app_template_filter(rule, rule.__name__)
     pages.add_app_template_filter(show_rate, "often")
     pages.add_app_template_filter(whose, "whose")
-    for group in (login, reading, actions):
+    pages.add_app_template_filter(costs.money, "money")
+    pages.add_app_template_filter(show_time, "shown_time")
+    for group in (login, reading, costs, actions):
         group.add_routes(pages, web)
     return pages

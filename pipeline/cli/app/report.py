@@ -87,12 +87,14 @@ def report(context: Context) -> int:
         for piece in context.client.pieces(page):
             file.write(piece)
     terminal = context.terminal
-    terminal.data(*[line for one in cleaned(answer["pipelines"]) for line in _summary(one)])
+    terminal.data(
+        *[line for one in cleaned(answer["pipelines"]) for line in _summary(one, answer["currency"])]
+    )
     terminal.say(f"{answer['month']} ({answer['zone']}) is in {target} ({show_size(target.stat().st_size)})")
     return DONE
 
 
-def _summary(one: dict[str, Any]) -> list[str]:
+def _summary(one: dict[str, Any], currency: str) -> list[str]:
     """One line of figures, and what to do about them."""
     runs = "1 run" if one["runs"] == 1 else f"{one['runs']} runs"
     parts = [runs, f"{one['dora']['deployments']} deployments"]
@@ -100,4 +102,6 @@ def _summary(one: dict[str, Any]) -> list[str]:
         parts.append(
             f"push → live median {show_duration(whole['p50'])}, 95 % within {show_duration(whole['p95'])}"
         )
+    if cost := one["cost"]:
+        parts.append(f"{cost['total']:.2f} {currency}")
     return [f"{one['pipeline']}  {' · '.join(parts)}", *(f"  → {text}" for text in one["advice"])]

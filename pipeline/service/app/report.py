@@ -15,6 +15,7 @@ from pipeline.errors import DamagedRecord, NotFound
 from pipeline.lib import codec
 from pipeline.secrets.redaction import Mask
 from pipeline.service.app.timings import AT_ONCE, MOST, forecasts
+from pipeline.service.cost.history import monthly_costs
 from pipeline.store import Store
 
 _NAMES = frozenset({"pipeline", "stage", "step", "environment", "run", "commit", "zone", "month"})
@@ -30,9 +31,11 @@ def report(
     pipelines: tuple[str, ...],
     now: float,
 ) -> dict[str, Any]:
-    """``{"month", "zone", "since", "until", "now", "under_way", "days", "pipelines"}``; ``name``: as 2026-11, "" for
-    the present month. Raises RequestError for a month or a zone that is none."""
+    """``{"month", "zone", "since", "until", "now", "under_way", "days", "currency", "pipelines"}``; ``name``: as
+    2026-11, "" for the present month. Each pipeline has its ``cost``, null if there is none: see ``monthly_costs``.
+    Raises RequestError for a month or a zone that is none."""
     wanted = month(name or month_of(now, zone), zone)
+    costs = monthly_costs(store, config.costs, wanted, now)
     return {
         "month": wanted.name,
         "zone": wanted.zone,
@@ -41,7 +44,11 @@ def report(
         "now": now,
         "under_way": wanted.since <= now < wanted.until,
         "days": len(wanted.days) - 1,
-        "pipelines": [_pipeline(store, config, mask_of(one), one, wanted, now) for one in pipelines],
+        "currency": config.costs.currency,
+        "pipelines": [
+            {**_pipeline(store, config, mask_of(one), one, wanted, now), "cost": costs.get(one)}
+            for one in pipelines
+        ],
     }
 
 

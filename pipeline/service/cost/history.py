@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+from pipeline.config.cost.prices import Costs
 from pipeline.config.models import Config
 from pipeline.domain.cost import focus
 from pipeline.domain.cost.month import Line
@@ -51,6 +52,18 @@ def _month(month: Month, lines: list[Line]) -> dict[str, Any]:
         "purposes": {key: round(cost, DIGITS) for key, cost in sorted(purposes.items())},
         "pipelines": {key: round(cost, DIGITS) for key, cost in sorted(pipelines.items()) if key},
     }
+
+
+def monthly_costs(store: Store, costs: Costs, wanted: Month, now: float) -> dict[str, dict[str, Any]]:
+    """Of each pipeline that was measured in the month: ``{"total": 4.50, "purposes": {"serving": 4.10}}``; nothing
+    without prices."""
+    if not costs.machines:
+        return {}
+    found = defaultdict[str, list[Line]](list)
+    for one in measured(store, costs, wanted, now, ahead=False).spent.lines:
+        found[one.account.pipeline].append(one)
+    each = {name: _month(wanted, lines) for name, lines in found.items() if name}
+    return {name: {key: one[key] for key in ("total", "purposes")} for name, one in each.items()}
 
 
 def focus_rows(
