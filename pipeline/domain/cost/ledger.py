@@ -17,7 +17,14 @@ HOUR = 3600.0
 LONGEST = 300.0  # seconds between two looks, beyond which it is not known what ran in between
 GIB = float(2**30)
 
-SERVING, WARM, DEPLOYING, COMMAND, SYSTEM = "serving", "warm", "deploying", "command", "system"
+SERVING, WARM, DEPLOYING, COMMAND, SYSTEM, BUILD = (
+    "serving",
+    "warm",
+    "deploying",
+    "command",
+    "system",
+    "build",
+)
 ASLEEP = "asleep"  # an environment's: nothing runs, so it takes nothing; its time alone is counted
 
 
@@ -155,12 +162,12 @@ def used(hour: Hour, engine: str, taken: Iterable[Taken], now: float) -> dict[st
 
 def _cores(one: Taken, last: Mapping[str, float], passed: float) -> float:
     """A container that was not there at the look before has started since; one with less than before has started
-    again."""
+    again. Builds were there before."""
     if one.cores is not None:
         return one.cores
     if one.spent is None:
         return 0.0
-    before = last.get(one.name, 0.0)
+    before = last.get(one.name, one.spent if one.role == "build" else 0.0)
     return (one.spent - before if one.spent >= before else one.spent) / passed
 
 
@@ -177,6 +184,8 @@ def purpose_of(one: Taken, environments: Mapping[tuple[str, str], Environment]) 
     failed containers are kept for a while."""
     if one.role == "system":
         return SYSTEM
+    if one.role == "build":
+        return BUILD
     if one.role == "command":
         return COMMAND
     if one.role == "accessory":

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Role = Literal["web", "process", "command", "accessory", "system"]
+Role = Literal["web", "process", "command", "accessory", "system", "build"]
 
 
 @dataclass(frozen=True)
 class Taken:
     """``name``: tells a container from every other one of its engine. ``pipeline``, ``environment``, ``slot``: "" where
-    it belongs to none; of an accessory, ``pipeline`` is its own name. ``command``: also a run by a schedule.
+    it belongs to none; of an accessory, ``pipeline`` is its own name. ``command``: also a run by a schedule;
+    ``build``: all builds, whose ``spent`` counts since the machine was started.
     ``memory``: bytes; ``cores``: in use now, None if only ``spent`` is known: seconds of processor time since it
     started. ``reserved_cores``, ``reserved_memory``: what nothing else can have meanwhile. ``node``: of a pod."""
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from pipeline.adapters.docker.base import EngineBase
-from pipeline.adapters.docker.tools import room
+from pipeline.adapters.docker.tools import own_use, room
 from pipeline.adapters.docker.tools.outputs import is_here, measured_at_once
 from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.api import Found, name_of
@@ -20,11 +20,17 @@ class DockerMetering(EngineBase):
     def taken(self) -> tuple[Taken, ...]:
         running = sorted(self._api.containers(self._own, all=False), key=name_of)
         found = measured_at_once(self._api, running, here=is_here(self._key))
-        return tuple(
+        containers = tuple(
             _taken(one, measured.memory, measured.spent or 0.0)
             for one in running
             if (measured := found.get(name_of(one)))
         )
+        return containers + (self._beside() if is_here(self._key) else ())
+
+    def _beside(self) -> tuple[Taken, ...]:
+        """What takes of this machine in no container."""
+        found = (own_use.builds(), own_use.service(self._settings.data / "up.pid"))
+        return tuple(one for one in found if one)
 
     def machine_size(self, labels: Collection[str] = ()) -> Size | None:  # noqa: ARG002
         info = self._api.info()

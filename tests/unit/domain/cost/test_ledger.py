@@ -38,6 +38,20 @@ def test_a_container_that_is_new_or_has_started_again_counts_from_its_start() ->
     assert hour.amounts[WEB].cores == pytest.approx(18.0)
 
 
+def test_builds_before_the_first_look_are_in_no_hour() -> None:
+    def builds(spent: float) -> Taken:
+        return Taken("builds", "build", 0, spent=spent)
+
+    key = str(Account("docker", "", "", "build"))
+    hour = look(Hour(0), 0.0, web(1.0))
+    hour = look(hour, 60.0, builds(5000.0), purpose="build")  # of days in which nobody asked
+    assert hour.amounts[key].cores == 0.0
+    hour = look(hour, 120.0, builds(5030.0), purpose="build")
+    assert hour.amounts[key].cores == pytest.approx(30.0)
+    hour = look(hour, 180.0, builds(2.0), purpose="build")  # the machine was started again
+    assert hour.amounts[key].cores == pytest.approx(32.0)
+
+
 @pytest.mark.parametrize("at", [-5.0, 0.0, ledger.LONGEST + 1])
 def test_a_gap_and_a_clock_that_was_set_are_not_measured(at: float) -> None:
     hour = look(Hour(0), 0.0, web(100.0))
@@ -95,6 +109,7 @@ def test_an_account_is_read_as_it_was_written() -> None:
         ("command", "", "command"),
         ("accessory", "", "serving"),
         ("system", "", "system"),
+        ("build", "", "build"),
     ],
 )
 def test_purposes(role: str, slot: str, purpose: str) -> None:
