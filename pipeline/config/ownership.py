@@ -104,7 +104,7 @@ _SERVICE = {
 OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {
     Config: {"budget": _M, "notify": _M, "freeze": _M, "costs": _M, "accessories": _M, "pipelines": _M},
     Costs: {"currency": _M, "machines": _M, "cap": _M, "pipelines": _M, "give_way": _M, "headroom": _M},
-    Machine: {"monthly": _M, "docker": _M, "kubernetes": _M, "type": _M, "nodes": _M},
+    Machine: {"monthly": _M, "docker": _M, "kubernetes": _M, "type": _M, "nodes": _M, "storage": _M, "traffic": _M},
     Accessory: {
         "image": _M, "volume": _M, "port": _M, "health": _M, "ready": _M, "env": _M, "secrets": _M, "command": _M,
         "memory": _M, "cpu": _M, "stop": _M, "backup": _M, "kubernetes": _M,

@@ -38,13 +38,15 @@ class VolumeRef:
 
 @dataclass(frozen=True)
 class StoredVolume:
-    """A volume that exists. ``stored_as``: its name on the engine; ``size``: bytes, None if no one knows; ``users``:
-    names of the containers or pods that have it, running or not."""
+    """A volume that exists. ``stored_as``: its name on the engine; ``size``: bytes, None if no one knows; ``room``:
+    bytes that a cluster gave it, None if it is as large as its files; ``users``: names of the containers or pods that
+    have it, running or not."""
 
     ref: VolumeRef
     stored_as: str
     size: int | None = None
     users: tuple[str, ...] = ()
+    room: int | None = None
 
 
 def volumes_of(spec: SlotSpec) -> tuple[VolumeRef, ...]:

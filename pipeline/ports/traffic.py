@@ -73,6 +73,10 @@ class Traffic(Protocol):
         """What the slot has answered since its proxy started: counters that begin at zero again with the next one. None
         if the engine does not count. Read-only."""
 
+    def sent(self, ref: SlotRef) -> int | None:
+        """How many bytes of answers the slot has sent since its proxy started. None if the engine does not count.
+        Read-only."""
+
     def timed(self, ref: SlotRef) -> Timed | None:
         """How long people waited for the slot's answers since its proxy started. None if the engine, or the proxy of an
         earlier version, does not measure it. Read-only."""

@@ -308,6 +308,7 @@ def test_what_is_answered_is_counted_or_said_not_to_be(prepared: Kit) -> None:
         prepared.probe.get(prepared.engine.public(spec), "/", 5)
     seen = prepared.engine.answered(spec.ref)
     assert seen is None or seen.errors == 0
+    assert (prepared.engine.sent(spec.ref) is None) == prepared.key.startswith("kubernetes")
 
 
 def test_all_that_runs_is_metered(prepared: Kit) -> None:

@@ -51,3 +51,4 @@ def test_answers_and_errors_are_counted_and_health_checks_are_not(bench: Bench) 
     with suppress(PushliveError):
         probe.get(route, "/broken", 5)
     until(lambda: counted() == Answered(5, 2), 10)
+    assert (engine.sent(spec.ref) or 0) > 4 * len(b"HTTP/1.1 200 OK")

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.domain.cost.ledger import Account, Amount, Hour
 from pipeline.domain.cost.taken import Size
-from pipeline.errors import StoreUnavailable
+from pipeline.errors import EngineAway, StoreUnavailable
 from pipeline.store.costs import Ledgers
 
 CONFIG = """
@@ -134,3 +134,34 @@ def test_what_cannot_be_read_counts_as_not_measured(world, facts, text):
     facts.set(f"cost-day:{int(now // DAY) - 1}", text)
     found = world.commands.cost()
     assert any(one["purpose"] == "not measured" for one in found["lines"])
+
+
+def test_what_is_stored_and_sent_costs_where_it_has_a_price(make_world):
+    world = make_world(
+        """
+costs: {machines: {here: {monthly: 74.4, storage: 720000, traffic: 0.5}}}
+pipelines: {hello: {service: {volumes: {data: /data}}, environments: {live: }}}
+"""
+    )
+    world.push("one")
+    world.jobs.volume_sizes.count()
+    world.jobs.cost.run()
+    ref = next(ref for ref, content in world.engine.contents.items() if not content.stopped)
+    for number in range(1, 4):
+        world.clock.sleep(60)
+        world.engine.bytes[ref] = number << 30
+        world.jobs.cost.run()
+    lines = {one["purpose"]: one for one in world.commands.cost()["lines"]}
+    assert lines["traffic"]["cost"] == pytest.approx(1.5)
+    assert lines["traffic"]["sent_gib"] == pytest.approx(3.0)
+    assert (lines["traffic"]["pipeline"], lines["traffic"]["environment"]) == ("hello", "live")
+    world.engine.fail("sent", EngineAway("no proxy"), times=1)
+    world.clock.sleep(60)
+    world.jobs.cost.run()
+    assert world.commands.cost()["lines"] != []
+    world.clock.sleep(60)
+    world.engine.bytes[ref] = 5 << 30
+    world.jobs.cost.run()
+    lines = {one["purpose"]: one for one in world.commands.cost()["lines"]}
+    assert lines["traffic"]["sent_gib"] == pytest.approx(5.0)
+    assert "not measured" not in lines

@@ -147,6 +147,7 @@ CHANGES: dict[str, Any] = {
     "costs.currency": "USD", "costs.machines.*.monthly": 11, "costs.machines.*.docker": "ssh://evil@example.com",
     "costs.headroom": "40%",
     "costs.machines.*.kubernetes": "other", "costs.machines.*.type": "cx22", "costs.machines.*.nodes": {"pool": "a"},
+    "costs.machines.*.storage": 0.5, "costs.machines.*.traffic": 0.5,
     **{f"accessories.*.{key}": value for key, value in ACCESSORY.items()},
     **{f"pipelines.*.{key}": value for key, value in HELLO.items()},
 }  # fmt: skip
@@ -217,7 +218,7 @@ def place_of(path: str) -> list[str]:
         "environments.*", f"environments.{environment}"
     )
     path = path.replace(
-        "machines.*", "machines.here" if path.endswith(("monthly", "docker")) else "machines.node"
+        "machines.*", "machines.here" if path.endswith(("monthly", "docker", "traffic")) else "machines.node"
     )
     path = path.replace("volumes.*", "volumes.data")
     path = path.replace("accessories.*", "accessories.db").replace("uses.*", "uses.db")

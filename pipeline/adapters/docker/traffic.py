@@ -96,6 +96,9 @@ class DockerTraffic(EngineBase):
     def answered(self, ref: SlotRef) -> Answered | None:
         return self._proxy.answered(ref.index, ref.slot)
 
+    def sent(self, ref: SlotRef) -> int | None:
+        return self._proxy.sent(ref.index, ref.slot)
+
     def timed(self, ref: SlotRef) -> Timed | None:
         return self._proxy.timed(ref.index, ref.slot)
 

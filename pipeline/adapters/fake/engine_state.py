@@ -86,6 +86,7 @@ class EngineState(Script):
         self.sleeping: set[EnvironmentKey] = set()  # where requests wait until it is woken
         self.knocking: set[EnvironmentKey] = set()  # where one waits now
         self.contents: dict[SlotRef, SlotContent] = {}
+        self.bytes: dict[SlotRef, int] = {}  # that people were sent
         self.counted: dict[SlotRef, Answered] = {}  # what people's requests got
         self.times: dict[SlotRef, Timed | None] = {}  # how long they took
         self.revivals: list[str] = []  # replicas that were started again

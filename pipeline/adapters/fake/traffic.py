@@ -107,6 +107,10 @@ class FakeTraffic(EngineState):
         with self.call("answered", ref):
             return self.counted.get(ref, Answered(0, 0))
 
+    def sent(self, ref: SlotRef) -> int | None:
+        with self.call("sent", ref):
+            return self.bytes.get(ref, 0)
+
     def timed(self, ref: SlotRef) -> Timed | None:
         with self.call("timed", ref):
             return self.times.get(ref, Timed(1))

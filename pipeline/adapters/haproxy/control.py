@@ -100,10 +100,18 @@ class Control:
 
     def answered(self, backend: str) -> Answered:
         """What the backend has answered: ``srv_abrt`` are answers that the application broke off."""
-        rows = csv.DictReader(self.ask(f"show stat {backend} 2 -1").lstrip("# ").splitlines())
-        row = next((row for row in rows if (row["pxname"], row["svname"]) == (backend, "BACKEND")), {})
+        row = self._whole(backend)
         requests = sum(int(row.get(f"hrsp_{kind}") or 0) for kind in _KINDS)
         return Answered(requests, int(row.get("hrsp_5xx") or 0) + int(row.get("srv_abrt") or 0))
+
+    def sent(self, backend: str) -> int:
+        """Bytes of answers, without TLS and all below it."""
+        return int(self._whole(backend).get("bout") or 0)
+
+    def _whole(self, backend: str) -> dict[str, str]:
+        """What is counted of all its servers; {} if there is no such backend."""
+        rows = csv.DictReader(self.ask(f"show stat {backend} 2 -1").lstrip("# ").splitlines())
+        return next((row for row in rows if (row["pxname"], row["svname"]) == (backend, "BACKEND")), {})
 
     def timed(self, backend: str) -> Timed | None:
         """How long the backend's answers took; None if an earlier version started the proxy."""

@@ -346,6 +346,10 @@ class Proxy:
         """What the slot has answered since HAProxy started."""
         return self._control.answered(backend(index, slot))
 
+    def sent(self, index: int, slot: Slot) -> int:
+        """How many bytes of answers went out since HAProxy started."""
+        return self._control.sent(backend(index, slot))
+
     def timed(self, index: int, slot: Slot) -> Timed | None:
         """How long the slot's answers took since HAProxy started; None if an earlier version started it."""
         return self._control.timed(backend(index, slot))

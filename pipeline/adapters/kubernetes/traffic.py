@@ -146,6 +146,9 @@ class KubeTraffic(KubeSharing):
     def answered(self, ref: SlotRef) -> Answered | None:  # noqa: ARG002 - a Service counts nothing
         return None
 
+    def sent(self, ref: SlotRef) -> int | None:  # noqa: ARG002 - nor any bytes
+        return None
+
     def timed(self, ref: SlotRef) -> Timed | None:  # noqa: ARG002 - nor does it measure
         return None
 

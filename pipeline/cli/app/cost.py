@@ -22,6 +22,8 @@ ORDER = (
     "command",
     "system",
     "build",
+    "storage",
+    "traffic",
     "idle",
     "not measured",
 )

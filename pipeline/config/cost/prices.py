@@ -59,6 +59,12 @@ class Machine(Model):
     """The labels of these nodes. A node that several machines fit has the price of the one with most labels, `type`
     counted as one."""
 
+    storage: Price = 0.0
+    """By the GiB and calendar month, of volumes and of accessories' data: what files take on a Docker Engine, and what
+    claims have on a cluster. Default: it is in `monthly`."""
+    traffic: Price = 0.0
+    """By the GiB, of answers that the proxy sends. A cluster does not count them. Default: it is in `monthly`."""
+
     @model_validator(mode="before")
     @classmethod
     def _from_number(cls, given: Any) -> Any:
@@ -71,6 +77,8 @@ class Machine(Model):
         if self.kubernetes is None and (self.type or self.nodes):
             key = "type" if self.type else "nodes"
             raise ValueError(f"`{key}` tells nodes of a cluster apart; write which one: kubernetes: CONTEXT")
+        if self.traffic and self.kubernetes is not None:
+            raise ValueError("`traffic` is not counted on a cluster; remove it")
         if self.type and INSTANCE_TYPE in self.nodes:
             raise ValueError(f"`type` is the label {INSTANCE_TYPE}; give it once")
         return self
@@ -113,7 +121,18 @@ class Costs(Caps):
                     f"the machines {other} and {name} have the same {same}; give one price for it"
                 )
             seen[which] = name
+        stored = dict[str, str]()
+        for name, machine in self.machines.items():
+            if machine.storage and (other := stored.setdefault(machine.engine, name)) != name:
+                raise ValueError(
+                    f"the machines {other} and {name} are of one cluster; give `storage` at one of them"
+                )
         return self
+
+    def per_use(self, engine: str) -> tuple[float, float]:
+        """The prices of a GiB that is stored for a month, and of one that is sent, on that engine (``Where.key``)."""
+        own = [one for one in self.machines.values() if one.engine == machines_of(engine)]
+        return max((one.storage for one in own), default=0.0), max((one.traffic for one in own), default=0.0)
 
     def machine_of(self, engine: str, labels: dict[str, str] | None = None) -> tuple[str, Machine] | None:
         """The machine with that engine (``Where.key``) and its name, None if it has no price. ``labels``: of one of the

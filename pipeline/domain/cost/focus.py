@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 
-from pipeline.domain.cost.ledger import HOUR
+from pipeline.domain.cost.ledger import HOUR, STORAGE, TRAFFIC
 from pipeline.domain.cost.month import Line, Spent
 from pipeline.domain.cost.shares import UNSEEN
 from pipeline.domain.measuring.monthly.calendar import Month
@@ -29,6 +29,7 @@ COLUMNS = (
     "x_MemoryGiBHours",
 )  # fmt: skip
 Row = dict[str, str]
+Quantity = tuple[float, str]  # with its unit
 
 
 def text(
@@ -62,6 +63,7 @@ def row(one: Line, machine: str) -> Row:
     """What does not depend on the day. Time of a machine of which it is not known who used it was bought and not
     consumed, so it is a purchase: for a usage FOCUS wants to know the quantity."""
     account, known = one.account, one.account.purpose != UNSEEN
+    pricing, consumed, category, subcategory = _units(one)
     place = "/".join(part for part in (account.pipeline, account.environment, account.process) if part)
     cost = _number(one.cost)
     tags = {
@@ -79,13 +81,13 @@ def row(one: Line, machine: str) -> Row:
         "ChargeFrequency": "Usage-Based" if known else "Recurring",
         **dict.fromkeys(("BilledCost", "EffectiveCost", "ListCost", "ContractedCost"), cost),
         "PricingCategory": "Standard",
-        "PricingQuantity": _number(one.machines / HOUR),
-        "PricingUnit": "Machine-Hours",
-        "ConsumedQuantity": _number(one.amount.cores / HOUR) if known else "",
-        "ConsumedUnit": "Core-Hours" if known else "",
+        "PricingQuantity": _number(pricing[0]),
+        "PricingUnit": pricing[1],
+        "ConsumedQuantity": _number(consumed[0]) if known else "",
+        "ConsumedUnit": consumed[1] if known else "",
         **dict.fromkeys(("ProviderName", "PublisherName", "InvoiceIssuerName"), PUBLISHER),
-        "ServiceCategory": "Compute",
-        "ServiceSubcategory": "Containers",
+        "ServiceCategory": category,
+        "ServiceSubcategory": subcategory,
         "ServiceName": machine,
         "SkuId": machine,
         "SkuPriceId": machine,
@@ -99,6 +101,18 @@ def row(one: Line, machine: str) -> Row:
         "x_Purpose": account.purpose,
         "x_MemoryGiBHours": _number(one.amount.memory / HOUR) if known else "",
     }
+
+
+def _units(one: Line) -> tuple[Quantity, Quantity, str, str]:
+    """What is priced and what is consumed, and the category of the service."""
+    if one.account.purpose == STORAGE:
+        stored = (one.used / HOUR, "GiB-Hours")
+        return stored, stored, "Storage", "Other (Storage)"
+    if one.account.purpose == TRAFFIC:
+        sent = (one.used, "GiB")
+        return sent, sent, "Networking", "Other (Networking)"
+    machines, cores = (one.machines / HOUR, "Machine-Hours"), (one.amount.cores / HOUR, "Core-Hours")
+    return machines, cores, "Compute", "Containers"
 
 
 def _number(value: float) -> str:

@@ -17,6 +17,7 @@ HOUR = 3600.0
 LONGEST = 300.0  # seconds between two looks, beyond which it is not known what ran in between
 GIB = float(2**30)
 
+STORAGE, TRAFFIC = "storage", "traffic"
 SERVING, WARM, DEPLOYING, COMMAND, SYSTEM, BUILD = (
     "serving",
     "warm",
@@ -26,6 +27,10 @@ SERVING, WARM, DEPLOYING, COMMAND, SYSTEM, BUILD = (
     "build",
 )
 ASLEEP = "asleep"  # an environment's: nothing runs, so it takes nothing; its time alone is counted
+
+
+Place = tuple[str, str]
+"""A pipeline, or an accessory, and its environment."""
 
 
 @dataclass(frozen=True, order=True)
@@ -72,9 +77,10 @@ class Amount:
 class Hour:
     """``number``: hours since the epoch. ``seconds``: of each engine, how many of it were measured; ``sizes``: its
     machine's, at the last look; ``nodes``: of each cluster, what its nodes had in that time, by their labels
-    (``Amount.count``: node-seconds); ``amounts``: by account, as text; ``unsized``: clusters that do not tell which
-    nodes they have; ``looked``: when each engine was looked at last, in seconds since the epoch; ``spent``: of each
-    engine, the processor seconds of each container by then. The last two are those of the newest hour alone."""
+    (``Amount.count``: node-seconds); ``amounts``: by account, as text; ``used``: by account, GiB-seconds of STORAGE and
+    GiB of TRAFFIC; ``unsized``: clusters that do not tell which nodes they have; ``looked``: when each engine was
+    looked at last, in seconds since the epoch; ``spent``: of each engine, the processor seconds of each container by
+    then; ``sent``: the same of bytes that each slot has sent. The last three are those of the newest hour alone."""
 
     number: int
     seconds: dict[str, float] = field(default_factory=dict)
@@ -82,6 +88,8 @@ class Hour:
     amounts: dict[str, Amount] = field(default_factory=dict)
     nodes: dict[str, dict[str, Amount]] = field(default_factory=dict)
     unsized: tuple[str, ...] = ()
+    used: dict[str, float] = field(default_factory=dict)
+    sent: dict[str, dict[str, int]] = field(default_factory=dict)
     looked: dict[str, float] = field(default_factory=dict)
     spent: dict[str, dict[str, float]] = field(default_factory=dict)
 
@@ -92,7 +100,7 @@ def hour_of(at: float) -> int:
 
 def next_hour(hour: Hour, number: int) -> Hour:
     """An empty one that goes on from it."""
-    return Hour(number, looked=dict(hour.looked), spent=dict(hour.spent))
+    return Hour(number, looked=dict(hour.looked), spent=dict(hour.spent), sent=dict(hour.sent))
 
 
 def closed(hour: Hour) -> Hour:
@@ -101,6 +109,8 @@ def closed(hour: Hour) -> Hour:
         hour,
         looked={},
         spent={},
+        sent={},
+        used={key: round(one, 6) for key, one in hour.used.items()},
         amounts={key: one.rounded() for key, one in hour.amounts.items()},
         nodes={key: {group: one.rounded() for group, one in of.items()} for key, of in hour.nodes.items()},
     )
@@ -131,6 +141,31 @@ def looked(hour: Hour, engine: str, size: Size, found: Iterable[tuple[Taken, str
     seconds = new.seconds | {engine: new.seconds.get(engine, 0.0) + passed}
     nodes = new.nodes | {engine: _nodes(new.nodes.get(engine, {}), size, passed)} if size.nodes else new.nodes
     return replace(new, amounts=amounts, seconds=seconds, nodes=nodes)
+
+
+def with_storage(hour: Hour, engine: str, stored: Mapping[Place, int], passed: float) -> Hour:
+    """``stored``: bytes, which were there for so many seconds."""
+    used = dict(hour.used)
+    for (pipeline, environment), size in stored.items():
+        key = str(Account(engine, pipeline, environment, STORAGE))
+        used[key] = used.get(key, 0.0) + size / GIB * passed
+    return replace(hour, used=used)
+
+
+def with_traffic(hour: Hour, engine: str, sent: Mapping[tuple[str, str, str], int]) -> Hour:
+    """``sent``: bytes of each pipeline, environment and slot, since its proxy started. What was sent before the first
+    look, and between the last look and the end of a proxy, is in no hour; a gap between looks does not matter."""
+    used, last = dict(hour.used), hour.sent.get(engine, {})
+    now = dict(last)
+    for (pipeline, environment, slot), size in sent.items():
+        name = f"{pipeline}/{environment}/{slot}"
+        before = last.get(name)
+        now[name] = size
+        more = 0 if before is None else size - before if size >= before else size
+        if more:
+            key = str(Account(engine, pipeline, environment, TRAFFIC))
+            used[key] = used.get(key, 0.0) + more / GIB
+    return replace(hour, used=used, sent=hour.sent | {engine: now})
 
 
 def without_size(hour: Hour, engine: str) -> Hour:

@@ -12,7 +12,7 @@ from itertools import pairwise
 from pipeline.config.cost.prices import Costs
 from pipeline.config.engines import kind_of, machines_of
 from pipeline.domain.cost import shares
-from pipeline.domain.cost.ledger import LONGEST, Account, Amount, Hour
+from pipeline.domain.cost.ledger import LONGEST, STORAGE, TRAFFIC, Account, Amount, Hour
 from pipeline.domain.cost.shares import IDLE, UNSEEN, Day, Divided, Share
 from pipeline.domain.cost.taken import labels_of
 from pipeline.domain.measuring.monthly.calendar import Month
@@ -29,12 +29,13 @@ Began = Callable[[str], float]
 @dataclass(frozen=True)
 class Line:
     """What an account cost in a time. ``cost``: in the currency of the prices; ``amount``: what it took; ``machines``:
-    for how many seconds it pays for a whole machine."""
+    for how many seconds it pays for a whole machine; ``used``: GiB-seconds of storage, GiB of traffic."""
 
     account: Account
     cost: float
     amount: Amount
     machines: float = 0.0
+    used: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def spent(pieces: Iterable[Piece], costs: Costs, month: Month, now: float, began
             {since: seconds.get(key, 0.0) for since, (_, seconds) in every.items()},
         )
         for since, (of, _) in every.items():
-            found[since] += _measured(key, of.get(key, {}), prices, time.part)
+            found[since] += _measured(of.get(key, {}), prices, time.part)
         if _cluster(key):
             unseen[key] = sum(time.unseen.values())
             continue
@@ -98,7 +99,9 @@ def to_come(pieces: Iterable[Piece], costs: Costs, month: Month, now: float) -> 
     for key in prices.keys:
         if seconds.get(key):
             for account, share in every[key].items():
-                found[account] = prices.cost(key, share) * left / seconds[key]
+                cost = prices.cost(account, share) * left / seconds[key]
+                if cost or account.purpose not in (STORAGE, TRAFFIC):
+                    found[account] = cost
         elif not _cluster(key):
             found[Account(key, "", "", UNSEEN)] = prices.rate(key, "") * left
     return found
@@ -134,7 +137,11 @@ class _Prices:
             self._rates[key, group] = machine[1].monthly / self._length if machine else 0.0
         return self._rates[key, group]
 
-    def cost(self, key: str, share: Share) -> float:
+    def cost(self, account: Account, share: Share) -> float:
+        key = machines_of(account.engine)
+        if account.purpose in (STORAGE, TRAFFIC):
+            stored, sent = self._costs.per_use(key)
+            return share.used * (stored / self._length if account.purpose == STORAGE else sent)
         return sum(self.rate(key, group) * seconds for group, seconds in share.machines.items())
 
 
@@ -156,10 +163,12 @@ def _overlap(since: float, until: float, began: float, end: float) -> float:
     return max(0.0, min(end, until) - max(began, since))
 
 
-def _measured(key: str, of: Mapping[Account, Share], prices: _Prices, part: float) -> Iterator[Line]:
+def _measured(of: Mapping[Account, Share], prices: _Prices, part: float) -> Iterator[Line]:
     for one, share in of.items():
-        machines = sum(share.machines.values()) * part
-        yield Line(one, prices.cost(key, share) * part, share.amount, machines)
+        counts = 1.0 if one.purpose == TRAFFIC else part  # what was sent was sent, whatever the clock said
+        cost = prices.cost(one, share) * counts
+        if cost or one.purpose not in (STORAGE, TRAFFIC):
+            yield Line(one, cost, share.amount, sum(share.machines.values()) * counts, share.used * counts)
 
 
 def _together(pieces: Iterable[Divided]) -> tuple[dict[str, dict[Account, Share]], dict[str, float]]:
@@ -194,6 +203,7 @@ def _added(lines: Iterable[Line]) -> tuple[Line, ...]:
             before.cost + one.cost,
             before.amount + one.amount,
             before.machines + one.machines,
+            before.used + one.used,
         )
     return tuple(sorted(found.values(), key=lambda one: one.account))
 

@@ -24,19 +24,21 @@ IDLE, UNSEEN = "idle", "not measured"
 @dataclass(frozen=True)
 class Share:
     """``amount``: what an account took; ``machines``: for how many seconds it pays for a whole machine, by the labels
-    of a cluster's nodes, "" for a machine with a Docker Engine."""
+    of a cluster's nodes, "" for a machine with a Docker Engine; ``used``: of STORAGE and TRAFFIC, as in ``Hour``."""
 
     amount: Amount = field(default_factory=Amount)
     machines: dict[str, float] = field(default_factory=dict)
+    used: float = 0.0
 
     def rounded(self) -> Share:
-        return Share(self.amount.rounded(), {key: round(one, 3) for key, one in self.machines.items()})
+        machines = {key: round(one, 3) for key, one in self.machines.items()}
+        return Share(self.amount.rounded(), machines, round(self.used, 6))
 
     def __add__(self, other: Share) -> Share:
         groups = dict(self.machines)
         for group, seconds in other.machines.items():
             groups[group] = groups.get(group, 0.0) + seconds
-        return Share(self.amount + other.amount, groups)
+        return Share(self.amount + other.amount, groups, self.used + other.used)
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ def _of_hour(hour: Hour) -> Divided:
     found = dict[Account, Share]()
     for key, engine in longest.items():
         found |= _shares(own[key], _machines(hour, engine), Account(key, "", "", IDLE))
+    found |= {account(text): Share(used=used) for text, used in hour.used.items()}
     seconds = {key: hour.seconds[engine] for key, engine in longest.items()}
     return Divided(hour.number * HOUR, seconds, found)
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pipeline.config.cost.prices import Costs
 from pipeline.deploy.services import Services
+from pipeline.domain import slots
 from pipeline.domain.cost import ledger, load
 from pipeline.domain.cost.load import Key, Load
-from pipeline.domain.environment import Environment
+from pipeline.domain.environment import SLOTS, Environment
 from pipeline.errors import ConfigError, PushliveError, StoreUnavailable
 from pipeline.maintenance.damage import Damage
 from pipeline.maintenance.job import Job
 from pipeline.ports.adapters import Adapters
 from pipeline.store.costs import Ledgers
 from pipeline.store.costs.loads import Loads
+from pipeline.store.costs.stored import StoredBytes
 
 
 class MeterCost(Job):
@@ -23,6 +27,7 @@ class MeterCost(Job):
     def __init__(self, services: Services, adapters: Adapters, damage: Damage) -> None:
         self._services, self._adapters, self._damage = services, adapters, damage
         self._ledgers, self._loads = Ledgers(services.store.facts), Loads(services.store.facts)
+        self._stored = StoredBytes(services.store.facts)
 
     def run(self) -> list[str]:
         clock = self._adapters.clock
@@ -62,6 +67,9 @@ class MeterCost(Job):
         metering = self._adapters.engines.of(key).metering
         found = [(one, ledger.purpose_of(one, environments)) for one in metering.taken()]
         size, now = metering.machine_size(labels), self._adapters.clock.now()
+        stored = self._stored.of(key, now)
+        hour = ledger.with_storage(hour, key, stored, ledger.since_last(hour, key, now))
+        hour = ledger.with_traffic(hour, key, self._sent(key, environments.values()))
         if size is None:
             return ledger.without_size(hour, key), {}
         taken = [one for one, _ in found]
@@ -69,3 +77,19 @@ class MeterCost(Job):
         loads = load.sampled(found, used, passed) if passed else {}
         found += ledger.sleeping(environments.values(), key)
         return ledger.looked(hour, key, size, found, now), loads
+
+    def _sent(self, key: str, environments: Iterable[Environment]) -> dict[tuple[str, str, str], int]:
+        """Bytes by slot. A proxy that does not answer sends on, and tells it later."""
+        traffic, found = self._adapters.engines.of(key).traffic, dict[tuple[str, str, str], int]()
+        try:
+            for one in environments:
+                for slot in SLOTS if one.engine == key else ():
+                    sent = traffic.sent(slots.slot_ref(one, slot))
+                    if sent is None:
+                        return {}
+                    found[one.pipeline, one.name, slot] = sent
+        except StoreUnavailable:
+            raise
+        except PushliveError:
+            return {}
+        return found

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 
-from pipeline.domain.volumes import VolumeRef
+from pipeline.domain.cost.ledger import Place
+from pipeline.domain.volumes import StoredVolume, VolumeRef
 from pipeline.errors import PushliveError
 from pipeline.maintenance.job import Job
 from pipeline.ports.engine import Engines
 from pipeline.store import Store
+from pipeline.store.costs.stored import StoredBytes
 
 EVERY = 1800.0  # seconds
 NEW = 30.0  # the same for a volume that was not there before
@@ -50,21 +52,34 @@ class VolumeSizes(Job):
 
     def _count(self, *, everywhere: bool) -> None:
         counted: dict[str, dict[str, int]] = defaultdict(dict)
+        bytes_of: dict[str, Counter[Place]] = {}
         for key in self._engines.in_use():
             try:
                 ports = self._engines.of(key).volumes
                 if not everywhere and {one.ref for one in ports.volumes()} <= self._seen:
                     continue
-                for one in ports.volumes(sizes=True):
+                found = tuple(ports.volumes(sizes=True))
+                if all(_bytes(one) is not None for one in found):
+                    bytes_of[key] = Counter()
+                    for one in found:
+                        bytes_of[key][one.ref.owner, one.ref.environment] += _bytes(one) or 0
+                for one in found:
                     self._seen.add(one.ref)
                     if one.ref.kind == "pipeline" and one.size is not None:
                         counted[one.ref.owner][f"{one.ref.environment}/{one.ref.name}"] = one.size
             except PushliveError:  # reconciliation reports an engine that does not answer
                 continue
         try:
+            for key, sizes_of in bytes_of.items():
+                StoredBytes(self._store.facts).note(key, sizes_of, self._now())
             for owner, sizes in counted.items():
                 name = f"volume-sizes:{owner}"
                 known = json.loads(self._store.facts.get(name) or "{}").get("sizes", {})
                 self._store.facts.set(name, json.dumps({"at": self._now(), "sizes": {**known, **sizes}}))
         except PushliveError:  # the store does not answer: every other job reports that
             return
+
+
+def _bytes(one: StoredVolume) -> int | None:
+    """What a volume costs for: on a cluster what it was given, else what its files take."""
+    return one.size if one.room is None else one.room

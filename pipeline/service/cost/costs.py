@@ -11,7 +11,7 @@ from pipeline.config.cost.prices import INSTANCE_TYPE, Costs
 from pipeline.config.engines import machines_of
 from pipeline.config.models import Config
 from pipeline.domain.cost import ledger, purposes
-from pipeline.domain.cost.ledger import Account, Amount, Hour
+from pipeline.domain.cost.ledger import STORAGE, TRAFFIC, Account, Amount, Hour
 from pipeline.domain.cost.load import Key
 from pipeline.domain.cost.month import WINDOW, Line, Piece, Spent, monthly, spent, to_come
 from pipeline.domain.cost.taken import labels_of
@@ -94,7 +94,14 @@ def shown(store: Store, config: Config, pipeline: str, month: str, zone: str, no
         "began": found.began,
         "currency": costs.currency,
         "machines": [
-            {"name": name, "engine": one.engine, "monthly": one.monthly, "nodes": one.labels}
+            {
+                "name": name,
+                "engine": one.engine,
+                "monthly": one.monthly,
+                "nodes": one.labels,
+                "storage": one.storage,
+                "traffic": one.traffic,
+            }
             for name, one in costs.machines.items()
         ],
         "lines": lines,
@@ -134,6 +141,8 @@ def _line(costs: Costs, one: Line, coming: float) -> dict[str, Any]:
         "core_hours": round(one.amount.cores / ledger.HOUR, DIGITS),
         "gib_hours": round(one.amount.memory / ledger.HOUR, DIGITS),
         "hours": round(one.amount.count / ledger.HOUR, DIGITS),
+        "stored_gib_hours": round(one.used / ledger.HOUR, DIGITS) if account.purpose == STORAGE else 0.0,
+        "sent_gib": round(one.used, DIGITS) if account.purpose == TRAFFIC else 0.0,
     }
 
 

@@ -41,6 +41,14 @@ def test_a_machine_elsewhere_is_named_by_its_engine() -> None:
         ("{machines: {a: {monthly: 1, node: prod}}}", "node: unknown key"),
         ('{machines: {a: {monthly: 1, kubernetes: p, docker: "ssh://u@h"}}}', "not both"),
         ("{machines: {a: {monthly: 1, kubernetes: -x}}}", "not a context"),
+        ("{machines: {a: {monthly: 1, kubernetes: p, traffic: 1}}}", "`traffic` is not counted on a cluster"),
+        ("{machines: {a: {monthly: 1, storage: -1}}}", "costs.machines.a.storage"),
+        ("{machines: {a: {monthly: 1, traffic: .inf}}}", "costs.machines.a.traffic"),
+        (
+            "{machines: {a: {monthly: 1, kubernetes: p, type: x, storage: 1},"
+            " b: {monthly: 2, kubernetes: p, storage: 1}}}",
+            "give `storage` at one of them",
+        ),
         ("{machines: {a: {monthly: 1, type: cx22}}}", "kubernetes: CONTEXT"),
         ("{machines: {a: {monthly: 1, nodes: {pool: a}}}}", "kubernetes: CONTEXT"),
         ("{machines: {a: {monthly: 1, kubernetes: p, type: 'a,b'}}}", "costs.machines.a.type"),
@@ -94,3 +102,15 @@ def test_nodes_of_clusters_are_told_apart_by_type_and_labels() -> None:
     assert name("kubernetes:prod/", type="cx22", pool="spot") == "spot-small"
     assert name("kubernetes:prod/", pool="spot") == "spot"
     assert name("kubernetes:prod/", type="cx42") == name("kubernetes:else/", type="cx22") == ""
+
+
+def test_storage_and_traffic_have_prices_where_they_cost() -> None:
+    text = """costs: {machines: {
+      here: {monthly: 1, storage: 0.1, traffic: 0.2}, a: {monthly: 1, kubernetes: p, type: x, storage: 0.3},
+      b: {monthly: 1, kubernetes: p}}}
+"""
+    costs = parse(ONE + text).costs
+    assert Costs.model_validate_json(costs.model_dump_json()) == costs
+    assert costs.per_use("docker") == (0.1, 0.2)
+    assert costs.per_use("kubernetes:p/shop") == (0.3, 0.0)
+    assert costs.per_use("docker:ssh://u@h") == (0.0, 0.0)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pipeline.adapters.kubernetes import command_pod
 from pipeline.adapters.kubernetes.api.client import status_of
 from pipeline.adapters.kubernetes.api.objects import KubeObject
-from pipeline.adapters.kubernetes.capacity import FORBIDDEN
+from pipeline.adapters.kubernetes.capacity import FORBIDDEN, parse_quantity
 from pipeline.adapters.kubernetes.engine_base import EngineBase
 from pipeline.adapters.kubernetes.names import ACCESSORY, COMMAND, CRON, INSTANCE, RESULT, SESSION
 from pipeline.adapters.kubernetes.pods.claims import claims_of
@@ -60,13 +60,15 @@ class KubeVolumes(EngineBase):
         self._claims.ensure(ref, asked)
 
     def volumes(self, *, sizes: bool = False) -> Iterable[StoredVolume]:
-        claims = {str(one["metadata"]["name"]): ref for one in self._all_claims() if (ref := ref_of(one))}
+        every = {str(one["metadata"]["name"]): one for one in self._all_claims()}
+        claims = {name: ref for name, one in every.items() if (ref := ref_of(one))}
         if not claims:
             return
         users = users_of_claims(self._api)
         counted = self._counted(claims) if sizes else {}
         for name, ref in claims.items():
-            yield StoredVolume(ref, name, counted.get(name), tuple(map(pod_name, users.get(name, ()))))
+            pods = tuple(map(pod_name, users.get(name, ())))
+            yield StoredVolume(ref, name, counted.get(name), pods, _room(every[name]))
 
     def running_beside(self, ref: VolumeRef) -> tuple[str, ...]:
         return tuple(
@@ -279,3 +281,9 @@ class KubeVolumes(EngineBase):
 def _is_beside(pod: KubeObject) -> bool:
     labels = pod["metadata"].get("labels") or {}
     return INSTANCE not in labels or any(one in labels for one in (SESSION, COMMAND, CRON, ACCESSORY))
+
+
+def _room(claim: KubeObject) -> int | None:
+    """What it was given; None while it has no volume."""
+    given = ((claim.get("status") or {}).get("capacity") or {}).get("storage")
+    return int(parse_quantity(str(given))) if given else None
