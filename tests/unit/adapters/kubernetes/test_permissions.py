@@ -316,6 +316,7 @@ def use_every_method(api: FakeApi) -> None:
     engine.pause(green.ref, 5)
     engine.waited(green.ref)
     engine.answered(green.ref)
+    engine.sent(green.ref)
     engine.timed(green.ref)
     engine.unroute(green.ref)
     assert list(engine.slots())
