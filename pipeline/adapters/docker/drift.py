@@ -32,6 +32,11 @@ class DockerDrift(DockerSlots, DockerTraffic):
         """The own variables of images, by their ids."""
         return {}
 
+    @cached_property
+    def _settable(self) -> frozenset[str]:
+        """The limits that the Engine can set."""
+        return by_hand.limited(self._api.info())
+
     def missing(self, spec: SlotSpec) -> tuple[str, ...]:
         wanted = self._bodies(spec)
         found = {name_of(one): one for one in self._in_slot(spec.ref)}
@@ -84,7 +89,7 @@ class DockerDrift(DockerSlots, DockerTraffic):
         for name, running in self._made_of(spec).items():
             found = self._changes(spec, running)
             if any(one.in_place and not one.network for one in found):
-                self._api.update_limits(name, by_hand.limits_of(running.body))
+                self._api.update_limits(name, by_hand.limits_of(running.body, self._settable))
             for one in found:
                 if one.network:
                     self._api.disconnect_by_name(running.found["Id"], one.network)
@@ -103,6 +108,7 @@ class DockerDrift(DockerSlots, DockerTraffic):
             spec,
             (one for name, one in made.items() if name not in beside),
             ((beside[name][0], one) for name, one in made.items() if name in beside),
+            self._settable,
         )
         scheme = self._proxy.schemes.of(spec.host) if spec.web else "http"
         around = {VERSION: plain(f"Docker {self._api.engine_version()}")}
@@ -131,11 +137,11 @@ class DockerDrift(DockerSlots, DockerTraffic):
                 made[name] = Running(found, body, self._image_env(str(found["Image"])))
         return made
 
-    def _image_env(self, image: str) -> tuple[str, ...]:
+    def _image_env(self, image: str) -> tuple[str, ...] | None:
         if image not in self._images:
             found = self._api.image(image)
             if found is None:  # it was removed while its container runs, and tells nothing any more
-                return ()
+                return None
             while len(self._images) >= IMAGES_KNOWN:
                 self._images.pop(next(iter(self._images)))
             self._images[image] = tuple(found["Config"].get("Env") or ())
@@ -145,7 +151,7 @@ class DockerDrift(DockerSlots, DockerTraffic):
         found, body = running.found, running.body
         given = {*spec.secrets, *spec.filled}
         networks = {body["HostConfig"]["NetworkMode"], *wanted_by(found["Config"]["Labels"])}
-        return by_hand.changes(found, body, running.image_env, given, networks)
+        return by_hand.changes(found, body, running.image_env, given, networks, self._settable)
 
     def _when(self, running: Running, one: Change) -> str:
         """As far as the Engine knows: it keeps its last 256 events, and not whose they were."""

@@ -18,6 +18,12 @@ from pipeline.lib.units import show_size
 
 NOTHING = "nothing"
 LIMITS = ("Memory", "MemorySwap", "NanoCpus", "PidsLimit")
+_TOLD = {
+    "Memory": "MemoryLimit",
+    "MemorySwap": "SwapLimit",
+    "NanoCpus": "CpuCfsQuota",
+    "PidsLimit": "PidsLimit",
+}
 
 
 @dataclass(frozen=True)
@@ -36,18 +42,31 @@ class Change:
         return f"{self.name}: {self.has} → {self.wanted}"
 
 
+def limited(info: Mapping[str, object]) -> frozenset[str]:
+    """Those of LIMITS that an Engine can set, by what it says of itself. A kernel without one of them makes the Engine
+    leave it out with a warning, which is no one's change."""
+    return frozenset(key for key in LIMITS if info.get(_TOLD[key], True))
+
+
 def changes(
-    found: Found, body: Body, image_env: Collection[str], given: Collection[str], networks: Collection[str]
+    found: Found,
+    body: Body,
+    image_env: Collection[str] | None,
+    given: Collection[str],
+    networks: Collection[str],
+    settable: Collection[str] = LIMITS,
 ) -> tuple[Change, ...]:
-    """``found``: as inspected; ``image_env``: the image's own variables, ``NAME=value`` each; ``given``: names of
-    variables whose values are secret; ``networks``: those that it should be in."""
-    return (*_image(found, body), *_variables(found, body, image_env, given), *_limits(found, body),
+    """``found``: as inspected; ``image_env``: the image's own variables, ``NAME=value`` each, None if they are not
+    known; ``given``: names of variables whose values are secret; ``networks``: those that it should be in;
+    ``settable``: as ``limited``."""
+    return (*_image(found, body), *_variables(found, body, image_env, given), *_limits(found, body, settable),
             *_command(found, body), *_mounts(found, body), *_networks(found, networks))  # fmt: skip
 
 
-def limits_of(body: Body) -> Body:
+def limits_of(body: Body, settable: Collection[str] = LIMITS) -> Body:
     """What makes the limits what they were, for the Engine's ``update``."""
-    return {key: body["HostConfig"][key] for key in LIMITS} | {"RestartPolicy": UNLESS_STOPPED}
+    wanted = {key: body["HostConfig"][key] for key in LIMITS if key in settable}
+    return wanted | {"RestartPolicy": UNLESS_STOPPED}
 
 
 def has_image(found: Found, body: Body) -> bool:
@@ -75,11 +94,12 @@ def _image(found: Found, body: Body) -> Iterator[Change]:
 
 
 def _variables(
-    found: Found, body: Body, image_env: Collection[str], given: Collection[str]
+    found: Found, body: Body, image_env: Collection[str] | None, given: Collection[str]
 ) -> Iterator[Change]:
     has, made = variables(found["Config"].get("Env") or ()), variables(body["Env"])
-    wanted: Mapping[str, str] = {**variables(image_env), **made}
-    for name in sorted({*has, *wanted, *given}):
+    wanted: Mapping[str, str] = {**variables(image_env or ()), **made}
+    names = {*wanted, *given} if image_env is None else {*has, *wanted, *given}
+    for name in sorted(names):
         if name in given:
             if name not in has:
                 yield Change(f"secrets.{name}", NOTHING, HIDDEN)
@@ -92,13 +112,14 @@ def _hidden(values: Mapping[str, str], name: str) -> str:
     return HIDDEN if name in values else NOTHING
 
 
-def _limits(found: Found, body: Body) -> Iterator[Change]:
+def _limits(found: Found, body: Body, settable: Collection[str]) -> Iterator[Change]:
     has, wanted = found["HostConfig"], body["HostConfig"]
-    if (has.get("Memory"), has.get("MemorySwap")) != (wanted["Memory"], wanted["MemorySwap"]):
+    memory = [key for key in ("Memory", "MemorySwap") if key in settable]
+    if any((has.get(key) or 0) != wanted[key] for key in memory):
         yield Change("memory", _memory(has), _memory(wanted), in_place=True)
-    if (has.get("NanoCpus") or 0) != wanted["NanoCpus"]:
+    if "NanoCpus" in settable and (has.get("NanoCpus") or 0) != wanted["NanoCpus"]:
         yield Change("cpu", _cores(has.get("NanoCpus") or 0), _cores(wanted["NanoCpus"]), in_place=True)
-    if (has.get("PidsLimit") or 0) != wanted["PidsLimit"]:
+    if "PidsLimit" in settable and (has.get("PidsLimit") or 0) != wanted["PidsLimit"]:
         yield Change("pids", str(has.get("PidsLimit") or "no limit"), str(wanted["PidsLimit"]), in_place=True)
     for key, name in (("CpusetCpus", "cpuset"), ("CpuQuota", "cpu quota")):
         if has.get(key):

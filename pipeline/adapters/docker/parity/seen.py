@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from pipeline.adapters.docker.parity.by_hand import has_image, mounts_of, variables
+from pipeline.adapters.docker.parity.by_hand import LIMITS, has_image, mounts_of, variables
 from pipeline.adapters.docker_api.api import Found
 from pipeline.adapters.docker_api.labels import Body
 from pipeline.config.parity.properties import SET, Value, plain
@@ -16,17 +16,22 @@ from pipeline.domain.parity import seen
 
 @dataclass(frozen=True)
 class Running:
-    """A container that runs: as inspected, the body that it was made from, and its image's own variables."""
+    """A container that runs: as inspected, the body that it was made from, and its image's own variables, None if they
+    are not known."""
 
     found: Found
     body: Body
-    image_env: tuple[str, ...] = ()
+    image_env: tuple[str, ...] | None = ()
 
 
 def inside(
-    spec: SlotSpec, web: Iterable[Running], beside: Iterable[tuple[str, Running]]
+    spec: SlotSpec,
+    web: Iterable[Running],
+    beside: Iterable[tuple[str, Running]],
+    settable: Collection[str] = LIMITS,
 ) -> dict[str, Value | None]:
-    """``web``: its containers; ``beside``: those of its processes, with their names. {} if none runs."""
+    """``web``: its containers; ``beside``: those of its processes, with their names; ``settable``: the limits that the
+    Engine can set. {} if none runs."""
     mine, others = list(web), list(beside)
     every = [*mine, *(one for _, one in others)]
     if not every:
@@ -35,11 +40,13 @@ def inside(
     hosts = [one.found["HostConfig"] for one in every]
     found: dict[str, Value | None] = {
         "image": seen.merged(_image(spec, one) for one in every),
-        "memory": seen.merged(seen.memory(int(host.get("Memory") or 0)) for host in hosts),
-        "cpu": seen.merged(seen.cores((host.get("NanoCpus") or 0) / 1e9) for host in hosts),
     }
+    if "Memory" in settable:
+        found["memory"] = seen.merged(seen.memory(int(host.get("Memory") or 0)) for host in hosts)
+    if "NanoCpus" in settable:
+        found["cpu"] = seen.merged(seen.cores((host.get("NanoCpus") or 0) / 1e9) for host in hosts)
     pids = seen.merged(seen.count(int(host.get("PidsLimit") or 0)) for host in hosts)
-    if pids.same != str(service.pids):
+    if "PidsLimit" in settable and pids.same != str(service.pids):
         found["pids"] = pids
     if spec.web:
         found["replicas"] = seen.count(len(mine))
@@ -76,8 +83,10 @@ def _variables(spec: SlotSpec, every: list[Running]) -> dict[str, Value | None]:
 
 def _own(has: dict[str, str], one: Running, name: str) -> bool:
     """Whether the container has that variable from Pushlive or from its image, as they have it."""
-    wanted = {**variables(one.image_env), **variables(one.body["Env"])}
-    return has.get(name) == wanted.get(name)
+    made = variables(one.body["Env"])
+    if one.image_env is None and name not in made:
+        return True
+    return has.get(name) == {**variables(one.image_env or ()), **made}.get(name)
 
 
 def _mounts(spec: SlotSpec, every: list[Running]) -> dict[str, Value | None]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.adapters.docker import containers
-from pipeline.adapters.docker.parity.by_hand import changes, limits_of, mounts_of
+from pipeline.adapters.docker.parity.by_hand import changes, limited, limits_of, mounts_of
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import SlotRef
 from tests.support.specs import slot_spec
@@ -73,6 +73,25 @@ def test_each_change_is_named_without_a_variables_value(path: str, value: Any, t
     found, (part, key) = as_made(), path.split(".")
     found[part][key] = value
     assert said(found) == [text]
+
+
+def test_a_limit_that_the_kernel_does_not_have_is_no_ones_change() -> None:
+    """Docker leaves it out with a warning, and says so of itself."""
+    found = as_made()
+    found["HostConfig"] |= {"MemorySwap": -1, "PidsLimit": None}
+    without = limited({"MemoryLimit": True, "SwapLimit": False, "PidsLimit": False})
+    assert without == {"Memory", "NanoCpus"}
+    assert changes(found, BODY, IMAGE_ENV, {"TOKEN"}, {NETWORK}, without) == ()
+    assert len(said(found)) == 2
+    assert limits_of(BODY, without).keys() == {"Memory", "NanoCpus", "RestartPolicy"}
+
+
+def test_without_its_image_a_container_has_no_variables_too_many() -> None:
+    found = as_made()
+    assert changes(found, BODY, None, {"TOKEN"}, {NETWORK}) == ()
+    found["Config"]["Env"] = ["PATH=/bin", *BODY["Env"][1:], "TOKEN=x"]
+    [one] = changes(found, BODY, None, {"TOKEN"}, {NETWORK})
+    assert one.name == "env.GREETING"
 
 
 def test_another_image_is_named() -> None:
