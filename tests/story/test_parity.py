@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,10 +13,13 @@ from pipeline.config.parity.properties import plain
 from pipeline.domain.engine_types import SlotRef
 from pipeline.domain.parity import seen
 from pipeline.domain.run import Outcome, Run
+from pipeline.domain.sleep.records import Asleep
 from pipeline.domain.slots import slot_ref
 from pipeline.errors import EngineAway, NotFound
+from pipeline.store import Transaction
 from tests.story.conftest import World
 
+ASLEEP = Asleep(1, 0.0, "no request for 30m")
 MakeWorld = Callable[..., World]
 
 BASE = """\
@@ -207,6 +211,34 @@ def test_an_engine_that_is_away_is_said_and_what_was_started_is_shown(equal: Wor
     assert {one["problem"] for one in shown["environments"]} == {"the engine does not answer."}
     assert kinds(shown) == {}
     assert "engine.version" not in {row["name"] for row in shown["rows"]}
+
+
+def test_what_sleeps_is_as_it_was_started_and_nothing_of_it_is_missing(equal: World) -> None:
+    def sleep(transaction: Transaction) -> None:
+        transaction.put_environment(replace(transaction.environment("dev"), asleep=ASLEEP))
+
+    equal.store.transact("hello", sleep)
+    equal.engine.exit(ref_of(equal, "dev"), 0)
+    shown = parity(equal)
+    assert shown["environments"][0]["by_hand"] == []
+    assert kinds(shown) == {}
+
+
+def test_a_change_by_hand_is_on_the_page_of_the_status_until_it_is_taken_back(equal: World) -> None:
+    qa = ref_of(equal, "qa")
+    equal.engine.changed[qa] = ("memory: 64 MiB → 256 MiB",)
+    equal.reconcile()
+
+    def problem() -> str:
+        [shown] = equal.commands.status("hello")["pipelines"]
+        return str(shown["environments"][1]["problem"])
+
+    assert "was changed by hand: memory: 64 MiB → 256 MiB" in problem()
+    assert qa in equal.engine.changed, "it is left as it is"
+    assert any("the changes were reverted: memory: 64 MiB" in text for text in equal.fix())
+    assert qa not in equal.engine.changed
+    equal.reconcile()
+    assert problem() == ""
 
 
 # ── `parity` of an environment ───────────────────────────────────────────────

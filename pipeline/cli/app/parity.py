@@ -14,7 +14,11 @@ _STYLES = {"undeclared": "yellow bold", "declared": "", "inherent": "dim", "same
 @command(
     "show what differs between the environments of a pipeline, by what is declared and what really runs",
     PIPELINE,
-    argument("--all", action="store_true", help="also the properties that are the same everywhere"),
+    argument(
+        "--all",
+        action="store_true",
+        help="also the properties that are the same everywhere: the share is theirs, of all that could be the same",
+    ),
     JSON,
 )
 def parity(context: Context) -> int:
@@ -38,9 +42,7 @@ def parity_lines(answer: dict[str, Any], paint: Paint, width: int, every: bool) 
         f"{answer['undeclared']} without, {answer['inherent']} by nature"
     ]
     if chosen:
-        lines += table(
-            ("  property", *head, ""), [_row(one) for one in chosen], paint, width=width, flexible=1
-        )
+        lines += table(("property", *head, ""), [_row(one) for one in chosen], paint, width=width, flexible=1)
     lines += [paint(f"  {one}", "dim") for one in _reasons(chosen)]
     lines += [f"  {one}" for one in _later(chosen)]
     for one in answer["environments"]:
@@ -48,7 +50,7 @@ def parity_lines(answer: dict[str, Any], paint: Paint, width: int, every: bool) 
         if one["problem"]:
             text = f"  ! {one['environment']} was not looked at: {one['problem']}"
             lines.append(paint(text, "yellow"))
-    return lines
+    return [*lines, paint(f"  {answer['rule']}", "dim")]
 
 
 def _all(count: int) -> str:
@@ -69,7 +71,7 @@ def _row(row: dict[str, Any]) -> tuple[Cell, ...]:
         for cell in row["cells"]
     ]
     kind = "by hand" if row["by_hand"] else row["kind"]
-    return (f"  {row['name']}", style), *cells, (kind, style)
+    return (row["name"], style), *cells, (kind, style)
 
 
 def _reasons(rows: list[dict[str, Any]]) -> list[str]:
