@@ -93,6 +93,7 @@ class Installed(Service):
         (example / "pipelines.yaml").write_text(config.replace("SPACE", self.instance))
         github = "PUSHLIVE_GITHUB_SECRET_FILE=/etc/pushlive/secrets/github"
         settings = f"PUSHLIVE_INSTANCE={self.instance}\nDOCKER_HOST={builder}\n{github}\n"
+        settings += f"PUSHLIVE_ACTIVATOR_IMAGE={image}\n"
         (example / "settings.env").write_text(settings)
         password = secrets.token_hex(32)
         (example / "url").write_text(f"redis://:{password}@pushlive-store:6379/0\n")

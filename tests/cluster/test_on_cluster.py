@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -37,7 +38,7 @@ pipelines:
     service: {memory: 128MiB, cpu: 500m, stop: 1s, secrets: [WORD]}
     registry: REGISTRY/SPACE-hello
     environments:
-      dev: {engine: {namespace: SPACE-dev}}
+      dev: {engine: {namespace: SPACE-dev}, sleep_after: 2h}
       live: {engine: {namespace: SPACE-live}, replicas: 2}
 """
 TELL = 'echo "$WORD" >/www/word; exec httpd -f -p 0.0.0.0:8080 -h /www'
@@ -165,16 +166,38 @@ def test_a_webhooks_secret_comes_from_a_file(service: Installed) -> None:
         assert service.http("POST", "/hooks/github", body, headers)[0] == status
 
 
+def pods_of(service: Installed, *slots: str) -> list[dict[str, Any]]:
+    """Those of these slots in dev."""
+    return service.objects(service.spaces[0], "pods", "-l", f"pushlive/slot in ({','.join(slots)})")
+
+
+def comes_by_activator(service: Installed) -> bool:
+    """What comes to dev, once nodes have seen it."""
+    (public,) = service.objects(service.spaces[0], "services", "-l", "pushlive/route=public")
+    return str(public["spec"]["selector"]["pushlive/slot"]).endswith("-activator")
+
+
+def sleeps(service: Installed) -> object:
+    (found,) = service.ask("GET", "/api/status")["pipelines"]
+    return next(one for one in found["environments"] if one["name"] == "dev")["asleep"]
+
+
 def test_everything_can_be_stopped_and_started_again(service: Installed) -> None:
     """Nothing is kept in a pod, and private files are still private after their volume is mounted again."""
-    before = service.page("live", "/word")
+    before, dev = service.page("live", "/word"), service.page("dev")
+    until(lambda: comes_by_activator(service), 60)
+    service.pushlive("sleep", "hello", "dev")
+    until(lambda: not pods_of(service, "blue", "green"), 60)
     parts = ("deployment/pushlive-web", "deployment/pushlive-workers", "statefulset/pushlive-store")
     kubectl("-n", service.own, "scale", "--replicas=0", *parts)
     until(lambda: not service.objects(service.own, "pods"), 60)
     assert service.page("live", "/word") == before  # what is live does not need Pushlive
+    assert service.page("dev") == dev  # nor does what sleeps, to wake
+    assert pods_of(service, "blue", "green")
     kubectl("-n", service.own, "scale", "--replicas=1", *parts)
     kubectl("-n", service.own, "rollout", "status", "--timeout=60s", *parts[:2])
     until(lambda: service.doctor()["workers"]["ok"], 60)
+    until(lambda: sleeps(service) is None, 60)
     assert [one for one in service.doctor().values() if not one["ok"]] == []
     number = len(service.runs())
     service.push(web("after it all", command=TELL))
