@@ -9,7 +9,8 @@ import pytest
 from pipeline.deploy.reconciler import Reconciler
 from pipeline.domain.engine_types import SlotRef
 from pipeline.domain.environment import Environment, SlotState
-from pipeline.errors import AppFailed
+from pipeline.errors import AppFailed, ConfigError, EngineAway
+from pipeline.maintenance.doctor.examine import _environment
 
 
 def found(world, name="live") -> list[str]:
@@ -146,3 +147,21 @@ def test_a_failed_release_command_is_kept_for_inspection_as_its_slot_is(make_wor
     world.clock.sleep(601)
     world.reconcile()
     assert world.engine.command_runs(ref) == frozenset()
+
+
+def test_it_says_what_cannot_be_put_to_sleep_and_why(world):
+    def said() -> list[tuple[str, str]]:
+        checks = _environment(world.environment("dev"), world.services, world.adapters)
+        return [(one["text"], one["advice"]) for one in checks if not one["ok"]]
+
+    refuse = ConfigError("hello-dev cannot sleep: there is no account.", advice="Apply it.")
+    world.configure("pipelines: {hello: {environments: {dev: , live: }}}")
+    world.push("one")
+    world.reconcile()
+    world.engine.fail("can_sleep", refuse)
+    assert said() == []
+    world.configure("pipelines: {hello: {environments: {dev: {sleep_after: 30m}, live: }}}")
+    assert said() == [("hello-dev cannot sleep: there is no account.", "Apply it.")]
+    assert said() == []
+    world.engine.fail("can_sleep", EngineAway("It does not answer.", advice="Start it."))
+    assert said() == []

@@ -26,6 +26,7 @@ from pipeline.maintenance.doctor import (
     forecasts,
     logs,
     replaced_code,
+    sleep,
     traces,
     volumes,
 )
@@ -213,6 +214,7 @@ def _environment(environment: Environment, services: Services, adapters: Adapter
         found = [check(environment.id, False, error.message, error.advice)]
     poor = [*_health(environment), *_processes(environment), *_figures(environment, services)]
     poor += _route(environment, services, adapters)
+    poor += sleep.examine(environment, services, adapters)
     yield from [*poor, *found] or [
         check(environment.id, True, _well(environment) + _counted(environment, services))
     ]
