@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.deploy.configuring.wanted import Wanted
+from pipeline.deploy.previews.requests import PullRequest
 from pipeline.deploy.tools.sessions import Ended
 from pipeline.domain.audit_chain import Actor, Entry, Report
 from pipeline.domain.events import Event, Said
@@ -218,6 +219,35 @@ class ServicePort(Protocol):
     def configuration_pushed(self, urls: tuple[str, ...], ref: str, asked: Wanted) -> str: ...
 
     def branch_of(self, pipeline: str) -> str: ...
+
+    def preview_takers(self, pipelines: tuple[str, ...], ref: str) -> tuple[str, ...]:
+        """Those of the pipelines that make a preview of that branch: ``accept`` takes a push to it for them. Raises
+        NoPreview then if there are too many."""
+
+    def close_previews(
+        self,
+        pipelines: tuple[str, ...],
+        branch: str,
+        reason: str,
+        by: Actor,
+        *,
+        url: str = "",
+        request: int = 0,
+    ) -> tuple[str, ...]:
+        """Previews of a branch that is gone, or of a pull request from another repository; a line about each."""
+
+    def pull_request(
+        self, pipelines: tuple[str, ...], asked: PullRequest, by: Actor
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The ids of runs, and notes; nothing if none of the pipelines has previews of it."""
+
+    def previews(self, pipeline: str = "") -> list[dict[str, Any]]: ...
+
+    def add_preview(self, pipeline: str, branch: str, by: Actor) -> Run: ...
+
+    def allow_preview(self, name: str, by: Actor, *, commit: str = "") -> Run: ...
+
+    def remove_preview(self, name: str, by: Actor) -> tuple[str, ...]: ...
 
     def deploy(
         self,

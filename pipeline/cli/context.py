@@ -108,6 +108,7 @@ class Context:
         if name:
             return name
         entries = self.shown("GET", "/api/status")["pipelines"]
+        entries = [entry for entry in entries if not entry.get("preview")] or entries
         there = [entry for entry in entries if not entry.get("removed")] or entries
         names = [str(entry["name"]) for entry in there]
         if len(names) == 1:

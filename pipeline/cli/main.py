@@ -65,6 +65,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "resume": "policy",
         "freeze": "policy",
         "thaw": "policy",
+        "preview": "app.preview",
         "withdraw": "policy",
         "unquarantine": "policy",
         "doctor": "doctor",

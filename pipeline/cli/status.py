@@ -191,8 +191,12 @@ def _below(entry: dict[str, Any], paint: Paint) -> list[str]:
     name, lines = entry["name"], []
     if entry.get("problem"):
         lines.append(paint(f"  ✗ {entry['problem']}", "red"))
+    preview = entry.get("preview")
     if entry.get("removed"):
-        lines.append(paint(f"  ! {name} {entry['removed']}", "yellow"))
+        whose = "" if preview else f"{name} "
+        lines.append(paint(f"  ! {whose}{entry['removed']}", "yellow"))
+    elif preview:
+        lines.append(paint(f"  · {preview['text']}", "yellow" if preview["state"] == "waiting" else "dim"))
     run = entry.get("run") or {}
     if run.get("waits_for"):
         lines.append(paint(f"  · {run['id']}: {run['waits_for']}", "dim"))

@@ -29,8 +29,8 @@ REMOVED: Lines = ("removed: its containers go with `pushlive gc`",)
 def plan(old: Config, new: Config) -> dict[str, dict[str, Lines]]:
     """The differences by pipeline and environment; what is equal has no entry.
 
-    Beside the environments stand the keys source, build, registry, environments (their order), budget, notify and
-    freeze, for what belongs to the whole pipeline.
+    Beside the environments stand the keys source, build, registry, environments (their order), budget, notify,
+    freeze and previews, for what belongs to the whole pipeline.
     """
     result = {}
     for name in dict.fromkeys([*new.pipelines, *old.pipelines]):
@@ -84,7 +84,18 @@ def _pipeline(name: str, old: Config, new: Config) -> dict[str, Lines]:
     found["budget"] = (*found.get("budget", ()), *budget)
     found["notify"] = (*found.get("notify", ()), *_receivers(name, old, new))
     found["freeze"] = (*found.get("freeze", ()), *_windows(name, old, new))
+    found["previews"] = (*found.get("previews", ()), *_previews(before, after))
     return {key: lines for key, lines in found.items() if lines}
+
+
+def _previews(before: Pipeline, after: Pipeline) -> Lines:
+    """Without the key there are none, and those that there are go."""
+    if before.previews is None or after.previews is None:
+        was, now = (str(one.previews) if one.previews else "none" for one in (before, after))
+        ends = "; those that there are will be removed, with their data" if after.previews is None else ""
+        return () if was == now else (f"{was} → {now}{ends}",)
+    lines = tuple(_fields(before.previews, after.previews))
+    return tuple(f"{line}, from the next push on" for line in lines)
 
 
 def _registry(before: Registry | None, after: Registry | None) -> Lines:

@@ -28,6 +28,7 @@ from pipeline.config.models import (
     Service,
 )
 from pipeline.config.ownership import owner
+from pipeline.config.previews.keys import Branches, Previews
 from pipeline.config.promotion.approvals import Promote
 from pipeline.config.promotion.freezes import Days, Environments, Window
 from pipeline.config.promotion.shift import Shift
@@ -69,6 +70,8 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`source`", keys_of(Pipeline)["source"].base),
     ("`build`", keys_of(Pipeline)["build"].base),
     ("`registry`", Registry),
+    ("`previews`", Previews),
+    ("`previews`: `branches`", Branches),
     ("`service`", Service),
     ("`health`", HealthCheck),
     ("`liveness`", Liveness),

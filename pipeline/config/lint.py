@@ -12,6 +12,8 @@ from pipeline.config.engines import Where, machines_of
 from pipeline.config.models import Config, Environment, Pipeline, Rendered, Service
 from pipeline.config.parity.properties import reason_for
 from pipeline.config.parity.unwise import reasons
+from pipeline.config.previews import rules as preview_rules
+from pipeline.config.previews.names import is_preview
 from pipeline.config.promotion.freezes import Window, never_opens
 from pipeline.config.workload.container import USUAL_SHM, refused_devices
 from pipeline.config.workload.judge import ACT
@@ -71,7 +73,12 @@ def found(config: Config, now: float | None = None) -> tuple[Warned, ...]:
     seen: dict[tuple[str, str], str] = {}
     tagged: dict[str, str] = {}
     for name, pipeline in config.pipelines.items():
+        if is_preview(name):
+            continue  # what may be wrong with it is said of its pipeline
         path = f"pipelines.{name}"
+        lines += (
+            Warned(f"{path}.previews.{key}", text) for key, text in preview_rules.unwise(config, pipeline)
+        )
         if pipeline.budget:
             lines += _budget(f"{path}.budget", pipeline.budget.deploy, pipeline.budget.whole)
         origin = (pipeline.source.url or config.repository_of(name), pipeline.source.branch)

@@ -11,6 +11,7 @@ from pipeline.config.cost import cap_rules
 from pipeline.config.engines import Where
 from pipeline.config.introspection import hint_of
 from pipeline.config.models import Config
+from pipeline.config.previews import rules as preview_rules
 from pipeline.config.promotion import shift_rules
 from pipeline.config.reader import WRONG, Reader
 from pipeline.config.sleep import sleep_rules
@@ -91,6 +92,7 @@ def _read(text: str) -> tuple[Config | None, list[Problem]]:
             shift_rules,
             sleep_rules,
             cap_rules,
+            preview_rules,
         ):
             whole = (*whole, *rules.problems(config, lambda *keys: _line(tree.root, *keys)))
     found = sorted({*tree.problems, *reader.problems, *whole})

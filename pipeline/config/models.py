@@ -41,6 +41,7 @@ from pipeline.config.fields import (
     hashed,
 )
 from pipeline.config.judging.metrics import Metrics
+from pipeline.config.previews.keys import Previews
 from pipeline.config.promotion.approvals import Promote
 from pipeline.config.promotion.freezes import Window, Windows
 from pipeline.config.promotion.parity import OFF, Differs, Parity
@@ -354,6 +355,8 @@ class Pipeline(Model):
     freeze: Windows | None = None
     """When no push and no deploy enters environments of this pipeline, instead of the windows for all; `[]` for
     none."""
+    previews: Previews | None = None
+    """Which branches and pull requests get an environment of their own."""
     accept: dict[WarningPath, Reason] = {}
     """Warnings of `pushlive check` that are intended: the path as it is shown, and the reason."""
 

@@ -35,6 +35,7 @@ from pipeline.config.models import (
     Service,
     Source,
 )
+from pipeline.config.previews.keys import Branches, Previews
 from pipeline.config.promotion.approvals import Promote
 from pipeline.config.promotion.freezes import Days, Environments, Window
 from pipeline.config.promotion.shift import Shift
@@ -126,8 +127,13 @@ OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {
         "budget": _M,
         "notify": _M,
         "freeze": _M,
+        "previews": _M,
         "accept": _M,
     },
+    Previews: {
+        "branches": _M, "pull_requests": _M, "from": _M, "max": _M, "age": _M, "cost": _M, "data": _M, "host": _M,
+    },
+    Branches: {"names": _M},
     Window: {"env": _M, "days": _M, "from": _M, "to": _M, "zone": _M, "reason": _M},
     Environments: {"names": _M},
     Days: {"names": _M},

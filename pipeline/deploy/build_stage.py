@@ -13,6 +13,7 @@ from typing import IO
 from pipeline.config import image_hints
 from pipeline.config.dockerfile import declared
 from pipeline.config.models import Pipeline
+from pipeline.config.previews.names import is_preview, short_of
 from pipeline.config.settings import Settings
 from pipeline.deploy.branch_head import BranchHead
 from pipeline.deploy.explaining.cache_misses import CacheMisses
@@ -277,6 +278,8 @@ class BuildStage:
         login = self._vault.login(self._key, registry)
         self._context.redact_also([login.password] if login else [])
         emit = self._context.emitter("build")
+        if is_preview(self._key):  # its pipeline has releases of the same numbers in that repository
+            tag = f"{short_of(self._key)}-{tag}"
         return self._adapters.builder.push(image.digest, registry.repository, tag, login, emit, watch)
 
     def _make_release(self, image: Image, remote: str) -> Release:

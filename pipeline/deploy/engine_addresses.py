@@ -10,7 +10,7 @@ from pipeline.config.engines import DOCKER, kind_of, where_of
 from pipeline.config.models import Config
 from pipeline.config.settings import Settings
 from pipeline.domain.environment import Environment
-from pipeline.domain.naming import service_name
+from pipeline.domain.naming import own_name, service_name
 from pipeline.domain.release import Release
 from pipeline.errors import ConfigError, DamagedRecord
 from pipeline.store import Store
@@ -71,7 +71,7 @@ def inside(environment: Environment) -> str:
     """Its Service, as in ``Service hello-live in the namespace shop of prod``, or the machine it runs on."""
     where = where_of(environment.engine)
     pipeline, name = environment.pipeline, environment.name
-    return where.kind.inside(where, f"{pipeline}-{name}", service_name(pipeline, name))
+    return where.kind.inside(where, own_name(pipeline, name), service_name(pipeline, name))
 
 
 def never_used(environment: Environment) -> bool:

@@ -21,6 +21,7 @@ from pipeline.deploy import accessories, last_lines
 from pipeline.deploy.accessories import AccessoryCare
 from pipeline.deploy.data.unfinished import refuse
 from pipeline.deploy.environment_record import EnvironmentRecord, MayEnter
+from pipeline.deploy.previews.filling import Filling
 from pipeline.deploy.run_context import RunContext, Step
 from pipeline.deploy.slot import failed_slot
 from pipeline.deploy.slot.counting import Counting
@@ -74,7 +75,8 @@ class Rollout:
     quarantine. ``failed_for``: seconds that a failed slot is kept; ``keep_warm``: that the slot which served before
     is; ``bake``, ``judge``: how the release is watched after its switch; ``shift``: how it takes the traffic over, and
     ``metrics``: who counts its answers meanwhile if the engine does not; ``elsewhere``: its host names that another
-    environment has taken over; ``left_files``: the folder for copies of what ends with its containers."""
+    environment has taken over; ``left_files``: the folder for copies of what ends with its containers; ``data``: the
+    command that fills the data of a preview."""
 
     def __init__(
         self,
@@ -95,6 +97,7 @@ class Rollout:
         metrics: Metrics | None = None,
         elsewhere: tuple[str, ...] = (),
         left_files: Path | None = None,
+        data: tuple[str, ...] = (),
     ) -> None:
         self._context, self._release, self._name = context, release, name
         self._clock, self._vault, self._accessories = adapters.clock, vault, care
@@ -115,6 +118,7 @@ class Rollout:
         self._slot_start = SlotStart(context, self._engine, self._acting, self._record, room.fit)
         ignored = self._config.service.ignore
         self._left_files = LeftFiles(context, self._engine, ignored, left_files if last else None)
+        self._filling = Filling(context, self._acting, data)
         self._commands = CommandSteps(context, self._acting, self._record, vault, self._login_of, failed_for)
 
     def go(self, may_enter: MayEnter, ending_of: Callable[[Run, PushliveError], Ending]) -> None:
@@ -134,6 +138,7 @@ class Rollout:
             if commands:
                 self._choose_secrets()
                 self._commands.release(self._spec, self._release)
+                self._filling.go(self._spec)
             if starts:
                 self._start()
                 self._smoke()

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from pipeline.config.models import Budget, Pipeline
+from pipeline.config.previews.names import is_preview, pipeline_of
 from pipeline.config.workload.bake import Bake
 from pipeline.config.workload.judge import OBSERVE
 from pipeline.deploy import admission, endings, engine_addresses, hosts
@@ -138,7 +139,15 @@ class Story:
             metrics=pipeline.environment(name).metrics if pipeline else None,
             elsewhere=taken,
             left_files=self._settings.data / "left-files",
+            data=self._data_command(release.pipeline),
         )
+
+    def _data_command(self, name: str) -> tuple[str, ...]:
+        """What fills the data of a preview; () for every other pipeline."""
+        if not is_preview(name):
+            return ()
+        own = self._services.configurations.by_hash(self._context.run.config).pipelines.get(pipeline_of(name))
+        return own.previews.data if own and own.previews else ()
 
     # ── the whole way ────────────────────────────────────────────────────────
 

@@ -11,6 +11,7 @@ from pipeline.config.image_hints import Declared
 from pipeline.config.models import Rendered
 from pipeline.config.workload.references import referring
 from pipeline.domain.environment import Slot
+from pipeline.domain.naming import own_name
 from pipeline.lib.secret import Secret
 
 
@@ -27,7 +28,7 @@ class SlotRef:
     @property
     def own_host(self) -> str:
         """The host name that every environment has: ``hello-live.localhost``."""
-        return f"{self.pipeline}-{self.environment}.localhost"
+        return f"{own_name(self.pipeline, self.environment)}.localhost"
 
     @property
     def output_command(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
+from pipeline.config.previews.names import is_preview
 from pipeline.domain.environment import SLOTS
 
 LONGEST = 63  # characters of a Service's name on a cluster, and of a label's value
@@ -17,13 +18,18 @@ _LIKE_A_TAIL = re.compile(rf"[0-9a-f]{{{_TAIL}}}")
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
 
+def own_name(pipeline: str, environment: str) -> str:
+    """``hello-live``; ``hello--login`` for a preview, whose environment is called like its pipeline."""
+    return pipeline if pipeline == environment and is_preview(pipeline) else f"{pipeline}-{environment}"
+
+
 def service_name(pipeline: str, environment: str) -> str:
     """``hello-live``: the name of an environment's Service, short enough for everything that is named after it.
 
     Unique: a hash of both names is added if the environment's name contains a hyphen, is the name of a slot, or looks
     like such a hash, and if the whole would be too long.
     """
-    plain = f"{pipeline}-{environment}"
+    plain = own_name(pipeline, environment)
     special = "-" in environment or environment in SLOTS or _LIKE_A_TAIL.fullmatch(environment)
     if not special and len(plain) <= ROOM:
         return plain

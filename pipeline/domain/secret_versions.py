@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from pipeline.config.previews.names import SECRETS as PREVIEWS
+from pipeline.config.previews.names import is_preview, pipeline_of
 from pipeline.domain.release import Release
 from pipeline.errors import ConfigError, NotFound
 
@@ -48,15 +50,22 @@ class SecretRecord:
 
     def ever(self, environment: str) -> bool:
         """True if the environment has, or had, a value: one that was revoked counts."""
-        return any(one.environment in (environment, EVERY) for one in self.versions)
+        return any(one.environment in _sources(environment) for one in self.versions)
 
     def newest(self, environment: str) -> Version | None:
-        """The version that the environment gets now: its own newest, else the newest for all environments."""
-        for name in (environment, EVERY):
+        """The version that the environment gets now: its own newest, else the newest for all environments; a preview
+        only what is set for previews."""
+        for name in _sources(environment):
             found = [one for one in self.versions if one.environment == name and one.good]
             if found:
                 return found[-1]
         return None
+
+
+def _sources(environment: str) -> tuple[str, str]:
+    """For what a value may be set that the environment gets, the closest first. What is set for every environment may
+    be that of live, so no preview gets it."""
+    return environment, PREVIEWS if is_preview(environment) else EVERY
 
 
 @dataclass(frozen=True)
@@ -133,11 +142,16 @@ def absent(pipeline: str, missing: Iterable[tuple[str, str]]) -> ConfigError:
     """The error for secrets that are not set. ``missing``: (environment, name); the environment "" is the registry."""
     missing = tuple(missing)
     which = ", ".join(f"{name} for {environment or 'the registry'}" for environment, name in missing)
-    options = [(name, f" --env {env}" if env else "") for env, name in missing]
-    commands = [f"`pushlive secret set {pipeline} {name}{option}`" for name, option in options]
+    owner = pipeline_of(pipeline)
+    previews = any(is_preview(environment) for environment, _ in missing)
+    options = [
+        (name, f" --env {PREVIEWS if is_preview(env) else env}" if env else "") for env, name in missing
+    ]
+    commands = [f"`pushlive secret set {owner} {name}{option}`" for name, option in options]
+    every = "" if previews else " (without --env: for all environments)"
     return ConfigError(
         f"{pipeline} has secrets that are not set: {which}.",
-        advice=f"Nothing was built or started. Run {', '.join(commands)} (without --env: for all environments).",
+        advice=f"Nothing was built or started. Run {', '.join(commands)}{every}.",
         again=True,
     )
 

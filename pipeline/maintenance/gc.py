@@ -44,7 +44,10 @@ class Gc:
         said = [Said(text, left=True) for text in unread.values()]
         said += self._what_builds_left()
         said += self._strangers(environments, frozenset(unread))
+        previews = self._store.previews.all()  # the keeper removes them, with their data
         for environment in environments:
+            if environment.pipeline in previews:
+                continue
             pipeline = config.pipelines.get(environment.pipeline)
             if pipeline is None or environment.name not in pipeline.environments:
                 said.append(self._remove(environment))

@@ -31,6 +31,7 @@ from pipeline.maintenance.images.missing_images import MissingImages
 from pipeline.maintenance.job import Job
 from pipeline.maintenance.journal.keep import KeepJournal
 from pipeline.maintenance.logs import KeepLogs
+from pipeline.maintenance.previews.keep import KeepPreviews
 from pipeline.maintenance.promotion.opening import Opening
 from pipeline.maintenance.proxy import Proxy
 from pipeline.maintenance.recognition import Recognition
@@ -108,6 +109,7 @@ class Jobs:
         self.cron = Cron(services, adapters, self.damage)
         self.opening = Opening(services, adapters, self.damage)
         self.repair_records = RepairRecords(services, adapters)
+        self.previews = KeepPreviews(services, adapters, repositories, self.damage)
         self.reconcile = Reconcile(services, adapters, self.requeue, self.damage)
         self.accessories = KeepAccessories(services, adapters, self.damage)
         self.health = WatchHealth(services, adapters, self.damage)
@@ -144,6 +146,7 @@ class Jobs:
                 (
                     self.proxy,
                     self.repair_records,
+                    self.previews,
                     self.accessories,
                     self.reconcile,
                     self.fall_asleep,

@@ -7,9 +7,12 @@ pipelines.yaml, is not deployed; ``undeployed`` tells `pushlive status` of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from pipeline.config.models import Config
+from pipeline.config.previews.names import is_preview
 from pipeline.deploy.admission import Accepted
+from pipeline.deploy.previews.opening import NoPreview, takers
 from pipeline.domain.audit_chain import Actor, Who
 from pipeline.domain.run import Push
 from pipeline.errors import ConfigError, DamagedRecord, EngineFailed, RequestError
@@ -46,6 +49,7 @@ class UnrecordedHeads(Job):
         self._deployed: dict[
             str, tuple[str, str]
         ] = {}  # by pipeline: the branch and the head that some run has
+        self._previews: Callable[[str], tuple[str, ...]] = lambda _: ()  # which pipelines make one of a ref
 
     def run(self) -> list[str]:
         try:
@@ -57,6 +61,7 @@ class UnrecordedHeads(Job):
         unread: dict[str, str] = {}
         for repository, pipelines in _by_repository(config).items():
             branches = {name: config.pipelines[name].source.branch for name in pipelines}
+            self._previews = partial(takers, config, tuple(pipelines))
             try:
                 notes, said = self._repository(repository, branches)
             except DamagedRecord as error:
@@ -115,9 +120,12 @@ class UnrecordedHeads(Job):
             if heads.get(branch) != update.after:  # not yet, or another push came after it
                 unmoved = True
                 continue
-            for name in (one for one, wanted in branches.items() if wanted == branch):
+            names = [one for one, wanted in branches.items() if wanted == branch]
+            for name in (*names, *self._previews(update.ref)):
                 try:
                     yield from self._take(name, repository, note, update)
+                except NoPreview as error:
+                    yield str(error)
                 except DamagedRecord as error:
                     self._damage.add(error)
                     return
@@ -177,9 +185,12 @@ class UnrecordedHeads(Job):
 
 
 def _by_repository(config: Config) -> dict[str, list[str]]:
-    """The pipelines of each repository on the built-in server."""
+    """The pipelines of each repository on the built-in server. A push to a preview's branch is taken for its
+    pipeline."""
     found: dict[str, list[str]] = {}
     for name in config.pipelines:
+        if is_preview(name):
+            continue
         if repository := config.repository_of(name):
             found.setdefault(repository, []).append(name)
     return found

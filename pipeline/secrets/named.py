@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from pipeline.config.models import Config
+from pipeline.config.previews.names import SECRETS as PREVIEWS
+from pipeline.config.previews.names import is_preview
 from pipeline.config.workload.accessory_rules import pairs
 from pipeline.domain.secret_versions import EVERY
 
@@ -25,6 +27,8 @@ def named(config: Config) -> Iterator[Named]:
     """Each that a person has to set, by environment. A new key that names one belongs here: a test finds it in the
     models."""
     for name, pipeline in config.pipelines.items():
+        if is_preview(name):
+            continue  # what it needs is named with its pipeline
         path, no_run = f"pipelines.{name}", "no run will start"
         if pipeline.registry and pipeline.registry.password:
             yield Named(name, EVERY, pipeline.registry.password, f"{path}.registry.password", no_run)
@@ -35,8 +39,21 @@ def named(config: Config) -> Iterator[Named]:
             if own and own.metrics and own.metrics.token:
                 without = "its answers are not counted, and its releases are not compared"
                 yield Named(name, environment, own.metrics.token, f"{where}.metrics.token", without)
-    for accessory, environment in sorted(set(pairs(config))):
+        if pipeline.previews:
+            for secret in pipeline.render(pipeline.previews.from_).service.secrets:
+                yield Named(name, PREVIEWS, secret, f"{path}.previews", "no preview will start")
+    for accessory, environment in sorted({*pairs(config), *_of_previews(config)}):
+        if is_preview(environment):
+            continue
         for secret, origin in config.accessories[accessory].secrets.items():
             if origin == "set":
                 key, without = f"accessories.{accessory}.secrets", f"it cannot be made in {environment}"
                 yield Named(accessory, environment, secret, key, without)
+
+
+def _of_previews(config: Config) -> Iterator[tuple[str, str]]:
+    """(accessory, PREVIEWS) of each that previews use."""
+    for pipeline in config.pipelines.values():
+        for use in pipeline.render(pipeline.previews.from_).uses.values() if pipeline.previews else ():
+            if use.accessory in config.accessories:
+                yield use.accessory, PREVIEWS

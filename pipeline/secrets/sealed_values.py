@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
 from pathlib import Path
 
+from pipeline.config.previews.names import pipeline_of
 from pipeline.domain import audit_chain, secret_versions
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.secret_versions import SecretRecord, Version
@@ -86,7 +87,7 @@ class SealedValues:
         if key.id != version.key:
             raise self._wrong_key(key.id, version.key)
         try:
-            where = context(pipeline, version.environment, record.name, version.number)
+            where = context(pipeline_of(pipeline), version.environment, record.name, version.number)
             return key.decrypt(version.sealed, where)
         except PushliveError as error:
             what = f"version {version.number} of the secret {record.name} of {pipeline}"

@@ -12,6 +12,7 @@ from pipeline.config.models import Config, Pipeline
 from pipeline.domain import audit_chain, secret_versions
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.engine_types import Login
+from pipeline.domain.previews.records import PreviewState
 from pipeline.domain.release import Release
 from pipeline.domain.retention import needed
 from pipeline.domain.secret_versions import Chosen, SecretRecord, Version
@@ -39,7 +40,7 @@ class Vault(AccessoryValues):
         not allowed, EngineFailed if the key is missing, wrong or accessible to other users."""
         check_name(name)
         check_value(name, value)
-        key, given = self._encryption_key(), self._given_to_accessories(pipeline, name)
+        key, given = self._encryption_key(), self._given_elsewhere(pipeline, name)
 
         def act(tx: Transaction) -> Version:
             records = tx.secrets()
@@ -63,10 +64,19 @@ class Vault(AccessoryValues):
         own = {one.name for one in self._store.accessories.of(pipeline)}
         yield from (name for name in self._store.accessories.names() if name in own or name not in other)
 
-    def _given_to_accessories(self, accessory: str, name: str) -> frozenset[int]:
-        """The versions that accessories of that name have."""
-        found = (one for one in self._store.accessories.all() if one.name == accessory)
-        return frozenset(one.secrets[name] for one in found if name in one.secrets)
+    def _given_elsewhere(self, owner: str, name: str) -> frozenset[int]:
+        """The versions that accessories of that name have, or previews of the pipeline, in a slot or a release that may
+        be started again."""
+        given = [one.secrets for one in self._store.accessories.all() if one.name == owner]
+        for preview in self._store.previews.all().values():
+            if preview.pipeline != owner or preview.state == PreviewState.CLOSED:
+                continue
+            environments = tuple(self._store.environments(preview.name).values())
+            given += [slot.secrets for one in environments for slot in one.slots.values()]
+            for number in needed(environments, self._store.open_runs(preview.name)):
+                with suppress(NotFound):
+                    given += self._store.release(preview.name, number).secrets.values()
+        return frozenset(one[name] for one in given if name in one)
 
     def revoke(
         self, pipeline: str, name: str, *, environment: str, number: int | None, by: Who, now: float

@@ -37,7 +37,7 @@ class Audited(Queries):
 
     def __init__(self, services: Services, queue: Queue, clock: Clock, operations: Operations) -> None:
         super().__init__(services, clock, operations)
-        self._queue, self._audit_head = queue, services.audit_head
+        self._services, self._queue, self._audit_head = services, queue, services.audit_head
 
     def insist_on_store(self) -> None:
         """Raises StoreUnknown if the store has no records although the installation is not new."""

@@ -24,6 +24,7 @@ from pipeline.service.app.backups import Backups
 from pipeline.service.app.evidence import Evidence
 from pipeline.service.app.volumes import VolumeCommands
 from pipeline.service.baking import Baking
+from pipeline.service.previews.commands import PreviewCommands
 from pipeline.service.promotion.freezes import FreezeCommands
 from pipeline.service.promotion.withdrawing import WithdrawCommands
 from pipeline.service.setting import SettingCommands
@@ -40,7 +41,7 @@ class Again:
     over: int | None
 
 
-class Commands(SettingCommands, VolumeCommands, FreezeCommands, WithdrawCommands):
+class Commands(SettingCommands, VolumeCommands, FreezeCommands, WithdrawCommands, PreviewCommands):
     """The acts on pipelines; ``by`` says who acts, and where the request came from."""
 
     tools: Tools  # made together with it in ``pipeline.runtime.bootstrap``
@@ -53,13 +54,15 @@ class Commands(SettingCommands, VolumeCommands, FreezeCommands, WithdrawCommands
     # ── pushes ───────────────────────────────────────────────────────────────
 
     def accept(self, push: Push, by: Who = "") -> Accepted:
-        """Returns once the run is on disk. Idempotent for one delivery. Raises NotFound (unknown pipeline) or
-        StoreUnavailable."""
+        """Returns once the run is on disk. Idempotent for one delivery. A push to a branch of the pipeline that has
+        previews is a run of the branch's preview. Raises NotFound (unknown pipeline), NoPreview (there are as many as
+        `max` allows) or StoreUnavailable."""
         self.insist_on_store()
+        who = by or audit_chain.Actor(push.pusher, way=push.delivery.partition(":")[0])
+        push, said = self._previewed(push, who)
         digest, config = self._configurations.current()
         self._known(config, push.pipeline)
         now, push = self._clock.now(), self._with_message(push, config)
-        who = by or audit_chain.Actor(push.pusher, way=push.delivery.partition(":")[0])
 
         def act(tx: Transaction) -> Accepted:
             found = admission.accept(tx, push, config, digest, now, audit_chain.actor(who).trace)
@@ -69,6 +72,7 @@ class Commands(SettingCommands, VolumeCommands, FreezeCommands, WithdrawCommands
             return found
 
         accepted = self._acted(push.pipeline, act)
+        accepted = replace(accepted, notes=(*said, *accepted.notes))
         problem = self._configurations.problem()
         if problem:
             warning = "pipelines.yaml is invalid; the last good one stays in force: " + " · ".join(
@@ -97,6 +101,8 @@ class Commands(SettingCommands, VolumeCommands, FreezeCommands, WithdrawCommands
         self.insist_on_store()
         digest, current = self._configurations.current()
         stages = self._known(current, pipeline).stages
+        if release is None:
+            self._refuse_not_allowed(pipeline, commit)
         if commit:
             self._refuse_name(commit, current.pipelines[pipeline])
             self._operations.insist_on_commit(pipeline, commit)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipeline.config.models import Config
+from pipeline.config.previews.names import SECRETS as PREVIEWS
+from pipeline.config.previews.names import is_preview
 from pipeline.domain.audit_chain import Who
 from pipeline.errors import TokenExpired
 from pipeline.lib.secret import Secret
@@ -41,11 +43,16 @@ class Credentials(Audited):
     def _to_releases(
         self, config: Config, pipeline: str, name: str, targets: tuple[str, ...], said: str
     ) -> Iterator[str]:
-        yield (
-            f"{said}; the next release of {pipeline} gets it "
-            f"(`pushlive deploy {pipeline} --config pipelines.yaml` makes one of the image that is live)."
-        )
-        if not any(name in config.pipelines[pipeline].render(one).service.secrets for one in targets):
+        own = config.pipelines[pipeline]
+        if targets == (PREVIEWS,) and own.previews:
+            yield f"{said}; each preview gets it with its next push. What is set for other environments, none gets."
+        else:
+            yield (
+                f"{said}; the next release of {pipeline} gets it "
+                f"(`pushlive deploy {pipeline} --config pipelines.yaml` makes one of the image that is live)."
+            )
+        where = [own.previews.from_ if one == PREVIEWS and own.previews else one for one in targets]
+        if not any(name in own.render(one).service.secrets for one in where):
             yield f"pipelines.yaml does not use it there yet: add `secrets: [{name}]` under `service:`."
 
     def _to_accessory(
@@ -70,6 +77,8 @@ class Credentials(Audited):
         self, pipeline: str, by: Who, name: str, *, environment: str = "", version: int | None = None
     ) -> tuple[str, ...]:
         """Deletes the values of that version, or of all versions for that environment. Raises NotFound."""
+        if is_preview(pipeline):
+            self._given_secrets(pipeline)
         now = self._clock.now()
         gone = self._vault.revoke(pipeline, name, environment=environment, number=version, by=by, now=now)
         self._move_entries()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from pipeline.config.models import Config, Source
+from pipeline.config.previews.names import is_preview
 from pipeline.domain.run import Outcome, Run
 from pipeline.errors import ConfigError, DamagedRecord, NotFound
 from pipeline.store import Store
@@ -23,9 +24,9 @@ def last_live(store: Store, configurations: Configurations, pipeline: str, name:
     except ConfigError:
         return None
     own = config.pipelines.get(pipeline)
-    if own is None or name != own.stages[-1]:
+    if own is None or name != own.stages[-1] or is_preview(pipeline):
         return None
-    gone = [one for one in store.pipelines() if one not in config.pipelines]
+    gone = [one for one in store.pipelines() if one not in config.pipelines and not is_preview(one)]
     for former in (pipeline, *gone):
         for run in _live(store, former):
             if former != pipeline and not _same_repository(configurations, run, config, pipeline):

@@ -11,6 +11,8 @@ from pipeline.config import diff, loading
 from pipeline.config.lint import warnings
 from pipeline.config.models import Config, Pipeline, Rendered
 from pipeline.config.place.repository import same_repository
+from pipeline.config.previews.names import SECRETS as PREVIEWS
+from pipeline.config.previews.names import is_preview, pipeline_of
 from pipeline.config.workload.accessory_rules import pairs
 from pipeline.deploy import accessories, hosts
 from pipeline.deploy.configuring import judging
@@ -56,7 +58,8 @@ class Queries:
         problems = problems or judging.own_sources(text, loading.load(text), self._settings.config)
         if problems:
             return {"problems": problems, "warnings": [], "pipelines": {}, "reverts": {}, "origin": None}
-        new = loading.load(text)
+        written = loading.load(text)
+        new = self._configurations.beside_previews(written)
         try:
             digest = self._configurations.current()[0] if before is None else before
             old = self._configurations.by_hash(digest) if digest else Config()
@@ -77,7 +80,7 @@ class Queries:
             lines = changes.setdefault(name, {})
             lines[environment] = (*lines.get(environment, ()), text)
         changes = {name: found for name, found in changes.items() if found}
-        found = [*warnings(new, self._clock.now()), *self._not_set(new)]
+        found = [*warnings(written, self._clock.now()), *self._not_set(written)]
         backs = {name: self._reverts(name, new.pipelines.get(name), lines) for name, lines in changes.items()}
         return {
             "problems": [],
@@ -418,10 +421,20 @@ class Queries:
         """The environments of that pipeline, or of that accessory. Raises NotFound if there is neither, or it has no
         such environment."""
         config = self._config()
+        if is_preview(owner) or is_preview(environment):
+            whose = owner if owner in config.accessories else pipeline_of(owner)
+            raise NotFound(
+                f"{owner} {environment}".strip() + " has no secrets of its own: previews share theirs.",
+                advice=f"`pushlive secret set {whose} NAME --env {PREVIEWS}` sets one for previews.",
+            )
         if owner not in config.accessories:
-            self._environment_name(owner, environment)
-            return tuple(config.pipelines[owner].environments)
+            own = self._known(config, owner)
+            if environment != PREVIEWS or not own.previews:
+                self._environment_name(owner, environment)
+            return (*own.environments, *([PREVIEWS] if own.previews else []))
         names = tuple(dict.fromkeys(where for name, where in pairs(config) if name == owner))
+        shared = (PREVIEWS,) if any(is_preview(one) for one in names) or _for_previews(config, owner) else ()
+        names = (*(one for one in names if not is_preview(one)), *shared)
         if environment and environment not in names:
             raise NotFound(
                 f"no pipeline uses {owner} in {environment[:40]!r}.",
@@ -447,6 +460,16 @@ class Queries:
         if not environment and pipeline not in self._config().pipelines and len(records) == 1:
             return next(iter(records))
         return self._environment_name(pipeline, environment)[1]
+
+
+def _for_previews(config: Config, accessory: str) -> bool:
+    """Whether a preview of any pipeline would use it."""
+    return any(
+        accessory == use.accessory
+        for one in config.pipelines.values()
+        if one.previews
+        for use in one.render(one.previews.from_).uses.values()
+    )
 
 
 def _carried(spec: SlotSpec) -> tuple[str, ...]:

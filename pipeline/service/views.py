@@ -16,6 +16,8 @@ from pipeline.domain import budget, taken_back
 from pipeline.domain.accessories import AccessoryRecord
 from pipeline.domain.environment import Environment
 from pipeline.domain.going_back import overtaken, returning
+from pipeline.domain.naming import own_name
+from pipeline.domain.previews.records import Previews
 from pipeline.domain.release import Release
 from pipeline.domain.run import Run, State
 from pipeline.errors import DamagedRecord, NotFound
@@ -23,6 +25,7 @@ from pipeline.lib import codec
 from pipeline.service import answers, bakes, health
 from pipeline.service.app import backed_up, timings, unfinished, volume_sizes
 from pipeline.service.health import beside
+from pipeline.service.previews.shown import shown
 from pipeline.service.promotion import approvals, frozen, shifts
 from pipeline.service.scheduled import scheduled
 from pipeline.service.sleep import asleep
@@ -172,15 +175,27 @@ class Views:
         """``run``: the one at work, or the newest. ``waits``: every run that waits for a person, newest first;
         ``waiting``: the first of them. ``removed``: what it means that it is no longer in the file, "" if it is."""
         pipeline = self._config.pipelines.get(name)
-        origin = {"name": name, "branch": "", "source": "", "removed": REMOVED}
+        origin: dict[str, Any] = {"name": name, "branch": "", "source": "", "removed": REMOVED}
+        origin["preview"] = self._preview(name)
         if pipeline:
             source = pipeline.source.url or self.repository_url(name)
             origin |= {"branch": pipeline.source.branch, "source": source, "removed": ""}
+        elif origin["preview"]:  # its own text says that it goes
+            origin["removed"] = origin["preview"]["text"]
         try:
             return origin | self._state(name, pipeline)
         except DamagedRecord as error:  # the other pipelines are shown all the same
             found: dict[str, Any] = {"environments": [], "run": None, "waiting": None, "waits": []}
             return origin | found | {"problem": str(error)}
+
+    def _preview(self, name: str) -> dict[str, Any] | None:
+        """None for a pipeline of the file."""
+        found = self._previews.get(name)
+        return shown(self._settings, self._config, found) if found else None
+
+    @cached_property
+    def _previews(self) -> Previews:
+        return self._store.previews.readable()
 
     def _state(self, name: str, pipeline: Pipeline | None) -> dict[str, Any]:
         records = self._store.environments(name)
@@ -259,7 +274,7 @@ class Views:
             "autoscaled": self._is_autoscaled(name, release),
             "url": engine_addresses.url(self._settings, record, hosts) if record and web else "",
             "address": self._address(record, hosts) if web else engine_addresses.NO_WEB,
-            "host_url": f"http://{pipeline}-{name}.localhost:{proxy}" if local and web else "",
+            "host_url": f"http://{own_name(pipeline, name)}.localhost:{proxy}" if local and web else "",
             "hosts": list(hosts),
             "quarantine": [{"release": q.release, "reason": q.reason} for q in record.quarantine]
             if record

@@ -16,6 +16,7 @@ from pipeline.config.editing.text import line_feeds, with_line_ends_of
 from pipeline.config.models import Config
 from pipeline.config.place.origin import NO_COMMIT, Origin
 from pipeline.config.place.repository import ConfigRepository, Place
+from pipeline.config.previews.derived import Wanted, with_previews
 from pipeline.domain import audit_chain
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.run import Run
@@ -23,17 +24,29 @@ from pipeline.errors import ConfigError, NotFound
 from pipeline.lib import codec
 from pipeline.lib.files.whole import replacing
 from pipeline.store import Store, Transaction
+from pipeline.store.previews.kept import FACT as PREVIEWS
+from pipeline.store.previews.kept import readable
 
 CURRENT, _ERROR, _REFUSED = "config", "config-error", "config-refused"
 _SEEN, _ORIGIN = "config-seen", "config-origin"  # of a configuration in a repository
 
 KEPT = 64  # configurations in a process's memory
+DERIVED = 8  # of them with previews
 
 
 @lru_cache(maxsize=KEPT)
 def parsed(text: str) -> Config:
     """The configuration in a text that was valid when it was stored. Raises ConfigError."""
     return loading.load(text)
+
+
+def _has_previews(config: Config) -> bool:
+    return any(one.previews for one in config.pipelines.values())
+
+
+def _wanted(known: str, *, alive: bool) -> list[Wanted]:
+    found = readable(known).values()
+    return [Wanted(one.name, one.branch, one.url) for one in found if one.alive or not alive]
 
 
 def _check(text: str, name: str) -> None:
@@ -83,18 +96,19 @@ class Configurations:
         self._store, self.place = store, place
         self._seen: tuple[int, int] | None = None
         self._by_hash: dict[str, Config] = {}  # a hash stands for one text, so these never change
+        self._derived: dict[tuple[str, str, bool], Config] = {}
 
     def current(self) -> tuple[str, Config]:
         """The hash and the configuration in force. Raises ConfigError if there has never been a valid one."""
         self.refresh()
-        digest = self._store.facts.get(CURRENT)
+        digest, known = self._store.facts.several([CURRENT, PREVIEWS])
         if not digest:  # a store that was lost since this process read the file
             self._seen = None
             self.refresh()
-            digest = self._store.facts.get(CURRENT)
+            digest, known = self._store.facts.several([CURRENT, PREVIEWS])
         if not digest:
             return self._none_yet()
-        return digest, self.by_hash(digest)
+        return digest, self._with_previews(digest, known, alive=True)
 
     def _none_yet(self) -> tuple[str, Config]:
         problem = self.problem()
@@ -111,7 +125,31 @@ class Configurations:
         return self._store.facts.get(CURRENT)
 
     def by_hash(self, digest: str) -> Config:
-        """A stored configuration. Raises ConfigError."""
+        """A stored configuration, with a pipeline for each preview that is known. Raises ConfigError."""
+        if not _has_previews(self.as_written(digest)):
+            return self.as_written(digest)
+        return self._with_previews(digest, self._store.facts.get(PREVIEWS), alive=False)
+
+    def beside_previews(self, config: Config) -> Config:
+        """Any configuration with a pipeline for each preview that is there now."""
+        return with_previews(config, _wanted(self._store.facts.get(PREVIEWS), alive=True))
+
+    def _with_previews(self, digest: str, known: str, *, alive: bool) -> Config:
+        """``known``: the text of the previews; ``alive``: only those that may have runs."""
+        config = self.as_written(digest)
+        if not known or not _has_previews(config):
+            return config
+        key = (digest, known, alive)
+        found = self._derived.get(key)
+        if found is None:
+            found = with_previews(config, _wanted(known, alive=alive))
+            if len(self._derived) >= DERIVED:
+                self._derived.clear()
+            self._derived[key] = found
+        return found
+
+    def as_written(self, digest: str) -> Config:
+        """A stored configuration as its text says. Raises ConfigError."""
         known = self._by_hash.get(digest)
         if known is None:
             known = parsed(self._store.config(digest))

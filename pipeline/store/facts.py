@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import redis
 
@@ -10,6 +11,8 @@ from pipeline.domain.audit_chain import Entry
 from pipeline.store.audit_log import AuditLog
 from pipeline.store.connection import Client, translate
 from pipeline.store.records import Records
+
+T = TypeVar("T")
 
 
 class Facts:
@@ -53,6 +56,27 @@ class Facts:
                         self._audit.queue(pipe, entry)
                     pipe.execute()
                     return
+                except redis.WatchError:
+                    continue
+
+    def act(self, name: str, change: Callable[[str], tuple[str, Sequence[Entry], T]]) -> T:
+        """The same with entries that depend on the fact as it is; returns the third of what ``change`` returns. Nothing
+        is written if the text stays as it is."""
+        key = self._records.key("fact", name)
+        while True:
+            with translate(), self._client.pipeline() as pipe:
+                try:
+                    pipe.watch(key)  # type: ignore[no-untyped-call]
+                    before = self._records.fact(pipe, name)
+                    value, entries, result = change(before)
+                    if value == before:
+                        return result
+                    pipe.multi()
+                    pipe.set(key, value)
+                    for entry in entries:
+                        self._audit.queue(pipe, entry)
+                    pipe.execute()
+                    return result
                 except redis.WatchError:
                     continue
 

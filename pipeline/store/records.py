@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
+from pipeline.config.previews.names import pipeline_of
 from pipeline.domain.environment import Environment
 from pipeline.domain.release import Release
 from pipeline.domain.run import Run
@@ -126,8 +127,9 @@ class Records:
         return {name: str(found[name]) for name in errors}
 
     def secrets(self, client: Any, pipeline: str) -> dict[str, SecretRecord]:
-        """Every secret by its name; the values are encrypted."""
-        return self._all(client, SecretRecord, self.key("secrets", pipeline))
+        """Every secret by its name; the values are encrypted. A preview has those of its pipeline: which of them it is
+        given is decided in ``secret_versions``."""
+        return self._all(client, SecretRecord, self.key("secrets", pipeline_of(pipeline)))
 
     # ── small values; "" if there is none ────────────────────────────────────
 

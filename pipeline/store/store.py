@@ -36,6 +36,7 @@ from pipeline.store.leases import Lease, Leases, insist
 from pipeline.store.metrics import Metrics
 from pipeline.store.origin import Origin
 from pipeline.store.outbox import Outbox
+from pipeline.store.previews.kept import KeptPreviews
 from pipeline.store.records import Records
 from pipeline.store.sessions import Sessions
 from pipeline.store.tokens import Tokens
@@ -90,6 +91,7 @@ class Store:
         self.tokens = Tokens(self.client, prefix, self.audit)
         self.outbox = Outbox(self.client, prefix)
         self.facts = Facts(self.client, self._records, self.audit)
+        self.previews = KeptPreviews(self.facts)
         self.accessories = Accessories(self.client, self._records, self.audit)
         self.sessions = Sessions(self.client, self._records)
         self.metrics = Metrics(self.client, connect(url, timeout=SCRAPE_TIMEOUT), self._records)

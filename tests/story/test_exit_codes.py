@@ -78,6 +78,11 @@ resume shop --env nowhere
 set nope live replicas=3 --yes
 set shop nowhere replicas=3 --yes
 freeze nope --reason sales
+preview list nope
+preview add nope feature/x
+preview allow nope--x
+preview rm nope--x
+preview rm shop
 freeze shop --env nowhere --reason sales
 thaw nope --reason sales
 thaw shop --env nowhere --reason sales
@@ -172,6 +177,7 @@ REFUSED = """\
 init --name shop
 promote shop
 promote shop#2
+preview add shop feature/x
 cancel shop#2
 release abandon shop#2
 revert shop --from r1

@@ -42,6 +42,7 @@ IN_FORCE: dict[str, Any] = {
             },
             "uses": {"db": {"accessory": "db"}},
             "smoke": [{"get": "/"}, {"tcp": 8080}, {"run": ["./smoke.sh"]}],
+            "previews": {"branches": {"names": ["feature/*"]}, "from": "dev"},
             "environments": {
                 "dev": {"smoke": [{"get": "/"}, {"tcp": 8080}, {"run": ["./smoke.sh"]}]},
                 "far": {"engine": {"docker": "ssh://u@h"}},
@@ -117,6 +118,8 @@ HELLO: dict[str, Any] = {
     "build.platform": "linux/arm64", "build.timeout": "9m",
     "registry.repository": "evil.example/hello", "registry.username": "eve", "registry.password": "OTHERS",
     "budget.deploy": "9m", "budget.whole": "19m", "accept": {"smoke": "none"},
+    "previews.branches.names": ["fix/*"], "previews.pull_requests": True, "previews.from": "live", "previews.max": 9,
+    "previews.age": "9d", "previews.cost": 9.5, "previews.data": ["./seed.sh"], "previews.host": "*.p.example.com",
     "notify[].url": "https://evil.example/x", "notify[].when": ["live"],
     **{f"freeze[].{key}": value for key, value in FREEZE.items()},
     "environments.*.host": "www.example.com", "environments.*.hosts": ["www.example.com"],

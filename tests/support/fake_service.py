@@ -70,6 +70,9 @@ class FakeService:
         self.seen: dict[str, Any] = {}  # environments side by side
         self.message = "Greet the world"
         self.events: Callable[[Run], list[Event]] = story
+        self.previewed = False  # whether branches feature/… have previews
+        self.requests: list[tuple[tuple[str, ...], Any]] = []
+        self.closed: list[tuple[Any, ...]] = []
         self._lock = threading.Lock()
         self.tools = FakeTools(self)
         self.accessories = FakeAccessories(self)
@@ -134,6 +137,38 @@ class FakeService:
 
     def branch_of(self, pipeline: str) -> str:
         return self.pipelines[pipeline][1]
+
+    def preview_takers(self, pipelines: tuple[str, ...], ref: str) -> tuple[str, ...]:
+        return pipelines if ref.startswith("refs/heads/feature/") and self.previewed else ()
+
+    def close_previews(self, pipelines: tuple[str, ...], branch: str, reason: str, by: Who, *, url: str = "",
+                       request: int = 0) -> tuple[str, ...]:  # fmt: skip
+        if not self.previewed or not (branch.startswith("feature/") or request):
+            return ()
+        self.closed.append((pipelines, branch, reason, url, request))
+        return (f"the preview of {branch} is removed",)
+
+    def pull_request(
+        self, pipelines: tuple[str, ...], asked: Any, by: Who
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        self.actors.append(by)
+        self.requests.append((pipelines, asked))
+        return (("shop--pr-7#1",), ("a note",)) if self.previewed else ((), ())
+
+    def previews(self, pipeline: str = "") -> list[dict[str, Any]]:
+        return []
+
+    def add_preview(self, pipeline: str, branch: str, by: Who) -> Run:
+        self._act("preview add", pipeline, by, branch)
+        return self._new(f"{pipeline}--x", Kind.DEPLOY, "a" * 40, by)
+
+    def allow_preview(self, name: str, by: Who, *, commit: str = "") -> Run:
+        self._act("preview allow", name, by, commit)
+        return self._new(name, Kind.DEPLOY, commit or "a" * 40, by)
+
+    def remove_preview(self, name: str, by: Who) -> tuple[str, ...]:
+        self._act("preview rm", name, by)
+        return (f"{name} is removed",)
 
     # Commands
 

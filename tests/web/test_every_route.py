@@ -54,6 +54,7 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
         "GET /api/pipelines/<pipeline>/secrets",
         "GET /api/pipelines/<pipeline>/secrets/<name>",
         "GET /api/volumes",
+        "GET /api/previews",
         "GET /api/doctor",
         "GET /api/accessories",
         "GET /api/backups",
@@ -62,6 +63,9 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
     ),
     ("api", "developer"): (
         "POST /api/pipelines/<pipeline>/deploy",
+        "POST /api/previews",
+        "POST /api/previews/<name>/allow",
+        "DELETE /api/previews/<name>",
         "POST /api/pipelines/<pipeline>/set",
         "POST /api/pipelines/<pipeline>/revert",
         "POST /api/pipelines/<pipeline>/promote",
@@ -132,12 +136,14 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
         "GET /environments/<pipeline>/<name>/<change>",
         "GET /environments/<pipeline>/<name>/quarantine/<number>",
         "GET /pipelines/<pipeline>/<change>",
+        "GET /previews/<name>/<act>",
         "GET /<change>",
         "POST /logout",
     ),
     ("page", "developer"): (
         "POST /runs/<pipeline>/<number>/<act>",
         "POST /environments/<pipeline>/<name>/<act>",
+        "POST /previews/<name>/<act>",
     ),
     ("page", "maintainer"): (
         "POST /environments/<pipeline>/<name>/<change>",

@@ -287,3 +287,67 @@ def test_a_signed_request_names_its_trace(client, service):
         TraceContext("a" * 32, "b" * 16, "01", "ci=1"),
         TraceContext(),
     ]
+
+
+def pull_request(action: str = "opened", fork: bool = False, **changes: Any) -> dict[str, Any]:
+    theirs = {"full_name": "eve/shop", "clone_url": "https://code.example/eve/shop.git"}
+    own = {"full_name": "me/shop", "clone_url": URL}
+    head = {"ref": "feature/login", "sha": A, "repo": theirs if fork else own}
+    return {
+        "action": action, "number": 7, "repository": own, "sender": {"login": "eve"},
+        "pull_request": {"title": "Log in", "merged": False, "head": head, "base": {"ref": "release", "repo": own}},
+    } | changes  # fmt: skip
+
+
+@pytest.mark.parametrize("action", ["opened", "reopened", "synchronize", "synchronized"])
+def test_a_pull_request_is_passed_on_with_where_it_comes_from(client, service, action):
+    service.previewed = True
+    event = {"X-GitHub-Event": "pull_request"}
+    answer = send(client, pull_request(action, fork=True), **event)
+    assert (answer.status_code, answer.json) == (202, {"runs": ["shop--pr-7#1"], "notes": ["a note"]})
+    send(client, pull_request(action), **event)
+    send(client, pull_request("closed", fork=True), **event)
+    (pipelines, theirs), (_, own), (_, closed) = service.requests
+    assert pipelines == ("shop",)
+    assert (theirs.url, theirs.number, theirs.branch) == (
+        "https://code.example/eve/shop.git",
+        7,
+        "feature/login",
+    )
+    assert (theirs.commit, theirs.base, theirs.closed) == (A, "release", "")
+    assert (own.url, closed.closed) == ("", "closed")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"number": "7"},
+        {"number": -1},
+        {"action": None},
+        {"pull_request": []},
+        {"pull_request": {"head": {"ref": "x", "sha": "main", "repo": {"full_name": "me/shop"}}}},
+    ],
+)
+def test_a_pull_request_that_is_not_as_documented_is_refused(client, service, wrong):
+    answer = send(client, pull_request(**wrong), **{"X-GitHub-Event": "pull_request"})
+    assert answer.status_code == 400, answer.json
+    assert service.requests == []
+
+
+@pytest.mark.parametrize("url", ["", "https://evil.example/shop.git", "file:///etc", "ssh://code.example/x"])
+def test_nothing_is_fetched_from_another_server_because_a_pull_request_says_so(client, service, url):
+    payload = pull_request(fork=True)
+    payload["pull_request"]["head"]["repo"]["clone_url"] = url
+    answer = send(client, payload, **{"X-GitHub-Event": "pull_request"})
+    assert "ignored" in answer.json
+    assert service.requests == []
+
+
+def test_a_push_to_a_branch_with_a_preview_is_taken_and_its_deletion_removes_it(client, service):
+    service.previewed = True
+    answer = send(client, github(ref="refs/heads/feature/x"))
+    assert answer.json["runs"] == ["shop#42"]
+    answer = send(
+        client, github(ref="refs/heads/feature/x", after=NONE, deleted=True), **{"X-GitHub-Delivery": "2"}
+    )
+    assert answer.json == {"runs": [], "notes": ["the preview of feature/x is removed"]}

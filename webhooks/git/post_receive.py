@@ -14,6 +14,8 @@ from pathlib import Path
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
+from pipeline.config.previews.names import is_preview
+from pipeline.deploy.previews.opening import NoPreview
 from pipeline.domain.audit_chain import Actor
 from pipeline.domain.run import Outcome, Push, Run
 from pipeline.errors import NotFound, PushliveError, StoreUnavailable, StoreUnknown
@@ -78,16 +80,25 @@ def _accept(web: WebContext, report: Report) -> tuple[list[str], list[Run]]:
     if configuration.is_here(web, report.repository):
         return _take_configuration(web, report), runs
     try:
-        branches = {
-            p: web.service.branch_of(p) for p in web.service.pipelines_of_repository(report.repository)
-        }
+        names = tuple(
+            one for one in web.service.pipelines_of_repository(report.repository) if not is_preview(one)
+        )
+        branches = {name: web.service.branch_of(name) for name in names}
         for update in report.updates:
             wanted = [p for p, branch in branches.items() if update.ref == f"refs/heads/{branch}"]
+            wanted += web.service.preview_takers(names, update.ref)
+            if update.deletes and (closed := _close_previews(web, names, report, update)):
+                notes += closed
+                continue
             if not wanted or update.deletes:
                 other.append(_why_not_deployed(update, branches))
                 continue
             for pipeline in wanted:
-                accepted = web.service.accept(_push(pipeline, report, update), report.pusher)
+                try:
+                    accepted = web.service.accept(_push(pipeline, report, update), report.pusher)
+                except NoPreview as error:
+                    notes.append(str(error))
+                    continue
                 runs.append(accepted.run)
                 notes += accepted.notes
         _forget(web, report)
@@ -104,6 +115,15 @@ def _accept(web: WebContext, report: Report) -> tuple[list[str], list[Run]]:
         *([f"… and {more} more refs that are not deployed"] if more > 0 else []),
         *notes,
     ], runs
+
+
+def _close_previews(
+    web: WebContext, names: tuple[str, ...], report: Report, update: Update
+) -> tuple[str, ...]:
+    branch = update.ref.removeprefix("refs/heads/")
+    if branch == update.ref:
+        return ()
+    return web.service.close_previews(names, branch, "its branch was deleted", report.pusher)
 
 
 def _take_configuration(web: WebContext, report: Report) -> list[str]:

@@ -11,7 +11,7 @@ from flask.typing import ResponseReturnValue
 from pipeline.domain.audit_chain import Actor
 from webhooks.api.parameters import run_number
 from webhooks.context import WebContext
-from webhooks.pages.acts import environments, freezes, runs
+from webhooks.pages.acts import environments, freezes, previews, runs
 from webhooks.pages.acts.confirm import Confirm
 from webhooks.pages.render import page, read_form
 from webhooks.security.sessions import acting, logged_in
@@ -53,6 +53,12 @@ ALL = (
         "/pipelines/<pipeline>/<any('freeze', 'thaw'):change>",
         "maintainer",
         freezes.on_all,
+    ),
+    Buttons(
+        "act_on_preview",
+        "/previews/<name>/<any('allow', 'remove'):act>",
+        "developer",
+        previews.on_preview,
     ),
     Buttons("freeze_all", "/<any('freeze', 'thaw'):change>", "maintainer", freezes.on_all),
 )

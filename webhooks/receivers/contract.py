@@ -35,13 +35,31 @@ class Pushed:
 
 
 @dataclass(frozen=True)
+class Requested:
+    """A pull request was opened, got another head, or was closed (``closed``: why, "" if it was not). ``urls``: of the
+    repository that it is for; ``url``: of the one that it comes from, "" if that is the same; ``base``: the branch that
+    it is for; ``number``, ``branch``, ``commit``: its own."""
+
+    urls: tuple[str, ...]
+    url: str
+    base: str
+    number: int
+    branch: str
+    commit: str
+    delivery: str
+    closed: str = ""
+    pusher: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True)
 class Ignored:
     """Nothing to do, and the reason: a ping, or an event other than a push."""
 
     reason: str
 
 
-Parsed = Pushed | Ignored
+Parsed = Pushed | Requested | Ignored
 
 
 class Receiver(Protocol):

@@ -15,8 +15,11 @@ from typing import Any
 from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
+from pipeline.config.previews.names import is_preview
 from pipeline.config.settings import Secret
 from pipeline.deploy.configuring.wanted import Wanted
+from pipeline.deploy.previews.opening import HEADS, NoPreview
+from pipeline.deploy.previews.requests import PullRequest
 from pipeline.domain.audit_chain import Actor
 from pipeline.domain.run import Push
 from pipeline.errors import NotFound
@@ -24,7 +27,7 @@ from webhooks.context import WebContext
 from webhooks.error_responses import Refused
 from webhooks.json_body import NotUsable, json_object
 from webhooks.receivers import RECEIVERS
-from webhooks.receivers.contract import Ignored, Malformed, Parsed, Pushed, Receiver
+from webhooks.receivers.contract import Ignored, Malformed, Parsed, Pushed, Receiver, Requested
 from webhooks.receivers.form import form_field
 from webhooks.security.auth import address, failed, trace
 from webhooks.security.limits import BodyRefused, received
@@ -111,18 +114,49 @@ def _answer(web: WebContext, provider: str, parsed: Parsed) -> ResponseReturnVal
     if isinstance(parsed, Ignored):
         return {"ignored": parsed.reason}
     by = Actor(parsed.pusher, "", address(web), f"webhook:{provider}", trace())
+    if isinstance(parsed, Requested):
+        return _of_request(web, provider, parsed, by)
     if said := _of_configuration(web, parsed, by):
         return {"configuration": said}, 202
-    pipelines = web.service.pipelines_of_url(parsed.urls)
-    if not pipelines:
-        raise Refused(404, "unknown repository", counter="unknown repository")
+    pipelines = _pipelines(web, parsed.urls)
     branches = {pipeline: web.service.branch_of(pipeline) for pipeline in pipelines}
-    if reason := _why_ignored(parsed, branches):
+    branch, previews = parsed.ref.removeprefix(HEADS), web.service.preview_takers(pipelines, parsed.ref)
+    if parsed.deleted and branch != parsed.ref:
+        closed = web.service.close_previews(pipelines, branch, "its branch was deleted", by)
+        if closed:
+            return {"runs": [], "notes": list(closed)}, 202
+    if (parsed.deleted or not previews) and (reason := _why_ignored(parsed, branches)):
         return {"ignored": reason}
-    wanted = [name for name, branch in branches.items() if parsed.ref == f"refs/heads/{branch}"]
-    accepted = [web.service.accept(_push(provider, name, parsed), by) for name in wanted]
-    notes = [note for one in accepted for note in one.notes]
-    return {"runs": [one.run.id for one in accepted], "notes": notes}, 202
+    wanted = [name for name, branch in branches.items() if parsed.ref == f"{HEADS}{branch}"]
+    runs, notes = list[str](), list[str]()
+    for name in (*wanted, *previews):
+        try:
+            accepted = web.service.accept(_push(provider, name, parsed), by)
+        except NoPreview as error:
+            notes.append(str(error))
+            continue
+        runs.append(accepted.run.id)
+        notes += accepted.notes
+    return {"runs": runs, "notes": notes}, 202
+
+
+def _pipelines(web: WebContext, urls: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of that repository, without their previews. Raises Refused."""
+    found = tuple(one for one in web.service.pipelines_of_url(urls) if not is_preview(one))
+    if not found:
+        raise Refused(404, "unknown repository", counter="unknown repository")
+    return found
+
+
+def _of_request(web: WebContext, provider: str, parsed: Requested, by: Actor) -> ResponseReturnValue:
+    asked = PullRequest(
+        parsed.urls[0], parsed.url, parsed.base, parsed.number, parsed.branch, parsed.commit,
+        f"{provider}:{parsed.delivery}", parsed.closed, parsed.pusher, parsed.message,
+    )  # fmt: skip
+    runs, notes = web.service.pull_request(_pipelines(web, parsed.urls), asked, by)
+    if not runs and not notes:
+        return {"ignored": f"pull requests to {parsed.base} have no previews"}
+    return {"runs": list(runs), "notes": list(notes)}, 202
 
 
 def _of_configuration(web: WebContext, parsed: Pushed, by: Actor) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.config.settings import Secret
 from webhooks.receivers.contract import Headers, Ignored, Parsed
-from webhooks.receivers.payload import delivery, part, pushed, text
+from webhooks.receivers.payload import delivery, part, pushed, requested, text
 from webhooks.security.signatures import valid
 
 
@@ -21,8 +21,12 @@ class Gitea:
     def parse(self, headers: Headers, payload: dict[str, Any]) -> Parsed:
         """A test delivery is an ordinary push; there is no ping."""
         event = headers.get("X-Forgejo-Event", "") or headers.get("X-Gitea-Event", "")
+        if event == "pull_request":
+            return requested(payload, delivery(headers, "X-Forgejo-Delivery", "X-Gitea-Delivery"))
         if event != "push":
-            return Ignored(f"the event is {event[:40] or 'missing'!r}; only pushes are deployed")
+            return Ignored(
+                f"the event is {event[:40] or 'missing'!r}; only pushes and pull requests are deployed"
+            )
         who = part(payload, "pusher")
         name = text(who, "login") or text(who, "username")
         return pushed(payload, delivery(headers, "X-Forgejo-Delivery", "X-Gitea-Delivery"), name)

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.config.settings import Secret
 from webhooks.receivers.contract import Headers, Ignored, Parsed
-from webhooks.receivers.payload import delivery, part, pushed, text
+from webhooks.receivers.payload import delivery, part, pushed, requested, text
 from webhooks.security.signatures import valid
 
 
@@ -22,7 +22,11 @@ class GitHub:
         event = headers.get("X-GitHub-Event", "")
         if event == "ping":
             return Ignored("pong: the webhook is configured and its secret is correct")
+        if event == "pull_request":
+            return requested(payload, delivery(headers, "X-GitHub-Delivery"))
         if event != "push":
-            return Ignored(f"the event is {event[:40] or 'missing'!r}; only pushes are deployed")
+            return Ignored(
+                f"the event is {event[:40] or 'missing'!r}; only pushes and pull requests are deployed"
+            )
         pusher = text(part(payload, "pusher"), "name")
         return pushed(payload, delivery(headers, "X-GitHub-Delivery"), pusher)

@@ -16,6 +16,7 @@ from pipeline.config.engines import DOCKER
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.environment import SLOTS, Slot
+from pipeline.domain.naming import own_name
 from pipeline.errors import DoesNotFit, EngineFailed, RequestError
 from pipeline.lib.parallel import together
 from pipeline.lib.units import show_size
@@ -165,7 +166,7 @@ class EngineBase:
 
 
 def name_of_environment(ref: SlotRef) -> str:
-    return f"{ref.pipeline}-{ref.environment}"
+    return own_name(ref.pipeline, ref.environment)
 
 
 def ref_of(one: Found, engine: str) -> SlotRef:

@@ -13,6 +13,7 @@ from typing import IO
 
 from pipeline.adapters.fake.script import Script
 from pipeline.config.models import Source as SourceConfig
+from pipeline.config.previews.names import pipeline_of
 from pipeline.errors import NotFound, RepositoryFailed, RequestError
 from pipeline.lib import skipping
 from pipeline.ports.clock import Watch
@@ -56,16 +57,21 @@ class FakeSource(Script):
         repository.heads[branch] = commit
         return commit
 
+    def _at(self, key: str) -> _Repository:
+        """That of the key; a preview has the one of its pipeline, unless it has one of its own."""
+        found = self.repositories.get(key) or self.repositories.get(pipeline_of(key))
+        return found or _Repository()
+
     def fetch(self, key: str, source: SourceConfig, watch: Watch) -> str:
         with self.call("fetch", key, source, watch=watch):
-            heads = self.repositories[key].heads if key in self.repositories else {}
+            heads = self._at(key).heads
             if source.branch not in heads:
                 raise RepositoryFailed(f"{key} has no branch {source.branch}.")
             return heads[source.branch]
 
     def commit(self, key: str, source: SourceConfig, commit: str) -> Commit:
         with self.call("commit", key, source, commit):
-            known = self.repositories[key].commits if key in self.repositories else {}
+            known = self._at(key).commits
             found = [id_ for id_ in known if len(commit) >= 7 and id_.startswith(commit)]
             if len(found) > 1:
                 raise RequestError(f"{len(found)} commits have ids that begin with {commit}.")
@@ -73,13 +79,13 @@ class FakeSource(Script):
 
     def newest_of(self, key: str, source: SourceConfig, head: str, commits: frozenset[str]) -> str:
         with self.call("newest_of", key, source, head):
-            known = list(self.repositories[key].commits)
+            known = list(self._at(key).commits)
             before = known[: known.index(head) + 1]
             return next((commit for commit in reversed(before) if commit in commits), "")
 
     def contains(self, key: str, source: SourceConfig, commit: str, other: str) -> bool:
         with self.call("contains", key, source, commit, other):
-            parents = self.repositories[key].parents
+            parents = self._at(key).parents
             while commit and commit != other:
                 commit = parents.get(commit, "")
             return bool(commit) and commit in parents
@@ -88,7 +94,7 @@ class FakeSource(Script):
         self, key: str, source: SourceConfig, commit: str, since: str, limit: int
     ) -> tuple[Commit, ...]:
         with self.call("history", key, source, commit, since):
-            parents, found = self.repositories[key].parents, list[Commit]()
+            parents, found = self._at(key).parents, list[Commit]()
             there = set[str]()
             while since:
                 there.add(since)
@@ -105,7 +111,7 @@ class FakeSource(Script):
 
     def changed_by(self, key: str, source: SourceConfig, commit: str, since: str, path: str) -> Commit | None:
         with self.call("changed_by", key, source, commit, since, path):
-            parents = self.repositories[key].parents
+            parents = self._at(key).parents
             while commit and commit != since:
                 parent = parents[commit]
                 before = self._find(key, parent)[1].get(path) if parent else None
@@ -117,7 +123,7 @@ class FakeSource(Script):
     def keep(self, key: str, source: SourceConfig, commit: str, name: str) -> None:
         with self.call("keep", key, source, commit, name):
             self._find(key, commit)
-            self.repositories[key].kept[name] = commit
+            self._at(key).kept[name] = commit
 
     def tree(self, key: str, source: SourceConfig, commit: str, path: str) -> str:
         with self.call("tree", key, source, commit, path):
@@ -151,7 +157,7 @@ class FakeSource(Script):
 
     def _find(self, key: str, commit: str) -> tuple[Commit, dict[str, bytes]]:
         try:
-            return self.repositories[key].commits[commit]
+            return self._at(key).commits[commit]
         except KeyError:
             raise NotFound(f"{key} has no commit {commit[:7]}.") from None
 

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from pipeline.config.models import Config
+from pipeline.config.previews.names import is_preview
 from pipeline.config.workload.backup import Backup, Destination
 from pipeline.deploy.data.kept import KeptBackups
 from pipeline.deploy.data.volumes import TRANSFER
@@ -139,6 +140,8 @@ def configured(config: Config) -> dict[VolumeRef, Backup]:
     """Everything with a `backup` key."""
     found: dict[VolumeRef, Backup] = {}
     for name, pipeline in config.pipelines.items():
+        if is_preview(name):
+            continue  # its data go with it
         for environment in pipeline.environments:
             found |= of_environment(config, name, environment)
     return found

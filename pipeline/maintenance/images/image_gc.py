@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.config.previews.names import is_preview
 from pipeline.deploy.build_stage import repository
 from pipeline.domain.release import Release
 from pipeline.domain.retention import needed
@@ -68,7 +69,8 @@ class ImageGc(Job):
     def _kept(self, pipeline: str, releases: tuple[Release, ...]) -> set[int]:
         environments = self._store.environments(pipeline).values()
         good = (number for environment in environments for number in environment.good[-self.keep :])
-        newest = (release.number for release in releases[-self.keep :])
+        over = is_preview(pipeline) and not environments  # nothing goes back to a preview that was removed
+        newest = () if over else [release.number for release in releases[-self.keep :]]
         return {*newest, *good, *needed(environments, self._store.open_runs(pipeline))}
 
 

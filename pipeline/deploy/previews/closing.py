@@ -1,0 +1,124 @@
+"""Removes all that a preview has: its runs end, then its containers, routes, accessories and volumes go. The records
+of its runs stay. Each step finds what an earlier one, in a process that died, has left."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pipeline.deploy.heartbeat import holding
+from pipeline.deploy.services import Services
+from pipeline.domain import audit_chain, slots
+from pipeline.domain.audit_chain import Actor, Entry
+from pipeline.domain.environment import SLOTS
+from pipeline.domain.events import Event
+from pipeline.domain.previews import rules
+from pipeline.domain.previews.records import Preview, Previews, PreviewState
+from pipeline.domain.run import Outcome, State
+from pipeline.domain.transitions import end
+from pipeline.notify import messages
+from pipeline.ports.adapters import Adapters
+from pipeline.store import Transaction
+
+KEEPER = Actor("pushlive", way="keeper")
+
+
+class Closing:
+    def __init__(self, services: Services, adapters: Adapters) -> None:
+        self._store, self._adapters, self._clock = services.store, adapters, adapters.clock
+
+    def go(self, one: Preview) -> str:
+        """Removes what can be removed now; what there is to report once it is done, "" while it is not. Idempotent.
+        Raises what engines raise."""
+        self._end_runs(one)
+        if self._store.open_runs(one.name):
+            return ""  # a run is at work: it stops at its next safe point
+        return self._remove(one)
+
+    # ── its runs ─────────────────────────────────────────────────────────────
+
+    def _end_runs(self, one: Preview) -> None:
+        why = f"as the preview is removed: {one.reason}"
+
+        def act(tx: Transaction) -> None:
+            for run in tx.open():
+                if run.state == State.RUNNING:
+                    if not run.cancel:
+                        tx.put_run(replace(run, cancel=why))
+                    continue
+                now = self._clock.now()
+                tx.put_run(messages.ended(tx, end(run, Outcome.CANCELLED, why, now)))
+                data = {"outcome": Outcome.CANCELLED.value}
+                tx.event(run.number, Event("end", now, f"{run.id} cancelled {why}", data=data))
+
+        if self._store.open_runs(one.name):
+            self._store.transact(one.name, act)
+
+    # ── what runs ────────────────────────────────────────────────────────────
+
+    def _remove(self, one: Preview) -> str:
+        """Under the environment's lease, which a run that a push has made meanwhile needs first."""
+        lease = self._store.leases.take(f"env:{one.name}/{one.name}", "preview")
+        if lease is None:
+            return ""
+        with holding(self._store, lease) as held:
+            if not self._still_closing(one.name):
+                return ""
+            environment = self._store.environment(one.name, one.name)
+            engine = held.fenced(self._adapters.engines.of(environment.engine if environment else one.engine))
+            if environment and engine.slots.remove(slots.slot_ref(environment, SLOTS[0])):
+                return ""  # something of others is in its network; the next round looks again
+            if not self._remove_accessories(one.name):
+                return ""
+            for volume in tuple(engine.volumes.volumes()):
+                if volume.ref.environment == one.name:
+                    engine.volumes.remove_volume(volume.ref)
+            held.insist()
+            self._store.forget_environment(one.name, one.name)
+            return self._closed(one.name)
+
+    def _remove_accessories(self, name: str) -> bool:
+        """False if another process is at work on one. No other pipeline has an environment of that name, so no one else
+        uses them."""
+        for record in self._store.accessories.all():
+            if record.environment != name:
+                continue
+            lease = self._store.leases.take(f"accessory:{record.id}", "preview")
+            if lease is None:
+                return False
+            with holding(self._store, lease) as held:
+                engine = held.fenced(self._adapters.engines.of(record.engine))
+                engine.accessories.remove_accessory(record.ref)
+                self._store.accessories.forget(record.ref, held, self._entry("accessory rm", name, record.id))
+                self._store.facts.set(f"accessory-problem:{record.id}", "")
+        return True
+
+    # ── its record ───────────────────────────────────────────────────────────
+
+    def _still_closing(self, name: str) -> bool:
+        found = self._store.previews.all().get(name)
+        return found is not None and found.state == PreviewState.CLOSING
+
+    def _closed(self, name: str) -> str:
+        now = self._clock.now()
+
+        def act(found: Previews) -> tuple[Previews, tuple[Entry, ...], str]:
+            one = found.get(name)
+            if one is None or one.state != PreviewState.CLOSING:
+                return found, (), ""
+            made = replace(one, state=PreviewState.CLOSED, closed=now, filled=False)
+            kept = rules.trimmed({**found, name: made})
+            return kept, (), f"the preview {name} of {one.label} is removed: {one.reason}"
+
+        return self._store.previews.change(act)
+
+    def _entry(self, act: str, name: str, what: str) -> Entry:
+        return audit_chain.entry(
+            KEEPER,
+            act,
+            self._clock.now(),
+            pipeline=name,
+            environment=name,
+            detail=what,
+            before=what,
+            after="removed",
+        )

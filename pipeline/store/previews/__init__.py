@@ -1,0 +1,1 @@
+"""Which previews there are."""
