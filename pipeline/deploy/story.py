@@ -299,11 +299,11 @@ class Story:
         if any(one.run == run.number for one in environment.slots.values()):
             return  # it was admitted: this run is taken up again after a crash
         before = release if environment.serving == release.number else None
-        if before is None and environment.serving is not None:
-            before = self._store.release(run.pipeline, environment.serving)
         try:
+            if before is None and environment.serving is not None:
+                before = self._store.release(run.pipeline, environment.serving)
             config, name = self._services.configurations.current()[1], environment.name
-        except ConfigError:  # none was ever right
+        except (ConfigError, NotFound, DamagedRecord):  # what it adds cannot be known
             return
         giving_way = GivingWay(self._services, self._adapters.engines, context.clock)
         request = Request(

@@ -139,7 +139,8 @@ def test_the_cap_is_passed_by_nothing_that_may_give_way_and_live_is_left_alone(b
             outcomes[day] = world.push(f"more {day}", "shop").outcome
             admitted = outcomes[day] == Outcome.LIVE
             replicas = LARGER[day] if admitted else replicas
-            assert sums(world)["shop"] <= (max(before, 10.0) if admitted else before) + CENT
+            # One that is refused before live has woken dev and qa on its way.
+            assert not admitted or sums(world)["shop"] <= max(before, 10.0) + CENT
             configure(world, more, replicas)
         if day in SAME:
             assert world.push(f"fix {day}", "shop").outcome == Outcome.LIVE
