@@ -427,3 +427,29 @@ def test_one_that_has_cost_too_much_goes(make_world, monkeypatch):
         "the preview hello--login of feature/login is removed: it has cost 1.60 EUR this month, and `cost` allows 1.50"
     ]
     assert [one["name"] for one in world.commands.previews()] == ["hello--other"]
+
+
+def test_on_a_cluster_it_is_the_same(make_world):
+    text = CONFIG.replace("    uses:", "    registry: registry.example.com/team/hello\n    uses:")
+    world = make_world(text.replace("qa: {host", "qa: {engine: {kubernetes: prod, namespace: shop}, host"))
+    world.head("main one")
+    run = push(world, "feature/login")
+    assert run.outcome == Outcome.LIVE
+    environment = world.environment("hello--login", "hello--login")
+    assert environment.engine == preview(world).engine == "kubernetes:prod/shop"
+    pushed = [given[2] for name, given in world.builder.calls if name == "push"]
+    assert pushed == [f"login-{run.short}", "login-r1"]  # hello has an r1 of its own there
+    world.commands.remove_preview("hello--login", "ann")
+    assert keep(world) == ["the preview hello--login of feature/login is removed: by ann"]
+    assert world.store.environments("hello--login") == {}
+
+
+def test_it_sleeps_where_it_can_unless_its_model_says_otherwise(world, make_world):
+    push(world, "feature/login")
+    config = world.services.configurations.current()[1]
+    assert config.pipelines["hello--login"].environment("hello--login").sleep_after == 3600
+    other = make_world(CONFIG.replace("qa: {host", "qa: {sleep_after: 10m, host"))
+    other.head("main one")
+    push(other, "feature/login")
+    config = other.services.configurations.current()[1]
+    assert config.pipelines["hello--login"].environment("hello--login").sleep_after == 600

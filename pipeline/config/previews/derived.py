@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 from pipeline.config.models import Config, Environment, Pipeline
 from pipeline.config.previews.names import pipeline_of, short_of
+from pipeline.config.sleep.sleep_rules import impossible
 
 # What an environment says about its place among the others, or about its visitors: a preview has none of it.
 _NOT_TAKEN = ("host", "hosts", "promote", "shift", "bake", "judge", "metrics", "parity", "differs")
+SLEEP_AFTER = 3600.0  # seconds without a request, where `from` says nothing
 
 
 class Wanted(NamedTuple):
@@ -39,6 +41,8 @@ def preview(config: Config, wanted: Wanted) -> Pipeline | None:
     environment = Environment.model_construct(
         **{**kept, "host": host, "keep_warm": 0.0}, _fields_set={*kept, "host", "keep_warm"}
     )
+    if "sleep_after" not in kept:
+        environment = _sleeping(pipeline, wanted.name, environment)
     source = pipeline.source.model_copy(
         update={
             "repository": "" if wanted.url else config.repository_of(name),
@@ -56,3 +60,10 @@ def preview(config: Config, wanted: Wanted) -> Pipeline | None:
             "previews": None,
         }
     )
+
+
+def _sleeping(pipeline: Pipeline, name: str, environment: Environment) -> Environment:
+    """It sleeps while no one looks at it, if it can where it runs. A preview is no one's live environment."""
+    found = environment.model_copy(update={"sleep_after": SLEEP_AFTER})
+    before_another = pipeline.model_copy(update={"environments": {name: found, "live": None}})
+    return environment if impossible(before_another, name) else found
