@@ -299,6 +299,11 @@ class ServicePort(Protocol):
     ) -> dict[str, Any]:
         """See ``SettingCommands.set_values``."""
 
+    def suggest(
+        self, by: Actor, *, pipeline: str = "", without_redundancy: bool = False, seen: str = ""
+    ) -> dict[str, Any]:
+        """See ``CostCommands.suggest``."""
+
     def still_waits(self, run: Run) -> str: ...
 
     def freeze(

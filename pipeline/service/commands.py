@@ -24,10 +24,10 @@ from pipeline.service.app.backups import Backups
 from pipeline.service.app.evidence import Evidence
 from pipeline.service.app.volumes import VolumeCommands
 from pipeline.service.baking import Baking
+from pipeline.service.cost.suggesting import CostCommands
 from pipeline.service.previews.commands import PreviewCommands
 from pipeline.service.promotion.freezes import FreezeCommands
 from pipeline.service.promotion.withdrawing import WithdrawCommands
-from pipeline.service.setting import SettingCommands
 from pipeline.service.sleep.sleeping import Sleeping
 from pipeline.service.tools import Tools
 from pipeline.store import Transaction
@@ -41,7 +41,7 @@ class Again:
     over: int | None
 
 
-class Commands(SettingCommands, VolumeCommands, FreezeCommands, WithdrawCommands, PreviewCommands):
+class Commands(CostCommands, VolumeCommands, FreezeCommands, WithdrawCommands, PreviewCommands):
     """The acts on pipelines; ``by`` says who acts, and where the request came from."""
 
     tools: Tools  # made together with it in ``pipeline.runtime.bootstrap``

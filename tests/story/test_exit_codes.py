@@ -16,6 +16,7 @@ from tests.support.typed import Typist
 
 NO_SUCH_NAME = """\
 cost nope
+cost nope --suggest
 cost nope --history
 cost nope --csv
 deploy nope

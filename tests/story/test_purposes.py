@@ -10,7 +10,7 @@ from pipeline.store.costs.loads import DAY, DAYS, HOURS, Loads
 from tests.support.typed import typist
 
 CONFIG = """\
-costs: {currency: EUR, machines: {here: 74.4}}
+costs: {currency: EUR, machines: {here: 744}}
 pipelines:
   hello:
     environments:

@@ -328,6 +328,12 @@ class FakeService:
         run = self.run(pipeline, number)
         return {"run": summary(run) | self.shown.get(run.id, {}), "timing": timing, "release": None}
 
+    def suggest(
+        self, by: Actor, *, pipeline: str = "", without_redundancy: bool = False, seen: str = ""
+    ) -> dict[str, Any]:
+        self._up()
+        return {"suggestion": "", "changes": [], "diff": "", "refused": [], "said": "Nothing.", "runs": []}
+
     def run(self, pipeline: str, number: int) -> Run:
         self._up()
         if run := self.made.get(f"{pipeline}#{number}"):

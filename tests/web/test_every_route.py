@@ -67,6 +67,7 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
         "POST /api/previews/<name>/allow",
         "DELETE /api/previews/<name>",
         "POST /api/pipelines/<pipeline>/set",
+        "POST /api/cost/suggest",
         "POST /api/pipelines/<pipeline>/revert",
         "POST /api/pipelines/<pipeline>/promote",
         "POST /api/pipelines/<pipeline>/withdraw",

@@ -8,7 +8,7 @@ from typing import TypeVar
 from flask import Blueprint, Response, render_template, request
 from flask.typing import ResponseReturnValue
 
-from webhooks.api.parameters import number_between
+from webhooks.api.parameters import fields, number_between
 from webhooks.context import WebContext
 from webhooks.pages import pictures
 from webhooks.security.auth import bearer
@@ -34,6 +34,13 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
         return web.service.cost_history(
             given.get("pipeline", ""), months=months, zone=given.get("zone", "UTC")
         )
+
+    @api.post("/api/cost/suggest")
+    def suggest() -> ResponseReturnValue:
+        by = bearer(web, "developer")
+        wanted = fields({"pipeline": str, "without_redundancy": bool, "seen": str})
+        answer = web.service.suggest(by, **wanted)
+        return answer, 202 if answer.get("runs") else 200
 
     @api.get("/api/cost.csv")
     def cost_rows() -> ResponseReturnValue:

@@ -7,6 +7,7 @@ from argparse import ArgumentTypeError
 from typing import Any
 
 from pipeline.cli.app.report import MONTH, ZONE, asked_month
+from pipeline.cli.app.suggest import suggest
 from pipeline.cli.command import JSON, argument, command, whole_number
 from pipeline.cli.context import DONE, Context, UsageError
 from pipeline.cli.terminal import Cell, cleaned, table
@@ -51,10 +52,18 @@ def _months(text: str) -> int:
         help="a row for each of the last months (12)",
     ),
     argument("--csv", action="store_true", help="each account and day, in the columns of FOCUS 1.2"),
+    argument("--suggest", action="store_true", help="what could be smaller, as a diff of pipelines.yaml"),
+    argument("--apply", action="store_true", help="write that into pipelines.yaml, and deploy it"),
+    argument(
+        "--without-redundancy", action="store_true", help="suggest less than the loss of one needs, too"
+    ),
+    argument("--yes", action="store_true", help="apply without being asked"),
     JSON,
 )
 def cost(context: Context) -> int:
     _refuse_both(context)
+    if context.args.suggest or context.args.apply:
+        return suggest(context)
     if context.args.csv:
         for piece in context.client.pieces(f"/api/cost.csv?{asked_month(context)}"):
             sys.stdout.buffer.write(piece)
@@ -97,6 +106,14 @@ def cost(context: Context) -> int:
 
 def _refuse_both(context: Context) -> None:
     args = context.args
+    asked = args.suggest or args.apply
+    if asked and (args.csv or args.history or args.month):
+        raise UsageError(
+            "--suggest is about the last week, and goes with none of --csv, --history and --month.",
+            advice="Ask for each by itself.",
+        )
+    if (args.yes and not args.apply) or (args.without_redundancy and not asked):
+        raise UsageError("--yes is for --apply, and --without-redundancy for --suggest.", advice="Add it.")
     if args.history and args.month:
         raise UsageError("--history is of many months, and --month of one.", advice="Give one of the two.")
     if args.csv and (args.history or context.json):

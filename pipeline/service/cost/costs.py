@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config.cost.prices import INSTANCE_TYPE, Costs
 from pipeline.config.engines import machines_of
 from pipeline.config.models import Config
-from pipeline.domain.cost import ledger, purposes
+from pipeline.domain.cost import ledger
 from pipeline.domain.cost.ledger import STORAGE, TRAFFIC, Account, Amount, Hour
 from pipeline.domain.cost.load import Key
 from pipeline.domain.cost.month import WINDOW, Line, Piece, Spent, monthly, spent, to_come
@@ -31,7 +30,8 @@ NOTABLE = 300.0  # seconds without a look at a cluster, beyond which it is said
 class Measured:
     """A month. ``coming``: what each account will cost until its end; ``newest``: its last hour; ``began``: when
     measuring did, None if nothing is measured; ``unsized``: clusters that do not tell which nodes they have;
-    ``replicas``: what they are for; ``idle``: what those of each that are idle would cost in the whole month."""
+    ``replicas``: what they are for; ``monthly``: what each purpose of what serves would cost in the whole month;
+    ``gib``: what a GiB that is reserved on an engine would."""
 
     month: Month
     spent: Spent
@@ -40,7 +40,8 @@ class Measured:
     began: float | None
     unsized: frozenset[str]
     replicas: dict[Key, Known]
-    idle: dict[Key, float]
+    monthly: dict[tuple[Key, str], float]
+    gib: dict[str, float]
 
 
 def measured(store: Store, costs: Costs, month: Month, now: float, *, ahead: bool = True) -> Measured:
@@ -60,6 +61,7 @@ def measured(store: Store, costs: Costs, month: Month, now: float, *, ahead: boo
     unknown = math.inf if each or began is None else began
     found = spent(pieces, costs, month, now, lambda key: each.get(key, unknown))
     coming = to_come(recent, costs, month, now) if recent else {}
+    whole = to_come(recent, costs, month, month.since) if recent else {}
     newest = next((one for one in reversed(pieces) if isinstance(one, Hour)), None)
     return Measured(
         month,
@@ -69,7 +71,8 @@ def measured(store: Store, costs: Costs, month: Month, now: float, *, ahead: boo
         began,
         frozenset(newest.unsized if newest else ()),
         known,
-        _idle(to_come(recent, costs, month, month.since)) if recent else {},
+        replicas.by_purpose(whole),
+        replicas.gib(whole, recent),
     )
 
 
@@ -112,20 +115,10 @@ def shown(store: Store, config: Config, pipeline: str, month: str, zone: str, no
         "caps": caps.shown(store, config, pipeline, now) if wanted.since <= now < wanted.until else [],
         "replicas": [
             one
-            for one in replicas.shown(found.replicas, costs, found.idle)
+            for one in replicas.shown(found.replicas, costs, found.monthly)
             if now < wanted.until and pipeline in ("", one["pipeline"])
         ],
     }
-
-
-def _idle(coming: Mapping[Account, float]) -> dict[Key, float]:
-    """What the idle replicas of each cost."""
-    found = dict[Key, float]()
-    for one, cost in coming.items():
-        if one.purpose == purposes.IDLE and one.pipeline:
-            key = (one.pipeline, one.environment, one.process)
-            found[key] = found.get(key, 0.0) + cost
-    return found
 
 
 def _line(costs: Costs, one: Line, coming: float) -> dict[str, Any]:

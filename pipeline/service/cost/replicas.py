@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config.cost.prices import Costs
+from pipeline.config.engines import machines_of
 from pipeline.config.models import Service
 from pipeline.domain.cost import load as loads
 from pipeline.domain.cost import purposes, shares
-from pipeline.domain.cost.ledger import SERVING, account
+from pipeline.domain.cost.ledger import SERVING, Account, account
 from pipeline.domain.cost.load import Key, Load
 from pipeline.domain.cost.month import WINDOW, Piece
 from pipeline.domain.cost.purposes import Need, Replica
@@ -90,9 +91,45 @@ def _used(found: Mapping[Key, Known], recent: Iterable[Piece]) -> dict[Key, floa
     return {key: min(1.0, one.load.used / paid[key]) if paid.get(key) else 1.0 for key, one in found.items()}
 
 
-def shown(found: Mapping[Key, Known], costs: Costs, idle: Mapping[Key, float]) -> list[dict[str, Any]]:
-    """``idle``: what the idle replicas of each would cost in a month, in the currency of ``costs``."""
-    return [_row(key, one, costs, idle.get(key, 0.0)) for key, one in sorted(found.items()) if one.replicas]
+def by_purpose(monthly: Mapping[Account, float]) -> dict[tuple[Key, str], float]:
+    """What each purpose of what serves costs, on all engines."""
+    found = defaultdict[tuple[Key, str], float](float)
+    for one, cost in monthly.items():
+        if one.pipeline:
+            found[(one.pipeline, one.environment, one.process), one.purpose] += cost
+    return dict(found)
+
+
+def gib(monthly: Mapping[Account, float], recent: Iterable[Piece]) -> dict[str, float]:
+    """What containers pay for a GiB, by their machines, if they pay ``monthly`` and take what they took in this
+    time."""
+    seconds, worth, paid = (defaultdict[str, float](float) for _ in range(3))
+    taken = set[Account]()
+    for piece in recent:
+        measured = dict[str, float]()
+        for engine, passed in piece.seconds.items():
+            measured[machines_of(engine)] = max(passed, measured.get(machines_of(engine), 0.0))
+        for key, passed in measured.items():
+            seconds[key] += passed
+        for text, amount in shares.amounts(piece).items():
+            one = account(text)
+            if one.purpose not in (shares.IDLE, shares.UNSEEN) or one.pipeline:
+                worth[machines_of(one.engine)] += shares.worth(amount)
+                taken.add(one)
+    for one, cost in monthly.items():
+        paid[machines_of(one.engine)] += cost if one in taken else 0.0
+    return {key: paid[key] * seconds[key] / one for key, one in worth.items() if one}
+
+
+def shown(
+    found: Mapping[Key, Known], costs: Costs, monthly: Mapping[tuple[Key, str], float]
+) -> list[dict[str, Any]]:
+    """``monthly``: see ``by_purpose``."""
+    return [
+        _row(key, one, costs, monthly.get((key, purposes.IDLE), 0.0))
+        for key, one in sorted(found.items())
+        if one.replicas
+    ]
 
 
 def _row(key: Key, one: Known, costs: Costs, monthly: float) -> dict[str, Any]:
