@@ -321,6 +321,7 @@ def test_all_that_runs_is_metered(prepared: Kit) -> None:
     assert len({one.name for one in found}) == 2
     assert all(one.memory > 0 or one.reserved_memory > 0 for one in found)
     assert all((one.spent is None) != (one.cores is None) for one in found)
+    assert all(bool(one.node) == (one.spent is None) for one in found)  # nodes are those of a cluster
     size = prepared.engine.machine_size()
     assert size
     assert size.cores >= 1

@@ -132,7 +132,8 @@ def test_a_release_that_answers_with_errors_is_taken_back_or_only_told(service: 
 
 def has_a_cost(service: Service) -> None:
     """Minutes have passed, and more than one look."""
-    lines = json.loads(service.pushlive("cost", "--json").out)["lines"]
+    answer = json.loads(service.pushlive("cost", "--json").out)
+    lines = answer["lines"]
     by = {(one["pipeline"], one["purpose"]): one for one in lines}
     for name in ("hello", "seen"):
         assert by[name, "serving"]["core_hours"] > 0
@@ -141,3 +142,8 @@ def has_a_cost(service: Service) -> None:
     assert by["", "system"]["cost"] > 0
     assert by["", "idle"]["cost"] > by["hello", "serving"]["cost"] > 0
     assert "hello     live         serving" in service.pushlive("cost").out
+    load = next(one for one in answer["replicas"] if one["pipeline"] == "hello")
+    assert load["measured"] > 0
+    assert 0 < load["highest_memory"] <= load["memory"]
+    assert 0 < load["busy"] <= 2 * load["cpu"]
+    assert load["serving"] is None  # before a day was measured

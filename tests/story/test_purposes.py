@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
+
 import pytest
 
 from pipeline.domain.cost import load
 from pipeline.domain.cost.load import Load, bucket
+from pipeline.store.costs import Ledgers
 from pipeline.store.costs.loads import DAY, DAYS, HOURS, Loads
+from pipeline.store.facts import Facts
 from tests.support.typed import typist
 
 CONFIG = """\
@@ -144,3 +149,43 @@ def test_thirty_pipelines_take_a_few_mebibytes(world):
     text = world.store.facts.get(f"load:{int(world.clock.now() // 3600)}")
     assert len(text) * (HOURS + 1) * 24 < 4 * MIB
     assert len(text) * DAYS < 7 * MIB
+
+
+def test_without_what_a_cluster_uses_nothing_is_said_of_its_replicas(world, monkeypatch):
+    taken = world.engine.taken
+    monkeypatch.setattr(world.engine, "taken", lambda: tuple(replace(one, memory=0) for one in taken()))
+    looks(world, 26)
+    live = of_live(world)
+    assert (live["serving"], live["measured"]) == (None, 0)
+    assert live["text"].startswith("What hello/live uses is not known")
+    assert set(costs(world)) == {("dev", "serving"), ("live", "serving")}
+    assert world.commands.suggest("ann")["changes"] == []
+
+
+def test_a_keeper_that_dies_at_any_write_of_a_look_counts_no_time_twice(world, monkeypatch):
+    looks(world, 1)
+    set_, writes = Facts.set, 0
+    for died in range(4):
+        left = died
+
+        def dies(self: Facts, name: str, value: str) -> None:
+            nonlocal left, writes
+            if not left:
+                raise ZeroDivisionError
+            left, writes = left - 1, writes + 1
+            set_(self, name, value)
+
+        world.clock.sleep(60)
+        with monkeypatch.context() as patch, suppress(ZeroDivisionError):
+            patch.setattr(Facts, "set", dies)
+            world.jobs.cost.run()
+        world.jobs = world.another_process()
+        world.clock.sleep(60)
+        world.jobs.cost.run()
+    assert writes
+    now = world.clock.now()
+    loads = dict(Loads(world.store.facts).hours(now - DAY, now))
+    seconds = sum(one[LIVE].seconds for one in loads.values())
+    measured = sum(one.seconds["docker"] for one in Ledgers(world.store.facts).hours(now - DAY, now))
+    assert 3600 - 300 + 4 * 60 <= seconds <= measured <= 3600 - 300 + 8 * 60
+    assert sum(sum(one[LIVE].buckets.values()) for one in loads.values()) == seconds

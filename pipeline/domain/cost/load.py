@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from pipeline.domain.cost.ledger import SERVING
+from pipeline.domain.cost.ledger import DEPLOYING, SERVING
 from pipeline.domain.cost.taken import Taken
 
 STEPS = 8
@@ -102,20 +102,35 @@ def quantile(load: Load, share: float) -> float:
     return 0.0
 
 
-def sampled(found: Iterable[tuple[Taken, str]], cores: Mapping[str, float], passed: float) -> dict[Key, Load]:
+def sampled(
+    found: Iterable[tuple[Taken, str]],
+    cores: Mapping[str, float],
+    passed: float,
+    shared: Collection[tuple[str, str]] = (),
+) -> dict[Key, Load]:
     """What one look tells. ``found``: each container with its purpose; ``cores``: by the container's name, what it used
-    on average in the ``passed`` seconds since the look before. Accessories are what they are: one container each."""
+    on average in the ``passed`` seconds since the look before; ``shared``: environments in which a part of the visitors
+    goes to a release that does not serve yet: what that one uses is the load of those that serve. Accessories are what
+    they are: one container each."""
     serving, tops = defaultdict[Key, list[Taken]](list), defaultdict[Key, int](int)
+    beside = defaultdict[Key, float](float)
     for one, purpose in found:
         if one.role in ("accessory", "system") or not one.environment:
             continue
-        whole = (one.pipeline, one.environment, ALL)
+        key, whole = ((one.pipeline, one.environment, process) for process in (one.process, ALL))
         tops[whole] = max(tops[whole], one.memory)
         if purpose == SERVING:
-            serving[one.pipeline, one.environment, one.process].append(one)
+            serving[key].append(one)
+        elif purpose == DEPLOYING and one.role == "web" and key[:2] in shared:
+            beside[key] += cores.get(one.name, 0.0)
     loads = {key: Load(passed, top=top) for key, top in tops.items()}
     for key, some in serving.items():
-        used, memory = sum(cores.get(one.name, 0.0) for one in some), [one.memory for one in some]
+        if not all(one.memory for one in some):
+            continue  # a cluster without the metrics API, or a pod that is too new for it
+        used, memory = (
+            sum(cores.get(one.name, 0.0) for one in some) + beside[key],
+            [one.memory for one in some],
+        )
         nodes = len({one.node for one in some if one.node})
         loads[key] = Load(
             passed, used * passed, len(some) * passed, min(memory), max(memory), len(some), nodes,

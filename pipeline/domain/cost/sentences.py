@@ -22,6 +22,8 @@ def sentence(
 ) -> str:
     """Nothing, if no replica is idle and none is missing. ``days``: for how many something has been idle; ``monthly``:
     what that costs in a month; ``since``: when measuring began in this week."""
+    if not load.seconds:
+        return f"What {name} uses is not known, so neither is what each replica is for: its cluster has no metrics API."
     if found is None:
         return _too_early(name, load, since) if load.replicas > 1 else ""
     early = (

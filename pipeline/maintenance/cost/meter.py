@@ -74,7 +74,8 @@ class MeterCost(Job):
             return ledger.without_size(hour, key), {}
         taken = [one for one, _ in found]
         passed, used = ledger.since_last(hour, key, now), ledger.used(hour, key, taken, now)
-        loads = load.sampled(found, used, passed) if passed else {}
+        shared = {key for key, one in environments.items() if one.shift}
+        loads = load.sampled(found, used, passed, shared) if passed else {}
         found += ledger.sleeping(environments.values(), key)
         return ledger.looked(hour, key, size, found, now), loads
 

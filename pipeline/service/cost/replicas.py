@@ -48,6 +48,10 @@ def known(
     week, since = _week(store, until, now)
     days = _days(store, until)
     found = dict[Key, Known]()
+    for key in [key for key, load in week.items() if key[2] == loads.ALL and not load.top]:
+        web = (*key[:2], "")
+        week.setdefault(web, Load())
+        since.setdefault(web, since[key])
     for key, load in week.items():
         pipeline, environment, process = key
         serves = None if process == loads.ALL else _service(store, pipeline, environment)
@@ -152,6 +156,7 @@ def _row(key: Key, one: Known, costs: Costs, monthly: float) -> dict[str, Any]:
     row |= {name: getattr(found, name) if found else None for name in purposes_of}
     name = f"{pipeline}/{environment}" + (f" {process}" if process else "")
     text = sentence(name, one.load, found, one.each, headroom, days, monthly, costs, one.since)
+    text = text if found or one.replicas > 1 else ""
     return {**row, "idle_days": days, "idle_monthly": round(monthly, 6), "text": text}
 
 

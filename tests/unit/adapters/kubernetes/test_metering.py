@@ -25,7 +25,7 @@ def pod(name: str, labels: dict[str, str], phase: str = "Running") -> dict[str, 
     requests = {"resources": {"requests": {"cpu": "250m", "memory": "64Mi"}}}
     return {
         "metadata": {"name": name, "labels": labels},
-        "spec": {"containers": [requests, {}]},
+        "spec": {"containers": [requests, {}], "nodeName": "n"},
         "status": {"phase": phase},
     }
 

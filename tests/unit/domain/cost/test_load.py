@@ -47,6 +47,19 @@ def test_a_look_adds_up_what_serves_and_keeps_the_highest_memory_of_all() -> Non
     assert quantile(loads[LIVE], 0.95) == 0.5
 
 
+def test_a_release_that_takes_a_part_of_the_visitors_bears_load_of_those_that_serve() -> None:
+    found = [(web("a", 100), "serving"), (web("b", 100), "deploying"), (web("c", 100), "warm")]
+    cores = {"a": 0.5, "b": 0.25, "c": 9.0}
+    assert sampled(found, cores, 60.0)[LIVE].used == 30.0
+    shared = sampled(found, cores, 60.0, {LIVE[:2]})[LIVE]
+    assert (shared.used, shared.replicas) == (45.0, 1)
+
+
+def test_what_a_cluster_does_not_tell_is_not_taken_for_no_load() -> None:
+    found = [(web("a", 0, node="n1"), "serving"), (web("b", 100, node="n2"), "serving")]
+    assert sampled(found, {"a": 0.0, "b": 0.5}, 60.0) == {("shop", "live", ALL): Load(60, top=100)}
+
+
 def test_nothing_that_serves_is_no_load() -> None:
     assert sampled([], {}, 60.0) == {}
     assert quantile(Load(), 0.95) == 0.0
