@@ -51,6 +51,7 @@ class CostCommands(SettingCommands):
         digest, config = self._configurations.current()
         if pipeline:
             self._known(config, pipeline)
+        config = self._configurations.as_written(digest)  # without previews, which are not in the file
         text, now = self._store.config(digest), self._clock.now()
         month = calendar.month(calendar.month_of(now, "UTC"), "UTC")
         measured = costs.measured(self._store, config.costs, month, now)
