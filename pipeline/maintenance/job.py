@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -30,3 +32,20 @@ class Changes:
     def over(self, problem: str) -> bool:
         """True if the round before had a problem and this one has none."""
         return bool(self._last) and not problem
+
+
+class Aside:
+    """What may take long, in a thread of its own, so that it holds up no repair. ``name``: the thread's."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._thread: threading.Thread | None = None
+
+    @property
+    def busy(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def begin(self, act: Callable[[], None]) -> None:
+        """Call it only while it is not busy. ``act`` raises nothing that a person would have to hear of."""
+        self._thread = threading.Thread(target=act, name=self._name, daemon=True)
+        self._thread.start()

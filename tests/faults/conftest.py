@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.story.conftest import connections, make_world, valkey, world
+from tests.story.conftest import connections, make_world, nothing_aside, valkey, world
 
-__all__ = ["connections", "make_world", "valkey", "world"]
+__all__ = ["connections", "make_world", "nothing_aside", "valkey", "world"]
 
 
 @pytest.fixture

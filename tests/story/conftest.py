@@ -40,6 +40,7 @@ from pipeline.lib.push_notes import Note, Update
 from pipeline.maintenance.adopt import adopt
 from pipeline.maintenance.fix import fix
 from pipeline.maintenance.gc import gc
+from pipeline.maintenance.job import Aside
 from pipeline.maintenance.jobs import Jobs
 from pipeline.maintenance.loop import Keeper
 from pipeline.ports.adapters import Adapters
@@ -116,6 +117,13 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     for one in opened:
         one.close()
+
+
+@pytest.fixture(autouse=True)
+def nothing_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the keeper does in a thread happens within its round: what is counted or killed comes in one order, and
+    nothing is at work once a test has ended."""
+    monkeypatch.setattr(Aside, "begin", lambda _, act: act())
 
 
 def go_on() -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import threading
 from pathlib import Path
 
 from pipeline.config.engines import DOCKER, machines_of
@@ -14,7 +13,7 @@ from pipeline.domain.capacity.words import DATA
 from pipeline.errors import PushliveError, StoreUnavailable
 from pipeline.lib import codec
 from pipeline.lib.files.sizes import size_of
-from pipeline.maintenance.job import Job
+from pipeline.maintenance.job import Aside, Job
 from pipeline.notify import messages
 from pipeline.ports.adapters import Adapters
 from pipeline.store import Transaction
@@ -31,12 +30,11 @@ class WatchRoom(Job):
     def __init__(self, services: Services, adapters: Adapters) -> None:
         self._services, self._store, self._adapters = services, services.store, adapters
         self._rooms = Rooms(services.store.facts)
-        self._thread: threading.Thread | None = None
+        self._aside = Aside("room")
 
     def run(self) -> list[str]:
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._quietly, name="room", daemon=True)
-            self._thread.start()
+        if not self._aside.busy:
+            self._aside.begin(self._quietly)
         return []
 
     def _quietly(self) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-
 from pipeline.deploy.data.backups import BackupWork
 from pipeline.deploy.services import Services
 from pipeline.domain.volumes import VolumeRef
 from pipeline.errors import LeaseLost, PushliveError, StoreUnavailable
-from pipeline.maintenance.job import Changes, Job
+from pipeline.maintenance.job import Aside, Changes, Job
 from pipeline.ports.adapters import Adapters
 
 
@@ -17,12 +15,12 @@ class MakeBackups(Job):
 
     def __init__(self, services: Services, adapters: Adapters) -> None:
         self._work = BackupWork(services, adapters)
-        self._thread: threading.Thread | None = None
+        self._aside = Aside("backups")
         self._said: list[str] = []
         self._changes = Changes()
 
     def run(self) -> list[str]:
-        if self._thread is not None and self._thread.is_alive():
+        if self._aside.busy:
             return []
         said, self._said = self._said, []
         try:
@@ -32,8 +30,7 @@ class MakeBackups(Job):
         except PushliveError as error:
             return said + self._changes.report(f"which backups are due is not known: {error}")
         if due:
-            self._thread = threading.Thread(target=self.make, args=(due,), name="backups", daemon=True)
-            self._thread.start()
+            self._aside.begin(lambda: self.make(due))
         return said + self._changes.report("")
 
     def make(self, due: list[VolumeRef]) -> None:

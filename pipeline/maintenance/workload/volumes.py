@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from collections.abc import Callable
 from pipeline.domain.cost.ledger import Place
 from pipeline.domain.volumes import StoredVolume, VolumeRef
 from pipeline.errors import PushliveError
-from pipeline.maintenance.job import Job
+from pipeline.maintenance.job import Aside, Job
 from pipeline.ports.engine import Engines
 from pipeline.store import Store
 from pipeline.store.costs.stored import StoredBytes
@@ -25,20 +24,18 @@ class VolumeSizes(Job):
 
     def __init__(self, store: Store, engines: Engines, now: Callable[[], float]) -> None:
         self._store, self._engines, self._now = store, engines, now
-        self._thread: threading.Thread | None = None
+        self._aside = Aside("volume sizes")
         self._all = self._looked = float("-inf")  # when that was done last
         self._seen: set[VolumeRef] = set()
 
     def run(self) -> list[str]:
         now = time.monotonic()
-        at_work = self._thread is not None and self._thread.is_alive()
-        if not at_work and now - self._looked >= NEW:
+        if not self._aside.busy and now - self._looked >= NEW:
             act = self.count_new
             if now - self._all >= EVERY:
                 self._all, act = now, self.count
             self._looked = now
-            self._thread = threading.Thread(target=act, name="volume sizes", daemon=True)
-            self._thread.start()
+            self._aside.begin(act)
         return []
 
     def count(self) -> None:
