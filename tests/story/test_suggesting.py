@@ -7,8 +7,11 @@ import subprocess
 import pytest
 
 from pipeline.domain.audit_chain import Actor
+from pipeline.domain.cost.load import Load
 from pipeline.errors import ConfigError, NotFound, RequestError
+from pipeline.store.costs.loads import DAY, Loads
 from tests.story.test_configuration_in_git import AWAY, OPS, push, taken
+from tests.story.test_previews import push as push_to_branch
 from tests.story.test_purposes import CONFIG, MIB, looks, worked
 from tests.support.typed import typist
 
@@ -186,3 +189,16 @@ def test_a_deploy_that_is_refused_is_said_and_the_file_stays(measured, monkeypat
     monkeypatch.setattr(type(measured.commands), "deploy", refused)
     done = measured.commands.suggest(BOB, seen=seen)
     assert (done["runs"], "hello has the change with its next push" in done["messages"][0]) == ([], True)
+
+
+def test_previews_are_not_in_the_file_and_get_no_suggestion(make_world):
+    previews = '    previews: {branches: "feature/*", from: live}\n    environments:\n'
+    world = make_world(CONFIG.replace("    environments:\n", previews))
+    push_to_branch(world, "feature/login")
+    key = ("hello--login", "hello--login")
+    loads, week = Loads(world.store.facts), 7 * DAY
+    loads.add({(*key, ""): Load(week, 1.0, 3 * week, MIB, MIB, 3, buckets={-30: week})}, world.clock.now())
+    world.jobs.cost.run()
+    assert world.commands.cost("hello--login")["replicas"][0]["idle"] == 1
+    answer = world.commands.suggest(ANN)
+    assert (answer["changes"], answer["refused"], answer["diff"]) == ([], [], "")
