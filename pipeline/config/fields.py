@@ -15,6 +15,8 @@ from pydantic import (
     PlainSerializer,
     StringConstraints,
     WithJsonSchema,
+    model_serializer,
+    model_validator,
 )
 
 from pipeline.config import validators
@@ -83,6 +85,25 @@ class Empty:
     """The value of a key that is left empty (``kubernetes:``). pydantic ignores it."""
 
     value: str
+
+
+class Several(Model):
+    """One text, or a list of them."""
+
+    LISTED = "names"
+    TEXT = "names"
+
+    names: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, given: Any) -> Any:
+        given = [given] if isinstance(given, str) else given
+        return {"names": given} if isinstance(given, list | tuple) else given
+
+    @model_serializer(mode="plain")
+    def _as_list(self) -> list[str]:
+        return list(self.names)
 
 
 LONGEST = 50 * 366 * 86400.0  # seconds; a cluster counts some of them in 32 bits

@@ -12,6 +12,7 @@ from pipeline.domain import audit_chain
 from pipeline.domain.audit_chain import Entry, Report, Who
 from pipeline.domain.run import Run
 from pipeline.errors import PushliveError, StoreUnavailable
+from pipeline.ports.adapters import Adapters
 from pipeline.ports.clock import Clock
 from pipeline.ports.queue import Queue
 from pipeline.service.operations import Operations
@@ -108,3 +109,18 @@ class Audited(Queries):
     def _move_entries(self) -> None:
         with suppress(StoreUnavailable):  # the act is done and recorded; the keeper moves its entry later
             self._audit_head.move(rounds=1)
+
+
+class OnEngines(Audited):
+    """``adapters``: made when they are first needed."""
+
+    def __init__(
+        self,
+        services: Services,
+        queue: Queue,
+        clock: Clock,
+        operations: Operations,
+        adapters: Callable[[], Adapters],
+    ) -> None:
+        super().__init__(services, queue, clock, operations)
+        self._adapters = adapters

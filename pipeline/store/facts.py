@@ -83,18 +83,4 @@ class Facts:
     def change(self, name: str, value: str, entry: Callable[[str], Entry]) -> bool:
         """Sets a fact and records ``entry(value before)`` in the audit log, both or neither. False, and nothing is
         written, if it has that value already."""
-        key = self._records.key("fact", name)
-        while True:
-            with translate(), self._client.pipeline() as pipe:
-                try:
-                    pipe.watch(key)  # type: ignore[no-untyped-call]
-                    before = self._records.fact(pipe, name)
-                    if before == value:
-                        return False
-                    pipe.multi()
-                    pipe.set(key, value)
-                    self._audit.queue(pipe, entry(before))
-                    pipe.execute()
-                    return True
-                except redis.WatchError:
-                    continue
+        return self.act(name, lambda before: (value, (entry(before),), before != value))

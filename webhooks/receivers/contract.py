@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pipeline.config.settings import Secret
+from pipeline.deploy.previews.requests import PullRequest
 
 
 class Headers(Protocol):
@@ -36,20 +37,10 @@ class Pushed:
 
 @dataclass(frozen=True)
 class Requested:
-    """A pull request was opened, got another head, or was closed (``closed``: why, "" if it was not). ``urls``: of the
-    repository that it is for; ``url``: of the one that it comes from, "" if that is the same; ``base``: the branch that
-    it is for; ``number``, ``branch``, ``commit``: its own."""
+    """A pull request was opened, got another head, or was closed. ``urls``: of the repository that it is for."""
 
     urls: tuple[str, ...]
-    url: str
-    base: str
-    number: int
-    branch: str
-    commit: str
-    delivery: str
-    closed: str = ""
-    pusher: str = ""
-    message: str = ""
+    request: PullRequest
 
 
 @dataclass(frozen=True)

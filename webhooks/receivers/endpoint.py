@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from threading import Lock
 from typing import Any
 
@@ -19,7 +20,6 @@ from pipeline.config.previews.names import is_preview
 from pipeline.config.settings import Secret
 from pipeline.deploy.configuring.wanted import Wanted
 from pipeline.deploy.previews.opening import HEADS, NoPreview
-from pipeline.deploy.previews.requests import PullRequest
 from pipeline.domain.audit_chain import Actor
 from pipeline.domain.run import Push
 from pipeline.errors import NotFound
@@ -113,7 +113,8 @@ def _payload(raw: bytes) -> dict[str, Any]:
 def _answer(web: WebContext, provider: str, parsed: Parsed) -> ResponseReturnValue:
     if isinstance(parsed, Ignored):
         return {"ignored": parsed.reason}
-    by = Actor(parsed.pusher, "", address(web), f"webhook:{provider}", trace())
+    asked = parsed.request if isinstance(parsed, Requested) else parsed
+    by = Actor(asked.pusher, "", address(web), f"webhook:{provider}", trace())
     if isinstance(parsed, Requested):
         return _of_request(web, provider, parsed, by)
     if said := _of_configuration(web, parsed, by):
@@ -149,13 +150,10 @@ def _pipelines(web: WebContext, urls: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _of_request(web: WebContext, provider: str, parsed: Requested, by: Actor) -> ResponseReturnValue:
-    asked = PullRequest(
-        parsed.urls[0], parsed.url, parsed.base, parsed.number, parsed.branch, parsed.commit,
-        f"{provider}:{parsed.delivery}", parsed.closed, parsed.pusher, parsed.message,
-    )  # fmt: skip
+    asked = replace(parsed.request, delivery=f"{provider}:{parsed.request.delivery}")
     runs, notes = web.service.pull_request(_pipelines(web, parsed.urls), asked, by)
     if not runs and not notes:
-        return {"ignored": f"pull requests to {parsed.base} have no previews"}
+        return {"ignored": f"pull requests to {asked.base} have no previews"}
     return {"runs": list(runs), "notes": list(notes)}, 202
 
 

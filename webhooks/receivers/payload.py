@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from pipeline.deploy.previews.requests import PullRequest
 from pipeline.lib.skipping import by_message
 from pipeline.lib.text import summary
 from webhooks.receivers.contract import Headers, Ignored, Malformed, Pushed, Requested
@@ -82,8 +83,8 @@ def requested(payload: Mapping[str, Any], delivery_id: str) -> Requested | Ignor
         return Ignored("the repository of the pull request is not known, or on another server")
     how = "merged" if flag(request, "merged") else "closed"
     who = part(payload, "sender")
-    return Requested(
-        urls=addresses,
+    asked = PullRequest(
+        repository=next(iter(addresses), ""),
         url=url,
         base=text(base, "ref"),
         number=number(payload, "number"),
@@ -94,6 +95,7 @@ def requested(payload: Mapping[str, Any], delivery_id: str) -> Requested | Ignor
         pusher=summary(text(who, "login") or text(who, "username"), 100),
         message=summary(text(request, "title").partition("\n")[0], 200),
     )
+    return Requested(addresses, asked)
 
 
 def _beside(url: str, others: tuple[str, ...]) -> bool:

@@ -28,11 +28,13 @@ core.register_action("wait", {"http-req"}, function(txn)
 end)
 """
 
-LOAD = f"""\
-.if feature(LUA)
-    lua-load /proxy/{FILE}
-.endif
-"""
+
+def loaded(file: str) -> str:
+    """The lines of ``global`` that load a script, in a HAProxy that has Lua."""
+    return f".if feature(LUA)\n    lua-load /proxy/{file}\n.endif\n"
+
+
+LOAD = loaded(FILE)
 
 # Among the defaults of the public frontends: their rules then see that a client is gone, and it gives its place back.
 # HAProxy 2.6 takes it nowhere else. The rest has defaults of its own, where it would do more. They are written out

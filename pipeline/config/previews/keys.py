@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, Field, StringConstraints, model_serializer, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from pipeline.config import validators
 from pipeline.config.cost.prices import Price
-from pipeline.config.fields import Argv, Limit, Model, StageName, Words
+from pipeline.config.fields import Argv, Limit, Model, Several, StageName, Words
 from pipeline.lib.units import write_duration
 
 _ANY = "*"
@@ -38,25 +38,13 @@ def _host(text: str) -> str:
 Pattern = Annotated[str, AfterValidator(_pattern), Words(_PATTERN)]
 
 
-class Branches(Model):
+class Branches(Several):
     """Which branches get a preview: a pattern, or a list of patterns."""
 
     SHORT = "a pattern such as feature/*, or a list of patterns"
-    LISTED = "names"
-    TEXT = "names"
 
     names: Annotated[tuple[Pattern, ...], Field(max_length=20)] = ()
     """Patterns, in which `*` stands for any characters, `/` as well."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, given: Any) -> Any:
-        given = [given] if isinstance(given, str) else given
-        return {"names": given} if isinstance(given, list | tuple) else given
-
-    @model_serializer(mode="plain")
-    def _as_list(self) -> list[str]:
-        return list(self.names)
 
     def __str__(self) -> str:
         return ", ".join(self.names) or "none"

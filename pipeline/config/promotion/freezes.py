@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime, time
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, Field, StringConstraints, model_serializer, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from pipeline.config.fields import Model, StageName, Text, Words
+from pipeline.config.fields import Model, Several, StageName, Text, Words
 from pipeline.config.workload.processes import Zone
 from pipeline.lib import windows
 from pipeline.lib.windows import WEEKDAYS, Span
@@ -49,28 +49,10 @@ Day = Annotated[str, AfterValidator(_day), Words("a day of the week such as mon,
 When = Annotated[str, AfterValidator(_when), Words(_WHEN)]
 
 
-class _Several(Model):
-    """One text, or a list of them."""
-
-    names: tuple[str, ...] = ()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, given: Any) -> Any:
-        given = [given] if isinstance(given, str) else given
-        return {"names": given} if isinstance(given, list | tuple) else given
-
-    @model_serializer(mode="plain")
-    def _as_list(self) -> list[str]:
-        return list(self.names)
-
-
-class Environments(_Several):
+class Environments(Several):
     """The environments that a window is for: a name, or a list of names."""
 
     SHORT = "the name of an environment, or a list of names"
-    LISTED = "names"
-    TEXT = "names"
 
     names: tuple[StageName, ...] = ()
     """Names of environments. Without any: all."""
@@ -79,12 +61,10 @@ class Environments(_Several):
         return ", ".join(self.names) or "all environments"
 
 
-class Days(_Several):
+class Days(Several):
     """Days of the week. A range is one window; each day of a list is one of its own."""
 
     SHORT = _DAYS
-    LISTED = "names"
-    TEXT = "names"
 
     names: tuple[Day, ...] = ()
     """Days (`mon`) and ranges (`fri-sun`), which may go over the end of the week."""

@@ -88,7 +88,9 @@ class Closing:
             with holding(self._store, lease) as held:
                 engine = held.fenced(self._adapters.engines.of(record.engine))
                 engine.accessories.remove_accessory(record.ref)
-                self._store.accessories.forget(record.ref, held, self._entry("accessory rm", name, record.id))
+                self._store.accessories.forget(
+                    record.ref, held, self._entry("accessory rm", name, record.id, after="removed")
+                )
                 self._store.facts.set(f"accessory-problem:{record.id}", "")
         return True
 
@@ -111,7 +113,7 @@ class Closing:
 
         return self._store.previews.change(act)
 
-    def _entry(self, act: str, name: str, what: str) -> Entry:
+    def _entry(self, act: str, name: str, what: str, *, after: str) -> Entry:
         return audit_chain.entry(
             KEEPER,
             act,
@@ -120,5 +122,5 @@ class Closing:
             environment=name,
             detail=what,
             before=what,
-            after="removed",
+            after=after,
         )

@@ -88,8 +88,10 @@ class Openings:
             made = rules.opened(found, keys, wanted)
             state = PreviewState.WAITING if rules.must_wait(made, wish.commit) else PreviewState.OPEN
             made = replace(made, state=state, commit=wish.commit or (known.commit if known else ""))
-            entries = () if known and known.state == state else (self._entry(by, "preview open", made),)
-            return {**found, made.name: made}, entries, made
+            if known and known.state == state:
+                return {**found, made.name: made}, (), made
+            entry = self._entry(by, "preview open", made, before=known.state if known else "", after=state)
+            return {**found, made.name: made}, (entry,), made
 
         return self._store.previews.change(act)
 
@@ -122,7 +124,7 @@ class Openings:
                     advice=f"Look at {one.commit[:7]}, then allow that.",
                 )
             made = replace(one, state=PreviewState.OPEN, allowed=one.commit, allowed_by=who)
-            entry = self._entry(by, "preview allow", made)
+            entry = self._entry(by, "preview allow", made, before=one.state, after=made.state)
             return {**found, name: made}, (() if made == one else (entry,)), made
 
         return self._store.previews.change(act)
@@ -136,7 +138,8 @@ class Openings:
             if not one.alive:
                 return found, (), one
             made = replace(one, state=PreviewState.CLOSING, reason=reason, closed_by=who)
-            return {**found, name: made}, (self._entry(by, "preview close", made, reason),), made
+            entry = self._entry(by, "preview close", made, reason, before=one.state, after=made.state)
+            return {**found, name: made}, (entry,), made
 
         return self._store.previews.change(act)
 
@@ -162,10 +165,10 @@ class Openings:
         """Its URL, or words instead of one."""
         return address(self._settings, self._configurations.current()[1], one.name)
 
-    def _entry(self, by: Who, act: str, one: Preview, why: str = "") -> Entry:
+    def _entry(self, by: Who, act: str, one: Preview, why: str = "", *, before: str, after: str) -> Entry:
         return audit_chain.entry(
             by, act, self._now(), pipeline=one.pipeline, environment=one.name, why=why,
-            detail=f"{one.label} {one.commit[:7]}".strip(),
+            detail=f"{one.label} {one.commit[:7]}".strip(), before=before, after=after,
         )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,34 +14,18 @@ from pipeline.deploy.data.accessory_restore import AccessoryRestore
 from pipeline.deploy.data.backup_places import LATEST, named
 from pipeline.deploy.data.backups import BackupWork
 from pipeline.deploy.data.kept import chunks
-from pipeline.deploy.services import Services
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.volumes import DATA, BackupState, KeptBackup, OwnerKind, VolumeRef, WrittenBackup
 from pipeline.errors import EngineFailed, NotFound, PushliveError, RequestError
 from pipeline.lib.streams import Counted
 from pipeline.lib.units import show_size
-from pipeline.ports.adapters import Adapters
-from pipeline.ports.clock import Clock
-from pipeline.ports.queue import Queue
-from pipeline.service.audited import Audited
-from pipeline.service.operations import Operations
+from pipeline.service.audited import OnEngines
 
 _WORD = re.compile(r"[a-z][a-z0-9-]*")
 
 
-class Backups(Audited):
-    """``adapters``: made when first needed."""
-
-    def __init__(
-        self,
-        services: Services,
-        queue: Queue,
-        clock: Clock,
-        operations: Operations,
-        adapters: Callable[[], Adapters],
-    ) -> None:
-        super().__init__(services, queue, clock, operations)
-        self._services, self._make_adapters = services, adapters
+class Backups(OnEngines):
+    """Backups: what there is, made, sent and restored."""
 
     def overview(self, of: str = "") -> list[dict[str, Any]]:
         """Of everything with a `backup` key: ``owner``, ``kind`` (pipeline or accessory), ``environment``, ``name``,
@@ -116,7 +100,7 @@ class Backups(Audited):
         size: int | None = None,
         file: str = "",
     ) -> tuple[str, ...]:
-        restore = AccessoryRestore(self._services, self._make_adapters(), work.kept)
+        restore = AccessoryRestore(self._services, self._adapters(), work.kept)
         about: dict[str, Any] = {"environment": ref.environment, "detail": f"{ref.owner} {file}".strip()}
         change: dict[str, Any] = {"before": "its data", "after": file or "those that were sent"}
         counted = Counted(data)
@@ -181,7 +165,7 @@ class Backups(Audited):
             )
 
     def _work(self) -> BackupWork:
-        return BackupWork(self._services, self._make_adapters())
+        return BackupWork(self._services, self._adapters())
 
 
 def _act(act: str, ref: VolumeRef) -> str:

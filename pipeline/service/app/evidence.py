@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
 from typing import IO, Any
 
-from pipeline.deploy.services import Services
 from pipeline.domain import audit_chain
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.run import Outcome, State
@@ -19,11 +18,7 @@ from pipeline.evidence.recorder import Recorder
 from pipeline.evidence.records import Kept
 from pipeline.evidence.signing import signing_key
 from pipeline.evidence.upkeep import ACT, RUN
-from pipeline.ports.adapters import Adapters
-from pipeline.ports.clock import Clock
-from pipeline.ports.queue import Queue
-from pipeline.service.audited import Audited
-from pipeline.service.operations import Operations
+from pipeline.service.audited import OnEngines
 
 _RECENT = 200  # runs that are looked through for those of a release that ended before there were records
 _PIECE = 64 << 10
@@ -31,19 +26,8 @@ _ENTRIES, _BATCHES = 200, 20  # of the audit log, that an export looks at itself
 _TEXTS = ("why", "detail", "before", "after")
 
 
-class Evidence(Audited):
-    """``adapters``: made when first needed."""
-
-    def __init__(
-        self,
-        services: Services,
-        queue: Queue,
-        clock: Clock,
-        operations: Operations,
-        adapters: Callable[[], Adapters],
-    ) -> None:
-        super().__init__(services, queue, clock, operations)
-        self._services, self._adapters = services, adapters
+class Evidence(OnEngines):
+    """The bundles of what was deployed, and the key that signs them."""
 
     def key(self) -> dict[str, str]:
         """The public half of the key that signs bundles: ``{"key": PEM, "keyid"}``. Raises EngineFailed."""

@@ -56,17 +56,15 @@ def measured(store: Store, costs: Costs, month: Month, now: float, *, ahead: boo
         known = replicas.known(store, costs, until, now, cores)
         pieces, week = replicas.divided(known, pieces, week)
         recent = week if ahead and now < month.until else []
-    each = ledgers.began_of()
-    # An earlier version noted one time for all machines. One that was never measured has cost nothing yet.
-    unknown = math.inf if each or began is None else began
-    found = spent(pieces, costs, month, now, lambda key: each.get(key, unknown))
+    costs_from = ledgers.costs_from()
+    found = spent(pieces, costs, month, now, costs_from)
     coming = to_come(recent, costs, month, now) if recent else {}
     whole = to_come(recent, costs, month, month.since) if recent else {}
     newest = next((one for one in reversed(pieces) if isinstance(one, Hour)), None)
     return Measured(
         month,
         found,
-        {one: cost for one, cost in coming.items() if each.get(machines_of(one.engine), unknown) < math.inf},
+        {one: cost for one, cost in coming.items() if costs_from(machines_of(one.engine)) < math.inf},
         newest,
         began,
         frozenset(newest.unsized if newest else ()),

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from pipeline.deploy.heartbeat import holding
-from pipeline.deploy.services import Services
 from pipeline.deploy.sleep.sleeper import Sleeper
 from pipeline.deploy.tools.restart import take
 from pipeline.domain import audit_chain
@@ -13,26 +10,11 @@ from pipeline.domain.audit_chain import Who
 from pipeline.domain.environment import Environment
 from pipeline.errors import RequestError
 from pipeline.maintenance.sleep.waker import Waker
-from pipeline.ports.adapters import Adapters
-from pipeline.ports.clock import Clock
-from pipeline.ports.queue import Queue
-from pipeline.service.audited import Audited
-from pipeline.service.operations import Operations
+from pipeline.service.audited import OnEngines
 
 
-class Sleeping(Audited):
-    """``adapters``: made when they are first needed."""
-
-    def __init__(
-        self,
-        services: Services,
-        queue: Queue,
-        clock: Clock,
-        operations: Operations,
-        adapters: Callable[[], Adapters],
-    ) -> None:
-        super().__init__(services, queue, clock, operations)
-        self._services, self._adapters = services, adapters
+class Sleeping(OnEngines):
+    """Puts environments to sleep, and wakes them, when a person asks."""
 
     def put_to_sleep(self, pipeline: str, by: Who, *, environment: str) -> tuple[str, ...]:
         """Ends what serves there until the next request. Raises NotFound, RequestError if it cannot sleep now or must

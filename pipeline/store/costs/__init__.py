@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TypeVar
 
@@ -33,9 +34,13 @@ class Ledgers:
         text = self._facts.get(_BEGAN)
         return float(text) if text else None
 
-    def began_of(self) -> dict[str, float]:
-        """The same of machines, by ``engines.machines_of``. Those that an earlier version measured are not in it."""
-        return _times(self._facts.get(_BEGAN_OF))
+    def costs_from(self) -> Callable[[str], float]:
+        """From when each machine costs, by ``engines.machines_of``, in seconds since the epoch: infinity for one that
+        was never measured."""
+        began, each = self.began(), _times(self._facts.get(_BEGAN_OF))
+        # An earlier version noted one time for all machines.
+        unknown = math.inf if each or began is None else began
+        return lambda key: each.get(key, unknown)
 
     def current(self, now: float) -> Hour:
         """That of ``now``. The one before it is closed first."""

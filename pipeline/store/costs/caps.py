@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from pipeline.config.cost.prices import Costs
-from pipeline.config.engines import kind_of
+from pipeline.config.engines import kind_of, machines_of
 from pipeline.domain.cost import cap
 from pipeline.domain.cost.cap import Rate, Resize, Standing, Sum, Told
 from pipeline.domain.cost.ledger import HOUR, SERVING, Account, Amount, Hour, account
@@ -66,17 +67,21 @@ class Caps:
             hours = list(self._ledgers.hours(min(month.since, now - WINDOW), now))
         own = [one for one in hours if (one.number + 1) * HOUR > month.since]
         recent = [one for one in hours if (one.number + 1) * HOUR > now - WINDOW]
-        each, first = self._ledgers.began_of(), now if began is None else began
-        found = spent(own, costs, month, now, lambda key: each.get(key, first))
+        costs_from = self._ledgers.costs_from()
+        found = spent(own, costs, month, now, costs_from)
         coming = to_come(recent, costs, month, now) if recent else {}
         environments = self.environments()
         return Standing(
             found.lines,
-            {one: cost for one, cost in coming.items() if _goes_on(one, environments)},
+            {
+                one: cost
+                for one, cost in coming.items()
+                if costs_from(machines_of(one.engine)) < math.inf and _goes_on(one, environments)
+            },
             _rates(recent, costs),
             max(0.0, month.until - now) / (month.until - month.since),
             now,
-            first,
+            now if began is None else began,
             tuple(one for one in self._resized(environments, now) if one.by != without),
         )
 

@@ -9,7 +9,7 @@ service does not answer on its socket, all of them get a 503 at once that says s
 from __future__ import annotations
 
 from pipeline.adapters.haproxy.waiting import BACKEND as COUNTED
-from pipeline.adapters.haproxy.waiting import LONGEST
+from pipeline.adapters.haproxy.waiting import LONGEST, loaded
 
 SOCKET = "wake.sock"  # in the proxy's folder; the service listens there
 FILE = "wake.lua"
@@ -69,11 +69,7 @@ core.register_action("wake", {{"http-req"}}, function(txn)
 end)
 """
 
-LOAD = f"""\
-.if feature(LUA)
-    lua-load /proxy/{FILE}
-.endif
-"""
+LOAD = loaded(FILE)
 
 # In the public frontends, after the rules of ``waiting``, whose counters it uses. Only a page that was asked for by
 # its address can be asked for again.
