@@ -250,10 +250,14 @@ class Service:
             (one["Name"], one["State"], one["NetworkSettings"]["Networks"])
             for one in self.containers(name, environment)
         ]
-        proxy = (self.data / "proxy" / "state.json").read_text() if (self.data / "proxy").is_dir() else ""
-        return "\n".join(
-            [self.pushlive("status", name).out, *map(str, containers), proxy, self.output[-3000:]]
+        folder = self.data / "proxy"
+        files = sorted(one.name for one in folder.iterdir()) if folder.is_dir() else []
+        state = (folder / "state.json").read_text() if "state.json" in files else ""
+        log = subprocess.run(
+            ["docker", "logs", "--tail", "60", f"{self.instance}-proxy"], capture_output=True, text=True
         )
+        status = self.pushlive("status", name).out
+        return "\n".join([status, *map(str, containers), str(files), state, log.stdout, self.output[-3000:]])
 
     def containers(self, name: str = "hello", environment: str = "live", **labels: str) -> list[Any]:
         """What ``docker inspect`` says of each of its containers, running or not, without commands."""

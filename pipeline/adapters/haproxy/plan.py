@@ -27,6 +27,8 @@ def server_commands(backend: str, wanted: tuple[Server, ...], running: Running) 
         commands.append(f"set server {name} addr {server[0]} port {server[1]}")
         if on:
             commands.append(f"set server {name} state ready")
+            # Otherwise the first check that fails takes it out, in place of three in a row.
+            commands.append(f"set server {name} health up")
     if 0 in running and running[0][1] != bool(wanted):
         commands.append(f"set server {backend}/{LAST} state {'ready' if wanted else 'maint'}")
     return commands

@@ -124,6 +124,8 @@ def carried_out(
         address, on = now[number]
         if what == "state":
             now[number] = (address, rest == ["ready"])
+        elif what == "health":
+            assert (on, rest) == (True, ["up"]), command
         else:
             assert not on, command
             now[number] = ((rest[0], int(rest[2])), False)
