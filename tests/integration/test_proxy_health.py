@@ -12,6 +12,7 @@ from pipeline.adapters.http.probe import HttpProbe
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Answer, ReplicaHealth, SlotSpec
 from tests.conftest import Bench
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 # It answers 400 under any other name than its own, as many frameworks do, and 503 on demand.
@@ -155,16 +156,19 @@ def test_fault_57_servers_of_which_no_health_page_is_known_are_asked_whether_the
     [(address, port)] = proxy.servers(bench.index, "blue")
     proxy.set_servers(bench.index, "blue", [])
     proxy.set_servers(bench.index, "blue", [(address, port)])
-    until(lambda: checks_passed(proxy, bench) == 4, 20)
+    until(lambda: checks(proxy, bench)["check_status"] == "L7OK", 20)
     assert [one.healthy for one in proxy.health(bench.index, "blue", "").values()] == [True]
     bench.engine.renew_checks(spec)
     assert proxy.checks_as(bench.index, "blue", bench.engine._check(spec))
 
 
-def checks_passed(proxy: Proxy, bench: Bench) -> int:
-    """HAProxy's count for the first server. It begins with ``rise``, 2, and ends at ``rise + fall - 1``."""
-    names, first = (
-        line.split()
-        for line in proxy._control.ask(f"show servers state e{bench.index}-blue").splitlines()[1:3]
-    )
-    return int(first[names.index("srv_check_health") - 1])  # a "#" is in front of the names
+def test_the_first_check_that_fails_takes_no_new_server_out(bench: Bench, proxy: Proxy) -> None:
+    bench.engine.prepare(bench.ref(), ())
+    proxy.set_servers(bench.index, "blue", [("127.0.0.1", free_port())])  # nothing listens there
+    until(lambda: checks(proxy, bench)["status"] == "DOWN", 20)
+    assert int(checks(proxy, bench)["chkfail"]) >= 3
+
+
+def checks(proxy: Proxy, bench: Bench) -> dict[str, str]:
+    """What HAProxy says of the first server of blue."""
+    return proxy._control.server_stats(f"e{bench.index}-blue")[1]
