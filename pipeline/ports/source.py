@@ -88,3 +88,7 @@ class Source(Protocol):
         self, key: str, source: SourceConfig, commit: str, path: str
     ) -> AbstractContextManager[IO[bytes]]:
         """The folder as a tar stream (``git archive``), with the same content as a checkout."""
+
+    def forget(self, key: str) -> None:
+        """Removes what was fetched for that key from elsewhere. Idempotent. Raises TimedOut while a fetch is at
+        work."""

@@ -199,6 +199,17 @@ def test_a_commit_is_fetched_and_read(world, kind):
     git_source.keep("hello", source, first, "r1")
 
 
+def test_a_mirror_that_is_forgotten_is_gone_and_fetched_anew(world):
+    commit, mirrors = world.commit(), world.folder / "mirrors"
+    for _ in range(2):
+        assert world.fetch(world.away) == commit
+        assert (mirrors / "hello.git").is_dir()
+        world.source.forget("hello")
+        assert not (mirrors / "hello.git").exists()
+    world.source.forget("hello")
+    assert world.fetch(world.here) == commit  # what was pushed here is no mirror
+
+
 def test_a_forced_push_to_an_older_commit_is_the_new_head(world):
     first = world.commit("first", a=b"1")
     world.commit("second", a=b"2")

@@ -90,6 +90,7 @@ def test_what_is_removed_goes_with_its_accessories_and_volumes_and_its_runs_stay
     assert world.commands.show("hello--login", 1)["run"]["outcome"] == "live"
     assert preview(world).state == PreviewState.CLOSED
     assert world.commands.previews() == []
+    assert ("forget", ("hello--login",)) in world.source.calls  # what was fetched for it
     assert push(world, "feature/login").number == 2  # it opens again, with the same name
 
 

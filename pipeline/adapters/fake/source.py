@@ -155,6 +155,10 @@ class FakeSource(Script):
         with self.call("archive", key, source, commit, path):
             return _tar(self._under(key, commit, path))
 
+    def forget(self, key: str) -> None:
+        with self.call("forget", key):
+            return
+
     def _find(self, key: str, commit: str) -> tuple[Commit, dict[str, bytes]]:
         try:
             return self._at(key).commits[commit]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -147,6 +148,12 @@ def _settings(remote: Remote) -> tuple[dict[str, str], dict[str, str]]:
         settings["http.curloptResolve"] = f"{host}:{remote.port}:{shown}"
     secret = {"http.extraHeader": f"Authorization: {remote.authorization}"} if remote.authorization else {}
     return settings, secret
+
+
+def forget(repository: Path, clock: Clock, watch: Watch) -> None:
+    """Removes it. Its lock stays: another process may be waiting for it."""
+    with _locked(repository, clock, watch):
+        shutil.rmtree(repository, ignore_errors=True)
 
 
 @contextmanager

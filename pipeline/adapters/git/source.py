@@ -24,11 +24,12 @@ from pipeline.errors import EngineFailed, NotFound, RepositoryFailed, RequestErr
 from pipeline.lib import skipping
 from pipeline.lib.text import summary
 from pipeline.lib.units import show_size
-from pipeline.ports.clock import Clock, Watch
+from pipeline.ports.clock import Clock, Deadline, Watch
 from pipeline.ports.source import CHANGED, Commit, Ignored, nothing
 
 _READ_LIMIT = 1 << 20  # bytes of one file
 _MESSAGE_LIMIT = 200  # characters
+_FORGET = 2.0  # seconds that a fetch which is at work may take
 _HISTORY = 10_000  # commits that are looked through
 _REST = 1 << 16  # bytes: more than the padding at the end of a tar stream
 _POINTER_LIMIT = 1024  # bytes: a Git LFS pointer is smaller
@@ -301,11 +302,7 @@ class GitSource:
             yield out.read(size + 1)[:-1]
 
     def _path(self, key: str, source: SourceConfig) -> Path:
-        name = key if source.url else source.repository or key
-        if not _NAME.fullmatch(name) or ".." in name:
-            raise RequestError(
-                f"{name[:80]!r} is not a valid repository name.", advice="Use letters, digits, - and _."
-            )
+        name = _checked(key if source.url else source.repository or key)
         path = (self._mirrors if source.url else self._repositories) / f"{name}.git"
         if not source.url and not path.is_dir():
             raise NotFound(
@@ -313,11 +310,28 @@ class GitSource:
             )
         return path
 
+    def forget(self, key: str) -> None:
+        """See ``ports.Source``."""
+        path = self._mirrors / f"{_checked(key)}.git"
+        if path.is_dir():
+            mirror.forget(
+                path, self._clock, Deadline(self._clock, _FORGET, f"removing the mirror {path.name}")
+            )
+
     def _git(self, repository: Path, *arguments: str) -> str:
         return self._bytes(repository, *arguments).decode("utf-8", "replace").rstrip("\n")
 
     def _bytes(self, repository: Path, *arguments: str) -> bytes:
         return run_git(repository, *arguments, doing=f"Reading the repository {repository.stem}")
+
+
+def _checked(name: str) -> str:
+    """The name of a repository. Raises RequestError if it is none."""
+    if not _NAME.fullmatch(name) or ".." in name:
+        raise RequestError(
+            f"{name[:80]!r} is not a valid repository name.", advice="Use letters, digits, - and _."
+        )
+    return name
 
 
 def _inside(path: str) -> str:

@@ -72,6 +72,7 @@ class Closing:
             for volume in tuple(engine.volumes.volumes()):
                 if volume.ref.environment == one.name:
                     engine.volumes.remove_volume(volume.ref)
+            self._adapters.source.forget(one.name)
             held.insist()
             self._store.forget_environment(one.name, one.name)
             return self._closed(one.name)
