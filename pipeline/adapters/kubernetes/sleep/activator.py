@@ -31,6 +31,7 @@ PIECE = 1 << 16  # bytes read at once
 HEAD = 1 << 15  # bytes: a longer head than that is not looked at
 CONNECT = 2.0  # seconds for one attempt: a pod that is gone does not refuse, it does not answer at all
 RETRY = 0.1  # seconds between two attempts
+REPEATS = 4  # how often a request is sent that got no word in answer, if it changes nothing
 ASK = 2.0  # seconds between two looks at the number of replicas while requests wait
 SILENT = 75.0  # seconds for the first byte of a connection
 GRACE = 25.0  # seconds for open connections once it is told to end
@@ -167,6 +168,10 @@ class Held:
     def waited(self) -> float:
         return time.monotonic() - self.since
 
+    def is_safe(self) -> bool:
+        """True if it may be sent once more: it changes nothing."""
+        return self.data.startswith((b"GET ", b"HEAD ", b"OPTIONS "))
+
     def is_browsers(self) -> bool:
         """True for a GET that wants a page: nothing is lost if it comes again."""
         lines = self.data.partition(b"\r\n\r\n")[0].decode("latin-1").lower().split("\r\n")
@@ -207,7 +212,10 @@ class Activator:
 
     async def _pass_on(self, held: Held, writer: asyncio.StreamWriter, turn: Turn) -> None:
         way = await self._connect()
-        if way is None:
+        for left in range(REPEATS, -1, -1):
+            # One that is there may just be ending: a cluster leads to it until it has.
+            if way and (await _splice(held, writer, *way, turn) or not left):
+                return
             if self._held >= self._settings.held:
                 await self._refuse(held, writer, FULL)
                 return
@@ -216,8 +224,10 @@ class Activator:
                 way = await self._awaited(held, writer)
             finally:
                 self._held -= 1
-        if way:
-            await _splice(held, writer, *way, turn)
+            if way is None:
+                return
+            if left < REPEATS:
+                await asyncio.sleep(RETRY)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         try:
@@ -335,11 +345,18 @@ async def _splice(
     theirs: asyncio.StreamReader,
     there: asyncio.StreamWriter,
     turn: Turn,
-) -> None:
+) -> bool:
     """Until the application has ended its side, or the client is gone. A client that has only ended its own side still
-    gets its answer."""
+    gets its answer. False if the application ended it without a word, and the request may be sent once more."""
+    more = 0
+
+    def asks() -> None:
+        nonlocal more
+        more += 1
+        turn.ask()
+
     there.write(held.data)
-    sends = asyncio.ensure_future(_copy(held.reader, there, turn.ask))
+    sends = asyncio.ensure_future(_send(held.reader, there, asks))
     answers = asyncio.ensure_future(_copy(theirs, writer, turn.answer))
     try:
         await asyncio.wait({sends, answers}, return_when=asyncio.FIRST_COMPLETED)
@@ -348,20 +365,33 @@ async def _splice(
     finally:
         for one in (sends, answers):
             one.cancel()
-        await asyncio.gather(sends, answers, return_exceptions=True)
+        _, answered = await asyncio.gather(sends, answers, return_exceptions=True)
         await _end(there)
+    silent = answered is False or isinstance(answered, ConnectionResetError)
+    return not (silent and not more and held.is_safe())
+
+
+async def _send(
+    source: asyncio.StreamReader, target: asyncio.StreamWriter, moved: Callable[[], None]
+) -> None:
+    """Until the source ends; then the target hears that no more comes."""
+    if not await _copy(source, target, moved) and target.can_write_eof():
+        target.write_eof()
 
 
 async def _copy(
     source: asyncio.StreamReader, target: asyncio.StreamWriter, moved: Callable[[], None]
-) -> None:
-    """Until the source ends; then the target hears that no more comes."""
+) -> bool:
+    """Until the source ends; then the target hears that no more comes, unless nothing came. Whether anything did."""
+    some = False
     while piece := await source.read(PIECE):
+        some = True
         moved()
         target.write(piece)
         await target.drain()
-    if target.can_write_eof():
+    if some and target.can_write_eof():
         target.write_eof()
+    return some
 
 
 async def _answer(held: Held, writer: asyncio.StreamWriter, body: str, kind: str) -> None:

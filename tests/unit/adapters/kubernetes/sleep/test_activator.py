@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from pipeline.adapters.kubernetes.sleep import activator as module
-from pipeline.adapters.kubernetes.sleep.activator import Activator, Scales, Settings
+from pipeline.adapters.kubernetes.sleep.activator import REPEATS, Activator, Scales, Settings
 from tests.support.ports import free_port
 
 GET = b"GET / HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n"
@@ -263,6 +263,44 @@ def test_a_client_or_an_application_that_breaks_off_ends_both_sides() -> None:
                     await ended.wait()
                 writer.close()
         assert one.activator.meter.open == 0
+
+    run(story)
+
+
+@pytest.mark.parametrize(("method", "asked"), [("GET", 2), ("POST", 1)])
+def test_what_ends_without_a_word_is_asked_again_if_that_changes_nothing(method: str, asked: int) -> None:
+    async def story() -> None:
+        requests = list[bytes]()
+
+        async def ends_at_first(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            requests.append(await reader.readuntil(b"\r\n\r\n"))
+            if len([one for one in requests if one]) > 1:
+                writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+            writer.close()
+
+        async with bed() as one:
+            one.app.handler = ends_at_first
+            await one.app.start()
+            answer = await one.ask(GET.replace(b"GET", method.encode()))
+            assert answer == (b"HTTP/1.1 200 OK\r\n\r\n" if asked == 2 else b"")
+            assert len(requests) == asked
+
+    run(story)
+
+
+def test_what_always_ends_without_a_word_is_not_asked_for_ever() -> None:
+    async def story() -> None:
+        requests = list[bytes]()
+
+        async def ends(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            requests.append(await reader.read(100))
+            writer.close()
+
+        async with bed() as one:
+            one.app.handler = ends
+            await one.app.start()
+            assert await one.ask(GET) == b""
+        assert len([one for one in requests if one]) == REPEATS + 1
 
     run(story)
 
