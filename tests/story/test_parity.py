@@ -88,6 +88,22 @@ def test_what_is_the_same_is_shown_as_well_and_no_value_of_a_variable(equal: Wor
     assert texts(shown, "env.PASSWORD") == ["set", "set", "set"]
 
 
+def test_what_is_kept_warm_in_live_alone_is_no_difference_that_needs_a_reason(make_world: MakeWorld) -> None:
+    world = make_world(BASE + "      dev: {}\n      qa: {}\n      live: {parity: block, keep_warm: 30m}\n")
+    assert kinds(parity(world)) == {"keep_warm": "inherent"}
+    assert world.push().outcome == Outcome.LIVE
+    shown = parity(world)
+    assert kinds(shown) == {"keep_warm": "inherent"}
+    assert texts(shown, "keep_warm") == ["0s", "0s", "30m"]
+
+
+def test_what_is_kept_warm_is_compared_where_it_is_written(make_world: MakeWorld) -> None:
+    world = make_world(BASE + "      dev: {keep_warm: 10m}\n      qa: {}\n      live: {keep_warm: 30m}\n")
+    shown = parity(world)
+    assert kinds(shown) == {"keep_warm": "undeclared"}
+    assert texts(shown, "keep_warm") == ["10m", "0s", "30m"]
+
+
 def test_an_unknown_pipeline_is_said(equal: World) -> None:
     with pytest.raises(NotFound, match="there is no pipeline 'nope'"):
         equal.commands.parity("nope")

@@ -18,7 +18,7 @@ from pipeline.config.introspection import Hint, key_of, keys_of
 from pipeline.config.models import Rendered, Service
 from pipeline.config.workload.accessory import Accessory
 from pipeline.lib.text import brief
-from pipeline.lib.units import show_size
+from pipeline.lib.units import show_size, write_duration
 
 IMAGE, ENGINE, AT, VERSION, TLS, HOSTS, SMOKE = (
     "image", "engine", "engine.at", "engine.version", "tls", "hosts", "smoke",
@@ -37,11 +37,13 @@ _BY_NAME = ("env", "secrets", "volumes", "processes")  # a property for each ent
 @dataclass(frozen=True)
 class Value:
     """``same``: equal for equal values, and never shown; ``text``: for people, without a variable's value;
-    ``unset``: a key at its default, which is of interest only if another environment sets it."""
+    ``unset``: a key at its default, which is of interest only if another environment sets it; ``by_place``: nothing
+    sets it, and its default is another one before the last environment, so that it is not held against others."""
 
     same: str = field(repr=False)
     text: str
     unset: bool = False
+    by_place: bool = False
 
 
 def plain(text: str) -> Value:
@@ -49,10 +51,15 @@ def plain(text: str) -> Value:
     return Value(text, text)
 
 
-def properties(config: Rendered, accessories: Mapping[str, Accessory] | None = None) -> dict[str, Value]:
-    """``accessories``: the definitions of those that it uses, by their names."""
+def properties(
+    config: Rendered, accessories: Mapping[str, Accessory] | None = None, keeps_warm: bool = True
+) -> dict[str, Value]:
+    """``accessories``: the definitions of those that it uses, by their names; ``keeps_warm``: as
+    ``Pipeline.keeps_warm``, as what is rendered has a `keep_warm` where it does not hold, too."""
     service = config.service
     found = dict(_fields(service, ""))
+    if not keeps_warm:
+        found["keep_warm"] = Value(_dump(0.0), write_duration(0), unset=True, by_place=True)
     found |= {f"env.{name}": Value(text, SET) for name, text in service.env.items()}
     found |= {f"secrets.{name}": plain(SET) for name in service.secrets}
     found |= {f"volumes.{name}": Value(_dump(one), one.path) for name, one in service.volumes.items()}

@@ -13,7 +13,7 @@ def reasons(pipeline: Pipeline, config: Config, called: str) -> Iterator[tuple[s
     """The key below the pipeline, and the text of a warning: a reason for what does not differ, and a `parity` that
     nothing can be compared with. ``called``: the pipeline's name."""
     first = next(iter(pipeline.environments))
-    known = {name: properties(pipeline.render(name), config.accessories) for name in pipeline.environments}
+    known = {name: _declared(pipeline, name, config) for name in pipeline.environments}
     for name in pipeline.environments:
         own = pipeline.environment(name)
         if own.parity != OFF and name == first:
@@ -22,6 +22,10 @@ def reasons(pipeline: Pipeline, config: Config, called: str) -> Iterator[tuple[s
         for key in own.differs:
             if text := _pointless(key, name, known, called):
                 yield f"environments.{name}.differs.{key}", text
+
+
+def _declared(pipeline: Pipeline, name: str, config: Config) -> dict[str, Value]:
+    return properties(pipeline.render(name), config.accessories, pipeline.keeps_warm(name))
 
 
 def _pointless(key: str, name: str, known: dict[str, dict[str, Value]], called: str) -> str:

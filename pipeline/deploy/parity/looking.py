@@ -40,7 +40,7 @@ class Looking:
         """That environment of the pipeline ``name``, compared with the configuration in force."""
         pipeline = config.pipelines[name]
         wanted, differs = (
-            properties(pipeline.render(environment), config.accessories),
+            properties(pipeline.render(environment), config.accessories, pipeline.keeps_warm(environment)),
             pipeline.environment(environment).differs,
         )
         record = self._store.environment(name, environment)
@@ -50,7 +50,7 @@ class Looking:
         if environment not in release.environments:
             return Looked(Column(environment, wanted, differs=differs))
         found, by_hand, problem = self._served(record)
-        made = self._made(release, environment, record, found)
+        made = self._made(release, pipeline, record, found)
         runs = {**made, **self._accessories_now(record, release.environments[environment])}
         runs = _over(runs, found.inside)
         later = {**{key: value for key, value in made.items() if _outside(key)}, **wanted}
@@ -63,7 +63,7 @@ class Looking:
         slot = other(record.active) if record.active else SLOTS[0]
         spec = slots.spec_of(slots.slot_ref(record, slot), release, 0)
         around = self._adapters.engines.of(record.engine).drift.seen(spec)
-        made = self._made(release, name, record, Seen({}, around.around))
+        made = self._made(release, pipeline, record, Seen({}, around.around))
         return Column(name, made, made, made, pipeline.environment(name).differs, release.number)
 
     def tested(self, release: Release, record: Environment, pipeline: Pipeline) -> Column:
@@ -74,7 +74,7 @@ class Looking:
         spec = spec_in(self._services, record, record.active)
         found = self._adapters.engines.of(record.engine).drift.seen(spec)
         name = record.name
-        made = self._made(release, name, record, found)
+        made = self._made(release, pipeline, record, found)
         runs = {**made, **self._accessories_now(record, release.environments[name])}
         inside = {} if record.asleep else found.inside
         differs = pipeline.environment(name).differs
@@ -95,15 +95,19 @@ class Looking:
         except PushliveError as error:
             return Seen(), (), str(error)
 
-    def _made(self, release: Release, name: str, record: Environment, found: Seen) -> dict[str, Value]:
-        config = release.environments[name]
+    def _made(
+        self, release: Release, pipeline: Pipeline, record: Environment, found: Seen
+    ) -> dict[str, Value]:
+        """As the release has it; `keep_warm` as the configuration in force has it hold there."""
+        config = release.environments[record.name]
         known = {one.name: one for one in self._records(config, record)}
         used = {
             use.accessory: known[use.accessory].config
             for use in config.uses.values()
             if use.accessory in known
         }
-        return {IMAGE: seen.image(release.image), **properties(config, used), **found.around}
+        warm = record.name in pipeline.environments and pipeline.keeps_warm(record.name)
+        return {IMAGE: seen.image(release.image), **properties(config, used, warm), **found.around}
 
     def _records(self, config: Rendered, record: Environment) -> Iterable[AccessoryRecord]:
         """By the names that the release uses."""

@@ -6,7 +6,7 @@ in which every environment leaves a key at its default are left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -22,7 +22,7 @@ class Kind(StrEnum):
 
     SAME = "same"
     DECLARED = "declared"  # every environment that differs says why
-    INHERENT = "inherent"  # it cannot be the same
+    INHERENT = "inherent"  # it cannot be the same, or no one set what has another default where it is
     UNDECLARED = "undeclared"
 
 
@@ -144,7 +144,10 @@ def _row(name: str, columns: Sequence[Column]) -> Row | None:
     known = [one for one in values if one is not None or not _outside(name)]
     kinds = list(dict.fromkeys(_same(one) for one in known))
     cells = tuple(_cell(name, column, kinds) for column in columns)
-    return Row(name, _kind(name, cells), cells)
+    by_place = {
+        column.environment for column, value in zip(columns, values, strict=True) if value and value.by_place
+    }
+    return Row(name, _kind(name, cells, by_place), cells)
 
 
 def _outside(name: str) -> bool:
@@ -168,16 +171,19 @@ def _cell(name: str, column: Column, kinds: list[str | None]) -> Cell:
     )
 
 
-def _kind(name: str, cells: Sequence[Cell]) -> Kind:
+def _kind(name: str, cells: Sequence[Cell], by_place: Collection[str]) -> Kind:
     """Those that say why they differ may; all the others have to be alike. No reason covers what was changed by
-    hand."""
+    hand. ``by_place``: environments whose value no one set."""
     compared = [cell for cell in cells if cell.group != NOT_COMPARED]
     by_hand = any(cell.made is not None for cell in cells)
     if len({cell.group for cell in compared}) <= 1 and not by_hand:
         return Kind.SAME
     if name in INHERENT and not by_hand:
         return Kind.INHERENT
-    others = {cell.group for cell in compared if not cell.reason}
+    set_there = [cell for cell in compared if cell.environment not in by_place]
+    if len({cell.group for cell in set_there}) <= 1 and not by_hand:
+        return Kind.INHERENT
+    others = {cell.group for cell in set_there if not cell.reason}
     return Kind.UNDECLARED if len(others) > 1 or by_hand else Kind.DECLARED
 
 
