@@ -30,14 +30,17 @@ def accept(
     digest: str,
     now: float,
     trace: TraceContext = NONE,
+    *,
+    since: int = 0,
 ) -> Accepted:
     """In one transaction: remembers the delivery, makes the run due, supersedes older ones that are queued. A delivery
-    whose commit was not in the repository is taken again."""
+    whose commit was not in the repository is taken again. ``since``: what runs up to that number have deployed was
+    removed."""
     known = transaction.delivery(push.delivery)
     if known is not None and not (before := transaction.run(known)).unseen:
         return Accepted(before, True, ("this delivery was accepted before",))
     transaction.put_head(push.ref, push.commit)  # not for an old delivery: the head has moved on since
-    same = _same(transaction, push)
+    same = _same(transaction, push, since)
     if same is not None:
         transaction.put_delivery(push.delivery, same.number)
         return Accepted(same, True, (f"{same.id} has this commit already",))
@@ -93,8 +96,9 @@ def _with_origin(tx: Transaction, run: Run) -> Run:
     return replace(run, origin=origin_in(tx, run.config, sent=run.from_release is not None))
 
 
-def _same(transaction: Transaction, push: Push) -> Run | None:
-    return carrying(transaction.recent(50, readable=True), push.ref, push.commit)
+def _same(transaction: Transaction, push: Push, since: int) -> Run | None:
+    runs = (run for run in transaction.recent(50, readable=True) if run.number > since)
+    return carrying(runs, push.ref, push.commit)
 
 
 def newest_push(runs: Iterable[Run], ref: str) -> Run | None:

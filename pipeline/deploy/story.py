@@ -20,6 +20,7 @@ from pipeline.deploy.entry import Entry, parked, take_environment
 from pipeline.deploy.explaining.cache_misses import CacheMisses
 from pipeline.deploy.heartbeat import fenced
 from pipeline.deploy.parity.guard import ParityGuard
+from pipeline.deploy.previews.emptying import Emptying
 from pipeline.deploy.reconciler import Reconciler, share_of
 from pipeline.deploy.rollout import Rollout
 from pipeline.deploy.run_context import RunContext
@@ -266,6 +267,8 @@ class Story:
         context = self._context
         if self._stopping():
             raise parked(context)
+        emptying = Emptying(context, self._services, self._adapters, name)
+        emptying.go()
         environment = self._record(release, name)
         if context.run.stage != name:
             context.update(stage=name)
@@ -276,6 +279,7 @@ class Story:
         with context.holding(lease, name):
             try:
                 # Again under the lease: the run that was here before may have changed the answer.
+                emptying.insist()
                 environment = self._on_its_engine(release, self._record(release, name))
                 entry.enter(environment, self._store.open_runs(environment.pipeline))
                 entry.log_approvals(name)

@@ -63,9 +63,10 @@ class Commands(CostCommands, VolumeCommands, FreezeCommands, WithdrawCommands, P
         digest, config = self._configurations.current()
         self._known(config, push.pipeline)
         now, push = self._clock.now(), self._with_message(push, config)
+        since = self._removed_up_to(push.pipeline)
 
         def act(tx: Transaction) -> Accepted:
-            found = admission.accept(tx, push, config, digest, now, audit_chain.actor(who).trace)
+            found = admission.accept(tx, push, config, digest, now, audit_chain.actor(who).trace, since=since)
             if not found.duplicate:
                 detail = f"{push.ref} {found.run.short}" + (" (forced)" if push.forced else "")
                 tx.record(self._entry(who, "push", found.run, detail=detail))

@@ -164,6 +164,110 @@ def test_a_push_while_it_goes_opens_it_again(world):
     assert world.environment("hello--login", "hello--login").serving == 2
 
 
+def volumes(world: World) -> list[str]:
+    return [one.ref.name for one in world.engine.volumes() if one.ref.environment == "hello--login"]
+
+
+def test_what_was_to_go_is_gone_before_a_push_in_between_is_deployed(world):
+    push(world, "feature/login")
+    world.commands.remove_preview("hello--login", "ann")
+    run = push(world, "feature/login", work=False)  # before the keeper's next round
+    assert "what it had is removed first" in world.commands._openings.says(preview(world))
+    world.engine.calls.clear()
+    world.work("hello--login")
+    assert world.run(run.number, "hello--login").outcome == Outcome.LIVE
+    names = [name for name, _ in world.engine.calls]
+    assert (
+        names.index("remove")
+        < names.index("remove_accessory")
+        < names.index("remove_volume")
+        < names.index("start")
+    )
+    environment = world.environment("hello--login", "hello--login")
+    assert (environment.active, environment.serving) == ("blue", 2)  # it began with nothing
+    assert not preview(world).leftover
+    assert keep(world) == []
+
+
+def test_the_keeper_removes_what_was_to_go_while_the_run_still_builds(world):
+    push(world, "feature/login")
+    world.commands.remove_preview("hello--login", "ann")
+    push(world, "feature/login", work=False)
+    assert keep(world) == ["what the preview hello--login of feature/login had before is removed"]
+    assert world.store.environments("hello--login") == {}
+    assert (volumes(world), world.store.accessories.all()) == ([], ())
+    world.work("hello--login")
+    assert world.run(2, "hello--login").outcome == Outcome.LIVE
+
+
+def test_a_run_of_what_is_removed_ends_and_the_one_that_came_after_goes_on(world):
+    old = push(world, "feature/login", work=False)
+    world.commands.remove_preview("hello--login", "ann")
+    new = world.commands.add_preview("hello", "feature/login", "ann")
+    world.work("hello--login")
+    ended = [world.run(one.number, "hello--login") for one in (old, new)]
+    assert [one.outcome for one in ended] == [Outcome.CANCELLED, Outcome.LIVE]
+    assert not preview(world).leftover
+
+
+def test_a_run_waits_while_what_was_to_go_cannot_be_removed(world):
+    push(world, "feature/login")
+    lease = world.store.leases.take("accessory:db/hello--login", "another")
+    world.commands.remove_preview("hello--login", "ann")
+    run = push(world, "feature/login", work=False)
+    for _ in range(3):
+        world.runner.work("hello--login")
+    assert world.run(run.number, "hello--login").outcome is None
+    world.store.leases.drop(lease)
+    world.work("hello--login")
+    assert world.run(run.number, "hello--login").outcome == Outcome.LIVE
+    assert world.environment("hello--login", "hello--login").active == "blue"
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("call", ["remove", "remove_accessory", "remove_volume"])
+def test_a_worker_that_is_killed_while_it_removes_that_is_followed_by_one_that_ends_it(world, call, after):
+    push(world, "feature/login")
+    world.commands.remove_preview("hello--login", "ann")
+    run = push(world, "feature/login", work=False)
+    world.engine.kill(call, after=after)
+    with pytest.raises(Killed):
+        world.work("hello--login")
+    for name in ("env:hello--login/hello--login", "accessory:db/hello--login", f"run:{run.id}"):
+        world.store.client.delete(world.store.key("lease", name))  # they expire within seconds
+    world.another_process().reconcile.run()
+    assert preview(world).leftover
+    world.work("hello--login")
+    assert world.run(run.number, "hello--login").outcome == Outcome.LIVE
+    assert world.environment("hello--login", "hello--login").active == "blue"
+
+
+def test_a_preview_that_is_removed_twice_with_a_push_in_between_is_removed(world):
+    push(world, "feature/login")
+    world.commands.remove_preview("hello--login", "ann")
+    run = push(world, "feature/login", work=False)
+    world.commands.remove_preview("hello--login", "ann")
+    keep(world)
+    assert preview(world).state == PreviewState.CLOSED
+    assert not preview(world).leftover
+    assert world.run(run.number, "hello--login").outcome == Outcome.CANCELLED
+    assert volumes(world) == []
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_the_same_commit_is_deployed_again_after_its_preview_was_removed(world, gone):
+    run = push(world, "feature/login")
+    world.commands.remove_preview("hello--login", "ann")
+    if gone:
+        keep(world)
+    again = Push("hello", "hello", "refs/heads/feature/login", run.commit, "again", "ann")
+    accepted = world.commands.accept(again)
+    assert (accepted.run.number, accepted.duplicate) == (2, False)
+    assert world.commands.accept(again).run.number == 2
+    world.work("hello--login")
+    assert world.environment("hello--login", "hello--login").serving == 2
+
+
 def test_gc_leaves_previews_to_the_keeper(world):
     push(world, "feature/login")
     world.commands.remove_preview("hello--login", "ann")
@@ -399,6 +503,16 @@ def test_the_data_command_runs_once_and_again_for_a_preview_that_is_made_again(m
     keep(world)
     push(world, "feature/login")
     assert ran() == [("./seed.sh",)] * 2
+
+
+def test_the_data_command_runs_again_if_the_preview_was_opened_while_it_went(make_world):
+    world = make_world(CONFIG.replace("max: 3", "max: 3, data: [./seed.sh]"))
+    world.head("main one")
+    push(world, "feature/login")
+    world.commands.remove_preview("hello--login", "ann")
+    push(world, "feature/login")
+    assert [given[2] for name, given in world.engine.calls if name == "command"] == [("./seed.sh",)] * 2
+    assert preview(world).filled
 
 
 def test_a_data_command_that_fails_ends_the_run_and_runs_again_with_the_next(make_world):

@@ -1,5 +1,6 @@
 """Removes all that a preview has: its runs end, then its containers, routes, accessories and volumes go. The records
-of its runs stay. Each step finds what an earlier one, in a process that died, has left."""
+of its runs stay. Each step finds what an earlier one, in a process that died, has left. One that was opened again
+meanwhile loses all the same what it had: its next run, or the keeper, sees to that before anything new is there."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from pipeline.domain.environment import SLOTS
 from pipeline.domain.events import Event
 from pipeline.domain.previews import rules
 from pipeline.domain.previews.records import Preview, Previews, PreviewState
-from pipeline.domain.run import Outcome, State
+from pipeline.domain.run import Outcome, Run, State
 from pipeline.domain.transitions import end
 from pipeline.notify import messages
 from pipeline.ports.adapters import Adapters
@@ -30,7 +31,7 @@ class Closing:
         """Removes what can be removed now; what there is to report once it is done, "" while it is not. Idempotent.
         Raises what engines raise."""
         self._end_runs(one)
-        if self._store.open_runs(one.name):
+        if any(_of_removed(run, one) for run in self._store.open_runs(one.name)):
             return ""  # a run is at work: it stops at its next safe point
         return self._remove(one)
 
@@ -41,6 +42,8 @@ class Closing:
 
         def act(tx: Transaction) -> None:
             for run in tx.open():
+                if not _of_removed(run, one):
+                    continue
                 if run.state == State.RUNNING:
                     if not run.cancel:
                         tx.put_run(replace(run, cancel=why))
@@ -50,19 +53,20 @@ class Closing:
                 data = {"outcome": Outcome.CANCELLED.value}
                 tx.event(run.number, Event("end", now, f"{run.id} cancelled {why}", data=data))
 
-        if self._store.open_runs(one.name):
+        if any(_of_removed(run, one) for run in self._store.open_runs(one.name)):
             self._store.transact(one.name, act)
 
     # ── what runs ────────────────────────────────────────────────────────────
 
     def _remove(self, one: Preview) -> str:
-        """Under the environment's lease, which a run that a push has made meanwhile needs first."""
+        """Under the environment's lease, which a run that a push has made meanwhile needs as well."""
         lease = self._store.leases.take(f"env:{one.name}/{one.name}", "preview")
         if lease is None:
             return ""
         with holding(self._store, lease) as held:
-            if not self._still_closing(one.name):
-                return ""
+            found = self._store.previews.all().get(one.name)
+            if found is None or not found.goes or found.before != one.before:
+                return ""  # it was removed, or opened once more, meanwhile
             environment = self._store.environment(one.name, one.name)
             engine = held.fenced(self._adapters.engines.of(environment.engine if environment else one.engine))
             if environment and engine.slots.remove(slots.slot_ref(environment, SLOTS[0])):
@@ -97,18 +101,21 @@ class Closing:
 
     # ── its record ───────────────────────────────────────────────────────────
 
-    def _still_closing(self, name: str) -> bool:
-        found = self._store.previews.all().get(name)
-        return found is not None and found.state == PreviewState.CLOSING
-
     def _closed(self, name: str) -> str:
         now = self._clock.now()
 
         def act(found: Previews) -> tuple[Previews, tuple[Entry, ...], str]:
             one = found.get(name)
-            if one is None or one.state != PreviewState.CLOSING:
+            if one is None or not one.goes:
                 return found, (), ""
-            made = replace(one, state=PreviewState.CLOSED, closed=now, filled=False)
+            if one.alive:
+                made = replace(one, leftover=False, filled=False)
+                return (
+                    {**found, name: made},
+                    (),
+                    f"what the preview {name} of {one.label} had before is removed",
+                )
+            made = replace(one, state=PreviewState.CLOSED, closed=now, filled=False, leftover=False)
             kept = rules.trimmed({**found, name: made})
             return kept, (), f"the preview {name} of {one.label} is removed: {one.reason}"
 
@@ -125,3 +132,8 @@ class Closing:
             before=what,
             after=after,
         )
+
+
+def _of_removed(run: Run, one: Preview) -> bool:
+    """Whether it is a run of what goes, and not of what the preview is after that."""
+    return not one.alive or run.number <= one.before

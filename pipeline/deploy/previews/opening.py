@@ -88,6 +88,8 @@ class Openings:
             made = rules.opened(found, keys, wanted)
             state = PreviewState.WAITING if rules.must_wait(made, wish.commit) else PreviewState.OPEN
             made = replace(made, state=state, commit=wish.commit or (known.commit if known else ""))
+            if not known or not known.alive:
+                made = replace(made, before=self._store.last_run(made.name))
             if known and known.state == state:
                 return {**found, made.name: made}, (), made
             entry = self._entry(by, "preview open", made, before=known.state if known else "", after=state)
@@ -155,7 +157,8 @@ class Openings:
         """Where the preview is, and until when, for the one who pushed."""
         keys = self.keys(one)
         until = f", until {show_time(rules.ends(one, keys))} or the next push" if keys else ""
-        return f"preview {one.name} of {one.label}: {self.address(one)}{until}"
+        first = "; what it had is removed first, with its data" if one.leftover else ""
+        return f"preview {one.name} of {one.label}: {self.address(one)}{until}{first}"
 
     def keys(self, one: Preview) -> Keys | None:
         own = self._configurations.current()[1].pipelines.get(one.pipeline)

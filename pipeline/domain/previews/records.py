@@ -22,7 +22,9 @@ class Preview:
     ``request``: the number of the pull request, 0 without one; ``engine``: the ``Where.key`` of where it runs;
     ``commit``: the one pushed last; ``base``: the commit that the pipeline's branch had then, "" if none is known;
     ``allowed``: the commit of another repository that a person has allowed last, and ``allowed_by`` who; ``reason``,
-    ``closed_by``: why it was closed, and by whom; ``filled``: its data command has succeeded."""
+    ``closed_by``: why it was closed, and by whom; ``filled``: its data command has succeeded;
+    ``leftover``: it was opened again before all that it had was removed, which comes first; ``before``: the number of
+    its last run when it was opened again, so that those up to it belong to what was removed."""
 
     name: str
     pipeline: str
@@ -42,6 +44,8 @@ class Preview:
     closed_by: str = ""
     closed: float = 0.0
     filled: bool = False
+    leftover: bool = False
+    before: int = 0
 
     @property
     def foreign(self) -> bool:
@@ -52,6 +56,11 @@ class Preview:
     def alive(self) -> bool:
         """It may have runs."""
         return self.state in (PreviewState.WAITING, PreviewState.OPEN)
+
+    @property
+    def goes(self) -> bool:
+        """What it has, or had before it was opened again, is to be removed."""
+        return self.state == PreviewState.CLOSING or self.leftover
 
     @property
     def label(self) -> str:

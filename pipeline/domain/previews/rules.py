@@ -43,13 +43,14 @@ def refused(found: Previews, keys: Keys, pipeline: str, now: float) -> str:
 
 
 def opened(found: Previews, keys: Keys, wanted: Preview) -> Preview:
-    """As it is to be kept: the one of the branch again, or a new one with a name of its own."""
+    """As it is to be kept: the one of the branch again, or a new one with a name of its own. One that was closed begins
+    again with empty data, also if not all that it had is removed yet."""
     known = of_branch(found, wanted.pipeline, wanted.branch, wanted.url, wanted.request)
     if known is None:
         text = f"pr-{wanted.request}" if wanted.foreign else keys.text_of(wanted.branch)
         key = f"#{wanted.request}" if wanted.foreign else wanted.branch
         return replace(wanted, name=name_for(wanted.pipeline, key, text, found))
-    fresh = known.state == PreviewState.CLOSED
+    fresh = not known.alive
     return replace(
         wanted,
         name=known.name,
@@ -58,6 +59,8 @@ def opened(found: Previews, keys: Keys, wanted: Preview) -> Preview:
         allowed=known.allowed,
         allowed_by=known.allowed_by,
         filled=known.filled and not fresh,
+        leftover=known.leftover or known.state == PreviewState.CLOSING,
+        before=known.before,
     )
 
 

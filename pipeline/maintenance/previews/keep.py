@@ -66,7 +66,7 @@ class KeepPreviews(Job):
     def _one(self, config: Config, one: Preview) -> list[str]:
         if one.alive and (why := self._why_over(config, one)):
             one = self._openings.close(one.name, why, KEEPER)
-        if one.state != PreviewState.CLOSING:
+        if one.state == PreviewState.CLOSED or not one.goes:
             return []
         done = self._closing.go(one)
         return [done] if done else []

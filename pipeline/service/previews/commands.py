@@ -138,6 +138,11 @@ class PreviewCommands(Audited):
         push = replace(push, pipeline=one.name, skip=push.skip or why)
         return push, (self._openings.says(one),)
 
+    def _removed_up_to(self, pipeline: str) -> int:
+        """The number of a preview's last run of which nothing is there any more; 0 for every other pipeline."""
+        one = self._store.previews.all().get(pipeline) if is_preview(pipeline) else None
+        return one.before if one else 0
+
     def _refuse_not_allowed(self, pipeline: str, commit: str) -> None:
         """Raises RequestError for a commit of another repository that no one has allowed."""
         one = self._store.previews.all().get(pipeline) if is_preview(pipeline) else None

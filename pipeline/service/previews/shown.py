@@ -45,4 +45,5 @@ def _text(one: Preview, keys: Previews | None) -> str:
         allow = f"`pushlive preview allow {one.name} --commit {one.commit[:7]}`"
         return f"{one.commit[:7]} of {one.label} comes from another repository and waits for a yes: {allow}"
     until = f", until {show_time(rules.ends(one, keys))} without a push" if keys else ""
-    return f"preview of {one.label}{until}"
+    first = "; what it had before is being removed, with its data" if one.leftover else ""
+    return f"preview of {one.label}{until}{first}"
