@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from pipeline.config.models import Budget
 from pipeline.deploy.explaining import foretold
-from pipeline.deploy.failure_card import card, compared
+from pipeline.deploy.failure_card import card, compared, left_by_revert
 from pipeline.deploy.going_back.readiness import missing_images, revert_readiness
 from pipeline.deploy.run_context import RunContext
 from pipeline.domain import budget as budgets
@@ -164,9 +165,11 @@ def fail(context: RunContext, ending: Ending) -> None:
     if failure:
         failure = compared(failure, context.run, context.store)
     text = f"{context.run.id} {outcome}" + ("" if failure else f": {ending.reason}")
-    data = {"outcome": outcome.value}
+    data: dict[str, Any] = {"outcome": outcome.value}
     if failure:
         data["failure"] = codec.plain(failure)
+    elif left := left_by_revert(context.run, context.store):
+        data["more"] = left
     event = Event("end", now, text, context.run.stage, data=data)
 
     def end(tx: Transaction, run: Run) -> Run:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from pipeline.config.diff import differences
 from pipeline.deploy.last_lines import advice_of
+from pipeline.domain.environment import Environment
 from pipeline.domain.going_back import release_commands
 from pipeline.domain.release import Release
 from pipeline.domain.run import Failure, Kind, Run
@@ -74,8 +75,9 @@ def card(run: Run, error: PushliveError) -> Failure:
 
 def compared(failure: Failure, run: Run, store: Store) -> Failure:
     """The card with what differs from the last good release of the environment it failed in, with what a release
-    command has changed there already, and that the release is in quarantine there."""
-    more = (failure.advice, _quarantined(run, failure, store), _changed(run, failure, store))
+    command has changed there already, that the release is in quarantine there, and what a revert has left."""
+    changed = _changed(run, failure, store)
+    more = (failure.advice, _quarantined(run, failure, store), changed, *left_by_revert(run, store))
     advice = " ".join(filter(None, more))
     return replace(failure, differs=_differs(run, failure.stage, store), advice=advice)
 
@@ -95,6 +97,33 @@ def _quarantined(run: Run, failure: Failure, store: Store) -> str:
         f"r{number} is in quarantine in {stage}: a retry needs `pushlive unquarantine {run.pipeline} r{number} "
         f"--env {stage}` first."
     )
+
+
+def left_by_revert(run: Run, store: Store) -> list[str]:
+    """The hold and the quarantine that a revert sets before it starts, each with the command that lifts it; [] for any
+    other run. Both stay when it fails: a person has said that what serves is bad, and only a person can say that it is
+    not."""
+    if run.kind != Kind.REVERT:
+        return []
+    try:
+        environment = store.environment(run.pipeline, run.stages[-1])
+    except DamagedRecord:
+        return []
+    return left_by(run, environment) if environment else []
+
+
+def left_by(run: Run, environment: Environment) -> list[str]:
+    """What a revert that did not take place has left in the environment, each with the command that undoes it."""
+    name, said = environment.name, []
+    if environment.hold:
+        said.append(f"{name} stays held: `pushlive resume {run.pipeline} --env {name}` lets runs in.")
+    said += [
+        f"r{one.release}{' serves' if one.release == environment.serving else ''}, and stays in quarantine: "
+        f"`pushlive unquarantine {run.pipeline} r{one.release} --env {name}` lets it in again."
+        for one in environment.quarantine
+        if one.since == run.accepted and one.release != run.release
+    ]
+    return said
 
 
 def _changed(run: Run, failure: Failure, store: Store) -> str:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from pipeline.deploy import admission
+from pipeline.deploy.failure_card import left_by
 from pipeline.domain import gates, taken_back
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
@@ -226,11 +227,14 @@ def unquarantine(tx: Transaction, name: str, release: int, *, by: str) -> tuple[
     return (f"r{release} is allowed in {environment.id} again (by {by}){same}.",)
 
 
-def _not_reverted(tx: Transaction, run: Run) -> None:
-    """A revert that was cancelled before it began is not awaited in its environment any more."""
-    for environment in tx.existing(run.stages[-1:] if run.kind == Kind.REVERT else ()):
+def _not_reverted(tx: Transaction, run: Run) -> tuple[Environment, ...]:
+    """A revert that was cancelled before it began is not awaited in its environment any more. That environment; none
+    for any other run."""
+    found = tuple(tx.existing(run.stages[-1:] if run.kind == Kind.REVERT else ()))
+    for environment in found:
         if environment.interrupt == run.number:
             tx.put_environment(replace(environment, interrupt=0))
+    return found
 
 
 def _latest(tx: Transaction) -> int:
@@ -262,9 +266,9 @@ def cancel(tx: Transaction, number: int | None, *, by: str, now: float) -> Run:
         run = replace(run, cancel=why)
     else:
         run = ended(tx, end(run, Outcome.CANCELLED, why, now))
-        data = {"outcome": Outcome.CANCELLED.value}
+        left = [text for one in _not_reverted(tx, run) for text in left_by(run, one)]
+        data = {"outcome": Outcome.CANCELLED.value} | ({"more": left} if left else {})
         tx.event(number, Event("end", now, f"{run.id} cancelled {why}", data=data))
-        _not_reverted(tx, run)
     tx.put_run(run)
     return run
 

@@ -299,6 +299,53 @@ def test_a_failed_revert_leaves_the_traffic_and_blocks_no_run(world):
     assert world.push("three").outcome == Outcome.LIVE
 
 
+LEFT = (
+    "live stays held: `pushlive resume hello --env live` lets runs in.",
+    "r2 serves, and stays in quarantine: `pushlive unquarantine hello r2 --env live` lets it in again.",
+)
+
+
+def test_a_failed_revert_names_the_hold_and_the_quarantine_that_it_leaves(world):
+    world.push("one")
+    world.push("two")
+    world.break_app(1)
+    run = world.revert()
+    assert run.outcome == Outcome.FAILED
+    assert run.failure.advice.endswith(" ".join(LEFT))
+    assert "r1 is in quarantine in live: a retry needs" in run.failure.advice
+    world.commands.resume("hello", "ann")
+    world.commands.unquarantine("hello", "ann", 2, environment="live")
+    assert [entry.release for entry in world.environment("live").quarantine] == [1]
+
+
+def test_a_failed_revert_names_only_what_is_left_of_it(world):
+    world.push("one")
+    world.push("two")
+    asked = world.commands.revert("hello", "ann")
+    world.commands.resume("hello", "ann")
+    world.commands.unquarantine("hello", "ann", 2, environment="live")
+    world.break_app(1)
+    world.work()
+    advice = world.run(asked.number).failure.advice
+    assert not any(one in advice for one in LEFT)
+
+
+@pytest.mark.parametrize("began", [False, True])
+def test_a_cancelled_revert_names_what_it_leaves(world, began):
+    world.push("one")
+    world.push("two")
+    asked = world.commands.revert("hello", "ann")
+    if began:
+        world.engine.before("start", lambda: world.commands.cancel("hello", asked.number, "ann"))
+        world.engine.before("switch", lambda: world.commands.cancel("hello", asked.number, "ann"))
+        world.work()
+    else:
+        world.commands.cancel("hello", asked.number, "ann")
+    run = world.run(asked.number)
+    assert run.outcome == Outcome.CANCELLED
+    assert world.events(run)[-1].data["more"] == list(LEFT)
+
+
 def test_a_hold_set_after_the_promotion_still_holds(make_world):
     world = make_world(MANUAL)
     run = world.push("one")
