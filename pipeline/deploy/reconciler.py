@@ -101,7 +101,7 @@ class Reconciler:
             what = _named(spec)
             yield Difference(
                 f"{what} was changed by hand: {'; '.join(lines)}",
-                f"{what} was changed by hand; the changes were reverted: {'; '.join(lines)}",
+                f"{what} was changed by hand; the changes were reverted: {'; '.join(one.back for one in lines)}",
                 lambda: self._engine.drift.revert_drift(spec),
             )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from pipeline.domain.engine_types import SlotSpec
+from pipeline.domain.parity.by_hand import ByHand
 from pipeline.domain.parity.seen import Seen
 
 
@@ -21,10 +22,10 @@ class Drift(Protocol):
     def restore(self, spec: SlotSpec) -> bool:
         """Restarts or recreates a slot that should run, and exposes it; True if it changed anything."""
 
-    def drift(self, spec: SlotSpec) -> tuple[str, ...]:
-        """How a running slot differs from the spec, value by value: after a manual change, with who made it and when as
-        far as the engine knows; a cluster also says what a changed configuration changes. Values of variables are not
-        shown. Read-only."""
+    def drift(self, spec: SlotSpec) -> tuple[ByHand, ...]:
+        """How a running slot differs from the spec, value by value, from what it was made as to what it is: after a
+        manual change, with who made it and when as far as the engine knows; a cluster also says what a changed
+        configuration changes. Values of variables are not shown. Read-only."""
 
     def revert_drift(self, spec: SlotSpec) -> None:
         """Reverts manual changes to that slot without taking it out of service. Idempotent. Raises EngineFailed, with

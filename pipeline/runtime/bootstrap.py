@@ -38,6 +38,7 @@ from pipeline.domain.accessories import AccessoryRef
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.events import Said
+from pipeline.domain.parity.by_hand import ByHand
 from pipeline.errors import (
     ConfigError,
     EngineFailed,
@@ -433,7 +434,7 @@ class _Operations:
     def look(self, config: Config, pipeline: str, environment: str) -> Looked:
         return Looking(services(self._settings), adapters(self._settings)).now(config, pipeline, environment)
 
-    def compare(self, spec: SlotSpec) -> tuple[str, ...]:
+    def compare(self, spec: SlotSpec) -> tuple[ByHand, ...]:
         return _engines(self._settings).of(spec.ref.engine).drift.drift(spec)
 
 

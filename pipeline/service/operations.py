@@ -11,6 +11,7 @@ from pipeline.deploy.parity.looking import Looked
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.events import Said
+from pipeline.domain.parity.by_hand import ByHand
 
 
 class Operations(Protocol):
@@ -45,7 +46,7 @@ class Operations(Protocol):
     def scaled(self, ref: SlotRef) -> int:
         """How many replicas a slot is set to have; 0 if it has none, or none but us scales it there."""
 
-    def compare(self, spec: SlotSpec) -> tuple[str, ...]:
+    def compare(self, spec: SlotSpec) -> tuple[ByHand, ...]:
         """What on the engine differs from that specification."""
 
     def look(self, config: Config, pipeline: str, environment: str) -> Looked:

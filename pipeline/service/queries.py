@@ -148,7 +148,7 @@ class Queries:
         try:
             kept = slots.carried(now.service, self._operations.scaled(ref), Kind.DEPLOY, wanted.service)
             spec = replace(spec, at_least=kept)
-            return (*_carried(spec), *self._operations.compare(spec))
+            return (*_carried(spec), *(line.back for line in self._operations.compare(spec)))
         except PushliveError as error:
             return (f"cannot compare with what runs there: {error.message}",)
 

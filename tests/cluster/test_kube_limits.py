@@ -103,7 +103,7 @@ def test_pods_request_as_much_cpu_as_a_limit_range_demands(own: ClusterBench) ->
     own.deploy(spec)
     rule(own, "LimitRange", {"limits": [{"type": "Container", "maxLimitRequestRatio": {"cpu": "4"}}]})
     [line] = own.engine.drift(spec)
-    assert "requests.cpu: 40m → 100m" in line
+    assert "requests.cpu: 40m → 100m" in line.back
     own.deploy(own.spec("green", 2, cpu=0.4))
     assert own.engine.drift(own.spec("green", 2, cpu=0.4)) == ()
     result = own.engine.command(own.spec("green", 2, cpu=0.4), "x", ("true",), {}, print, own.watch())

@@ -84,9 +84,9 @@ def test_what_the_configuration_says_of_a_cluster_is_kept_beside_what_others_say
     kubectl(namespace, "annotate", "--overwrite", "ingress", public, "d.example/e=other")
     kubectl(namespace, "patch", "service", public, "-p", '{"spec": {"type": "ClusterIP"}}')
     lines = "\n".join(engine.drift(spec))
-    assert "annotations.a.example/b: other → c" in lines
-    assert "annotations.d.example/e: other → f" in lines
-    assert "spec.type: ClusterIP → NodePort" in lines
+    assert "annotations.a.example/b: c → other" in lines
+    assert "annotations.d.example/e: f → other" in lines
+    assert "spec.type: NodePort → ClusterIP" in lines
     assert "their.example" not in lines
     engine.revert_drift(spec)
     assert engine.drift(spec) == ()

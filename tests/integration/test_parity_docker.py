@@ -83,13 +83,13 @@ def docker_cli(*words: str) -> None:
 IN_PLACE = {
     "memory": (
         ["--memory=64m", "--memory-swap=64m"],
-        "memory: 64 MiB → 128 MiB",
+        "memory: 128 MiB → 64 MiB",
         ["128 MiB", "64 MiB and 128 MiB"],
     ),
-    "swap": (["--memory-swap=-1"], "memory: 128 MiB, and swap → 128 MiB", None),
-    "cpu": (["--cpus=0.25"], "cpu: 0.25 → 1", ["1", "0.25 and 1"]),
-    "pids": (["--pids-limit=99"], "pids: 99 → 512", ["512", "99 and 512"]),
-    "restart policy": (["--restart=no"], "restart policy: no → unless-stopped", None),
+    "swap": (["--memory-swap=-1"], "memory: 128 MiB → 128 MiB, and swap", None),
+    "cpu": (["--cpus=0.25"], "cpu: 1 → 0.25", ["1", "0.25 and 1"]),
+    "pids": (["--pids-limit=99"], "pids: 512 → 99", ["512", "99 and 512"]),
+    "restart policy": (["--restart=no"], "restart policy: unless-stopped → no", None),
 }
 
 
@@ -113,7 +113,7 @@ def test_a_network_that_was_joined_is_found_and_left(live: Live, instance: str) 
     network = live.client.networks.create(f"{instance}-other", labels={"pushlive.instance": instance})
     try:
         docker_cli("network", "connect", str(network.name), live.names[0])
-        assert live.bench.engine.drift(live.spec) == (f"{live.names[0]}: networks: {network.name} → nothing",)
+        assert live.bench.engine.drift(live.spec) == (f"{live.names[0]}: networks: nothing → {network.name}",)
         assert live.differences() == {"networks": ["none", str(network.name)]}
         live.back()
     finally:
@@ -122,19 +122,19 @@ def test_a_network_that_was_joined_is_found_and_left(live: Live, instance: str) 
 
 AGAIN: dict[str, tuple[dict[str, Any], str, str, list[str]]] = {
     "a variable more": (
-        {"Env": ["GREETING=hello", "TOKEN=x", "DEBUG=1"]}, "env.DEBUG: ••• → nothing", "env.DEBUG", ["none", "set"],
+        {"Env": ["GREETING=hello", "TOKEN=x", "DEBUG=1"]}, "env.DEBUG: nothing → •••", "env.DEBUG", ["none", "set"],
     ),
     "another value": (
         {"Env": ["GREETING=hidden word", "TOKEN=x"]}, "env.GREETING: ••• → •••", "env.GREETING",
         ["set", "set, not all alike"],
     ),
-    "no secret": ({"Env": ["GREETING=hello"]}, "secrets.TOKEN: nothing → •••", "secrets.TOKEN", ["set", "none"]),
+    "no secret": ({"Env": ["GREETING=hello"]}, "secrets.TOKEN: ••• → nothing", "secrets.TOKEN", ["set", "none"]),
     "another image": (
-        {"Image": "busybox:1.36", "Cmd": ["sleep", "99"]}, "image: busybox:1.36 → sha256:", "image", [],
+        {"Image": "busybox:1.36", "Cmd": ["sleep", "99"]}, "image: sha256:", "image", [],
     ),
     "another volume": (
         {"HostConfig": {"Mounts": [{"Type": "bind", "Source": "/tmp", "Target": "/data"}]}},
-        "the mount /data: /tmp → ", "volumes.data", [],
+        "the mount /data: ", "volumes.data", [],
     ),
 }  # fmt: skip
 

@@ -315,11 +315,12 @@ def test_environments_are_side_by_side_and_a_change_by_hand_is_named_until_it_is
     subprocess.run(command, check=True, capture_output=True)
     assert kinds() == {"replicas": "undeclared", "memory": "undeclared"}, "with the next look"
     out = service.pushlive("parity", "hello").out
-    assert f"dev, by hand: {first}: memory: 64 MiB → 128 MiB (20" in out
-    until(lambda: "memory: 64 MiB → 128 MiB" in problem(), 60)
+    assert f"dev, by hand: {first}: memory: 128 MiB → 64 MiB (20" in out
+    until(lambda: "memory: 128 MiB → 64 MiB" in problem(), 60)
     assert "`pushlive doctor --fix` reverts it" in problem()
-    assert "memory: 64 MiB → 128 MiB" in service.pushlive("status", "hello").out
-    assert "memory: 64 MiB → 128 MiB" in service.pushlive("doctor", code=None).out
-    assert "the changes were reverted" in service.pushlive("doctor", "--fix", code=None).text
+    assert "memory: 128 MiB → 64 MiB" in service.pushlive("status", "hello").out
+    assert "memory: 128 MiB → 64 MiB" in service.pushlive("doctor", code=None).out
+    fixed = service.pushlive("doctor", "--fix", code=None).text
+    assert f"the changes were reverted: {first}: memory: 64 MiB → 128 MiB" in fixed
     assert kinds() == {"replicas": "undeclared"}
     until(lambda: not problem(), 60)

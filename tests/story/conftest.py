@@ -34,6 +34,7 @@ from pipeline.domain.audit_chain import Who
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event, Said
+from pipeline.domain.parity.by_hand import ByHand
 from pipeline.domain.run import Push, Run
 from pipeline.errors import DamagedRecord
 from pipeline.lib.push_notes import Note, Update
@@ -176,7 +177,7 @@ class Operations:
     def look(self, config: Config, pipeline: str, environment: str) -> Looked:
         return Looking(self._world.services, self._world.adapters).now(config, pipeline, environment)
 
-    def compare(self, spec: SlotSpec) -> tuple[str, ...]:
+    def compare(self, spec: SlotSpec) -> tuple[ByHand, ...]:
         return self._world.engine.drift(spec)
 
 

@@ -11,6 +11,7 @@ from pipeline.config.engines import DOCKER
 from pipeline.deploy.engine_addresses import address, in_use, named_in, url
 from pipeline.domain.engine_types import SlotRef
 from pipeline.domain.environment import Environment
+from pipeline.domain.parity.by_hand import changed
 from pipeline.domain.run import Outcome
 from pipeline.errors import RequestError, TryAgain
 from pipeline.maintenance.doctor.examine import _environment
@@ -25,7 +26,7 @@ pipelines:
       live: {engine: {kubernetes: prod, namespace: shop}, host: www.example.com}
 """
 PROD = "kubernetes:prod/shop"
-BY_HAND = "Deployment hello-live-blue (kubectl-edit): spec.replicas: 3 → 1"
+BY_HAND = changed("spec.replicas", "1", "3").at("Deployment hello-live-blue (kubectl-edit)")
 
 
 @pytest.fixture
@@ -122,7 +123,7 @@ def test_a_change_by_hand_is_reverted_by_doctor_fix(mixed) -> None:
     assert not check["ok"]
     assert BY_HAND in check["text"]
     said = mixed.fix()
-    assert any("were reverted" in text and BY_HAND in text for text in said)
+    assert any("were reverted" in text and BY_HAND.back in text for text in said)
     assert not mixed.engine.changed
     assert mixed.store.facts.get("problem:hello/live") == ""
 

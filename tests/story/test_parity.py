@@ -12,6 +12,7 @@ import pytest
 from pipeline.config.parity.properties import plain
 from pipeline.domain.engine_types import SlotRef
 from pipeline.domain.parity import seen
+from pipeline.domain.parity.by_hand import changed
 from pipeline.domain.run import Outcome, Run
 from pipeline.domain.sleep.records import Asleep
 from pipeline.domain.slots import slot_ref
@@ -181,14 +182,14 @@ def test_a_change_by_hand_is_a_difference_that_no_reason_covers(make_world: Make
     world.push()
     qa = ref_of(world, "qa")
     world.engine.found[qa] = {"memory": seen.memory(64 << 20)}
-    world.engine.changed[qa] = ("memory: 64 MiB → 256 MiB",)
+    world.engine.changed[qa] = (changed("memory", "256 MiB", "64 MiB"),)
     shown = parity(world)
     assert kinds(shown) == {"replicas": "declared", "memory": "undeclared"}
     assert texts(shown, "memory") == ["256 MiB", "64 MiB", "256 MiB"]
     [row] = [row for row in shown["rows"] if row["name"] == "memory"]
     assert row["by_hand"]
     assert [cell["made"] for cell in row["cells"]] == [None, "256 MiB", None]
-    assert shown["environments"][1]["by_hand"] == ["memory: 64 MiB → 256 MiB"]
+    assert shown["environments"][1]["by_hand"] == ["memory: 256 MiB → 64 MiB"]
 
 
 def test_the_same_change_by_hand_everywhere_is_found(equal: World) -> None:
@@ -242,16 +243,16 @@ def test_what_sleeps_is_as_it_was_started_and_nothing_of_it_is_missing(equal: Wo
 
 def test_a_change_by_hand_is_on_the_page_of_the_status_until_it_is_taken_back(equal: World) -> None:
     qa = ref_of(equal, "qa")
-    equal.engine.changed[qa] = ("memory: 64 MiB → 256 MiB",)
+    equal.engine.changed[qa] = (changed("memory", "256 MiB", "64 MiB"),)
     equal.reconcile()
 
     def problem() -> str:
         [shown] = equal.commands.status("hello")["pipelines"]
         return str(shown["environments"][1]["problem"])
 
-    assert "was changed by hand: memory: 64 MiB → 256 MiB" in problem()
+    assert "was changed by hand: memory: 256 MiB → 64 MiB" in problem()
     assert qa in equal.engine.changed, "it is left as it is"
-    assert any("the changes were reverted: memory: 64 MiB" in text for text in equal.fix())
+    assert any("the changes were reverted: memory: 64 MiB → 256 MiB" in text for text in equal.fix())
     assert qa not in equal.engine.changed
     equal.reconcile()
     assert problem() == ""

@@ -17,6 +17,7 @@ from pipeline.adapters.docker_api.api import Found, name_of
 from pipeline.adapters.docker_api.labels import Body
 from pipeline.config.parity.properties import HOSTS, TLS, VERSION, Value, plain
 from pipeline.domain.engine_types import SlotSpec
+from pipeline.domain.parity.by_hand import ByHand
 from pipeline.domain.parity.seen import Seen
 from pipeline.errors import EngineFailed
 from pipeline.lib.units import show_time
@@ -77,9 +78,9 @@ class DockerDrift(DockerSlots, DockerTraffic):
             acted = True
         return acted
 
-    def drift(self, spec: SlotSpec) -> tuple[str, ...]:
+    def drift(self, spec: SlotSpec) -> tuple[ByHand, ...]:
         return tuple(
-            f"{name}: {one}{self._when(running, one)}"
+            one.line.at(name, self._when(running, one))
             for name, running in self._made_of(spec).items()
             for one in self._changes(spec, running)
         )

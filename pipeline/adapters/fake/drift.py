@@ -5,6 +5,7 @@ from __future__ import annotations
 from pipeline.adapters.fake.engine_state import EngineState, SlotContent, same_containers
 from pipeline.config.parity.properties import TLS, VERSION, plain
 from pipeline.domain.engine_types import SlotSpec
+from pipeline.domain.parity.by_hand import ByHand
 from pipeline.domain.parity.seen import Seen, image
 
 
@@ -36,7 +37,7 @@ class FakeDrift(EngineState):
             self.contents[spec.ref] = SlotContent(spec, ready=True, exposed=True, secrets=spec.reveal())
             return True
 
-    def drift(self, spec: SlotSpec) -> tuple[str, ...]:
+    def drift(self, spec: SlotSpec) -> tuple[ByHand, ...]:
         with self.call("drift", spec):
             return self.changed.get(spec.ref, ())
 

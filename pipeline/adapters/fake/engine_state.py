@@ -27,6 +27,7 @@ from pipeline.domain.engine_types import (
 )
 from pipeline.domain.environment import Slot
 from pipeline.domain.judging.latency.times import Timed
+from pipeline.domain.parity.by_hand import ByHand
 from pipeline.domain.volumes import VolumeRef
 from pipeline.errors import DoesNotFit, EngineFailed
 from pipeline.lib.secret import Secret
@@ -103,7 +104,7 @@ class EngineState(Script):
         self.through: dict[str, bool] = {}  # by command: whether the image's ENTRYPOINT was given it
         self.ended: list[str] = []  # commands that were ended
         self.logins: dict[str, Login | None] = {}  # by image: the login with which it was pulled
-        self.changed: dict[SlotRef, tuple[str, ...]] = {}  # drift
+        self.changed: dict[SlotRef, tuple[ByHand, ...]] = {}  # drift
         self.found: dict[SlotRef, dict[str, Value | None]] = {}  # what runs instead, by property
         self.version = "a fake 1.0"  # of the engine
         self.blocked: dict[SlotRef, tuple[str, ...]] = {}  # obstacles

@@ -15,6 +15,7 @@ from typing import Any
 
 from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.adapters.kubernetes.names import MANAGER, SPEC
+from pipeline.domain.parity.by_hand import ByHand, changed
 
 Path = tuple[str, ...]  # as in managedFields: "f:spec", 'k:{"name":"app"}', "f:image"
 
@@ -26,16 +27,16 @@ SHOWN = 80  # characters of one value
 LINES = 12  # about one object
 
 
-def changes(live: KubeObject, wanted: KubeObject) -> list[str]:
-    """``Deployment hello-live-blue (kubectl-edit, 2026-11-29 00:40:12 UTC): spec.replicas: 5 → 2`` for each value that
+def changes(live: KubeObject, wanted: KubeObject) -> list[ByHand]:
+    """``Deployment hello-live-blue (kubectl-edit, 2026-11-29 00:40:12 UTC): spec.replicas: 2 → 5`` for each value that
     differs; in brackets, the other field managers that set one of them, and when each last did."""
     managers = sorted({name for name, path in _others(live) if _at(live, path) != _at(wanted, path)})
     by = "; ".join(f"{name}{_last(live, name)}" for name in managers)
     what = f"{live['kind']} {live['metadata']['name']}" + (f" ({by})" if by else "")
     found = list(_walk("spec", live.get("spec"), wanted.get("spec")))
     found += _walk("annotations", *(_own_words(one["metadata"].get("annotations")) for one in (live, wanted)))
-    more = [f"{what}: {len(found) - LINES} more"] if len(found) > LINES else []
-    return [f"{what}: {line}" for line in found[:LINES]] + more
+    more = [ByHand(f"{what}: {len(found) - LINES} more")] if len(found) > LINES else []
+    return [line.at(what) for line in found[:LINES]] + more
 
 
 def _last(live: KubeObject, manager: str) -> str:
@@ -158,7 +159,7 @@ def _leaves(fields: KubeObject, above: Path = ()) -> Iterator[Path]:
             yield (*above, key)
 
 
-def _walk(path: str, live: Any, wanted: Any) -> Iterator[str]:
+def _walk(path: str, live: Any, wanted: Any) -> Iterator[ByHand]:
     if live == wanted:
         return
     if isinstance(live, dict) and isinstance(wanted, dict):
@@ -171,9 +172,9 @@ def _walk(path: str, live: Any, wanted: Any) -> Iterator[str]:
             yield from _walk(f"{path}[{name}]", before.get(name), after.get(name))
     elif any(part in path for part in _HIDDEN_PATHS) and not path.endswith((".name", "].valueFrom")):
         # A value set by hand may be a secret, which redaction does not know.
-        yield f"{path}: {_hidden(live)} → {_hidden(wanted)}"
+        yield changed(path, _hidden(wanted), _hidden(live))
     else:
-        yield f"{path}: {_shown(live)} → {_shown(wanted)}"
+        yield changed(path, _shown(wanted), _shown(live))
 
 
 def _hidden(value: Any) -> str:

@@ -14,6 +14,7 @@ from pipeline.adapters.kubernetes.traffic import KubeTraffic
 from pipeline.adapters.kubernetes.workload.claim_problems import ClaimProblems
 from pipeline.config.parity.properties import TLS, VERSION, Value, plain
 from pipeline.domain.engine_types import SlotSpec
+from pipeline.domain.parity.by_hand import ByHand
 from pipeline.domain.parity.seen import Seen
 from pipeline.errors import AppFailed
 
@@ -71,8 +72,8 @@ class KubeDrift(KubeSlots, KubeTraffic):
             acted = True
         return acted
 
-    def drift(self, spec: SlotSpec) -> tuple[str, ...]:
-        lines: list[str] = []
+    def drift(self, spec: SlotSpec) -> tuple[ByHand, ...]:
+        lines: list[ByHand] = []
         for manifest in self._slot_manifests(spec):
             if before_and_after := self._owned.restore(manifest, dry_run=True):
                 lines += diff.changes(*before_and_after)

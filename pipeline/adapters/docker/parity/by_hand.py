@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pipeline.adapters.docker_api.api import Found
 from pipeline.adapters.docker_api.container_calls import UNLESS_STOPPED
 from pipeline.adapters.docker_api.labels import Body
+from pipeline.domain.parity.by_hand import ByHand, changed
 from pipeline.lib.secret import HIDDEN
 from pipeline.lib.text import brief
 from pipeline.lib.units import show_size
@@ -38,8 +39,12 @@ class Change:
     network: str = ""
     in_place: bool = False
 
+    @property
+    def line(self) -> ByHand:
+        return changed(self.name, self.wanted, self.has)
+
     def __str__(self) -> str:
-        return f"{self.name}: {self.has} → {self.wanted}"
+        return self.line
 
 
 def limited(info: Mapping[str, object]) -> frozenset[str]:

@@ -50,21 +50,21 @@ def test_nothing_is_said_of_one_that_is_as_it_was_made() -> None:
 
 
 CASES: list[tuple[str, Any, str]] = [
-    ("HostConfig.Memory", 64 << 20, "memory: 64 MiB, and swap → 256 MiB"),
-    ("HostConfig.MemorySwap", -1, "memory: 256 MiB, and swap → 256 MiB"),
-    ("HostConfig.Memory", 0, "memory: no limit, and swap → 256 MiB"),
-    ("HostConfig.NanoCpus", 250_000_000, "cpu: 0.25 → 1"),
-    ("HostConfig.NanoCpus", None, "cpu: no limit → 1"),
-    ("HostConfig.PidsLimit", None, "pids: no limit → 512"),
-    ("HostConfig.RestartPolicy", {"Name": ""}, "restart policy: no → unless-stopped"),
-    ("HostConfig.CpusetCpus", "0", "cpuset: 0 → nothing"),
-    ("Config.Cmd", ["sh"], "command: ['sh'] → ['serve', 'all']"),
-    ("HostConfig.Mounts", [], "the mount /data: nothing → pl-hello-live-data"),
-    ("HostConfig.Binds", ["/etc:/host:ro"], "the mount /host: /etc → nothing"),
-    ("NetworkSettings.Networks", {NETWORK: {}, "other": {}}, "networks: other → nothing"),
-    ("Config.Env", [*IMAGE_ENV, *BODY["Env"]], "secrets.TOKEN: nothing → •••"),
-    ("Config.Env", ["LANG=C", *BODY["Env"], "TOKEN=x"], "env.PATH: nothing → •••"),
-    ("Config.Env", [*IMAGE_ENV, *BODY["Env"], "TOKEN=x", "A=b=c"], "env.A: ••• → nothing"),
+    ("HostConfig.Memory", 64 << 20, "memory: 256 MiB → 64 MiB, and swap"),
+    ("HostConfig.MemorySwap", -1, "memory: 256 MiB → 256 MiB, and swap"),
+    ("HostConfig.Memory", 0, "memory: 256 MiB → no limit, and swap"),
+    ("HostConfig.NanoCpus", 250_000_000, "cpu: 1 → 0.25"),
+    ("HostConfig.NanoCpus", None, "cpu: 1 → no limit"),
+    ("HostConfig.PidsLimit", None, "pids: 512 → no limit"),
+    ("HostConfig.RestartPolicy", {"Name": ""}, "restart policy: unless-stopped → no"),
+    ("HostConfig.CpusetCpus", "0", "cpuset: nothing → 0"),
+    ("Config.Cmd", ["sh"], "command: ['serve', 'all'] → ['sh']"),
+    ("HostConfig.Mounts", [], "the mount /data: pl-hello-live-data → nothing"),
+    ("HostConfig.Binds", ["/etc:/host:ro"], "the mount /host: nothing → /etc"),
+    ("NetworkSettings.Networks", {NETWORK: {}, "other": {}}, "networks: nothing → other"),
+    ("Config.Env", [*IMAGE_ENV, *BODY["Env"]], "secrets.TOKEN: ••• → nothing"),
+    ("Config.Env", ["LANG=C", *BODY["Env"], "TOKEN=x"], "env.PATH: ••• → nothing"),
+    ("Config.Env", [*IMAGE_ENV, *BODY["Env"], "TOKEN=x", "A=b=c"], "env.A: nothing → •••"),
 ]
 
 
@@ -97,7 +97,7 @@ def test_without_its_image_a_container_has_no_variables_too_many() -> None:
 def test_another_image_is_named() -> None:
     found = as_made()
     found["Image"], found["Config"]["Image"] = "sha256:2", "busybox:1.36"
-    assert said(found) == ["image: busybox:1.36 → sha256:1"]
+    assert said(found) == ["image: sha256:1 → busybox:1.36"]
 
 
 def test_the_limits_that_bring_it_back_are_those_it_was_made_with() -> None:

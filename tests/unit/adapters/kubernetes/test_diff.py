@@ -37,16 +37,17 @@ def test_changed_values_are_listed_and_variables_are_hidden() -> None:
     wanted["spec"]["replicas"] = 2
     wanted["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"] = "2"
     assert changes(live, wanted) == [
-        "Deployment hello-live-blue: spec.replicas: 3 → 2",
+        "Deployment hello-live-blue: spec.replicas: 2 → 3",
         "Deployment hello-live-blue: spec.template.spec.containers[app].env[A].value: ••• → •••",
     ]
+    assert changes(live, wanted)[0].back == "Deployment hello-live-blue: spec.replicas: 3 → 2"
     assert changes(live, live) == []
 
 
 def test_a_field_on_one_side_only_is_listed() -> None:
     live, wanted = deployment(), deployment()
     del wanted["spec"]["paused"]
-    assert changes(live, wanted) == ["Deployment hello-live-blue: spec.paused: true → nothing"]
+    assert changes(live, wanted) == ["Deployment hello-live-blue: spec.paused: nothing → true"]
 
 
 def test_long_values_and_long_lists_are_cut() -> None:
@@ -70,7 +71,7 @@ def test_the_managers_of_changed_values_are_named_but_neither_pushlive_nor_the_c
     assert other_managers(live) == ["kubectl", "kubectl-edit"]
     wanted = deployment()
     wanted["spec"]["replicas"] = 2
-    assert changes(live, wanted) == ["Deployment hello-live-blue (kubectl): spec.replicas: 3 → 2"]
+    assert changes(live, wanted) == ["Deployment hello-live-blue (kubectl): spec.replicas: 2 → 3"]
 
 
 def test_what_others_added_to_pods_is_removed_and_other_fields_of_theirs_stay() -> None:
@@ -175,7 +176,7 @@ def test_values_of_variables_and_arguments_are_not_shown() -> None:
     container["args"] = ["--password=hunter2"]
     container["command"] = ["sh", "-c", "hunter2"]
     found = "\n".join(changes(live, wanted))
-    assert "env[DB_PASSWORD]: ••• → nothing" in found
+    assert "env[DB_PASSWORD]: nothing → •••" in found
     assert "hunter2" not in found
 
 
