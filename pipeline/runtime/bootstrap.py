@@ -412,6 +412,11 @@ class _Operations:
         except (EngineFailed, TimedOut):
             return ""
 
+    def head(self, repository: str, branch: str) -> str:
+        from pipeline.adapters.git.hosted import HostedRepositories
+
+        return HostedRepositories(repositories(self._settings)).heads(repository).get(branch, "")
+
     def output(self, ref: SlotRef, lines: int) -> tuple[str, ...]:
         return _engines(self._settings).of(ref.engine).slots.logs(ref, lines)
 

@@ -36,6 +36,9 @@ class Operations(Protocol):
     def message(self, repository: str, commit: str) -> str:
         """The whole message of a commit on the built-in git server; "" if it cannot be read."""
 
+    def head(self, repository: str, branch: str) -> str:
+        """The commit of a branch on the built-in git server; "" if there is none. Raises EngineFailed."""
+
     def output(self, ref: SlotRef, lines: int) -> tuple[str, ...]:
         """The last lines that a slot printed."""
 

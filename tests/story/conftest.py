@@ -159,6 +159,9 @@ class Operations:
     def output(self, ref: SlotRef, lines: int) -> tuple[str, ...]:
         return self._world.engine.logs(ref, lines)
 
+    def head(self, repository: str, branch: str) -> str:
+        return self._world.hosted.heads(repository).get(branch, "")
+
     def insist_on_commit(self, pipeline: str, commit: str) -> None:
         _, config = self._world.services.configurations.current()
         source = config.pipelines[pipeline].source

@@ -318,6 +318,20 @@ def test_other_branches_and_tags_get_none(world):
         world.commands.add_preview("hello", "other", "ann")
 
 
+def test_a_branch_that_is_not_there_gets_none(world):
+    with pytest.raises(RequestError, match="no branch 'feature/nope'") as caught:
+        world.commands.add_preview("hello", "feature/nope", "ann")
+    assert re.search(r"`git push http://\S+/git/hello\.git feature/nope`", str(caught.value))
+    assert world.commands.previews() == []
+    assert world.store.pipelines() == ()
+
+
+def test_one_that_was_added_has_its_branchs_commit(world):
+    commit = world.head("x", branch="feature/login")
+    world.commands.add_preview("hello", "feature/login", "ann")
+    assert world.commands.previews()[0]["commit"] == commit
+
+
 def test_a_branch_that_is_pushed_twice_at_once_has_one_preview(world):
     commits = [world.head(str(n), branch="feature/login") for n in range(6)]
     pushes = [Push("hello", "hello", "refs/heads/feature/login", one, one, "ann") for one in commits]
@@ -557,6 +571,17 @@ def test_on_a_cluster_it_is_the_same(make_world):
     world.commands.remove_preview("hello--login", "ann")
     assert keep(world) == ["the preview hello--login of feature/login is removed: by ann"]
     assert world.store.environments("hello--login") == {}
+
+
+def test_a_person_puts_it_to_sleep(world):
+    push(world, "feature/login")
+    for _ in range(14):  # until it is no longer watched after its switch
+        world.clock.sleep(10)
+        world.jobs.health.run()
+        world.jobs.baking.run()
+    said = world.sleeping.put_to_sleep("hello--login", "ann", environment="hello--login")
+    assert said == ("hello--login/hello--login sleeps; the next request wakes it.",)
+    assert world.environment("hello--login", "hello--login").asleep
 
 
 def test_it_sleeps_where_it_can_unless_its_model_says_otherwise(world, make_world):

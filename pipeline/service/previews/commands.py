@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+from pipeline.config.models import Config
 from pipeline.config.previews.names import is_preview
 from pipeline.deploy.admission import Accepted
 from pipeline.deploy.previews.opening import HEADS, NoPreview, Openings, Wish, known, takers
@@ -39,10 +41,15 @@ class PreviewCommands(Audited):
             self._known(config, pipeline)
         found = self._store.previews.all().values()
         return [
-            shown(self._settings, config, one)
+            shown(self._settings, config, self._with_commit(one))
             for one in sorted(found, key=lambda one: one.name)
             if one.state != PreviewState.CLOSED and pipeline in ("", one.pipeline, one.name)
         ]
+
+    def _with_commit(self, one: Preview) -> Preview:
+        """One that was made without a push has the commit that its last run fetched."""
+        runs = () if one.commit else self._store.recent(one.name, 1, readable=True)
+        return replace(one, commit=runs[0].commit) if runs else one
 
     def preview_takers(self, pipelines: tuple[str, ...], ref: str) -> tuple[str, ...]:
         """Those of the pipelines that make a preview of that branch."""
@@ -106,17 +113,30 @@ class PreviewCommands(Audited):
 
     def add_preview(self, pipeline: str, branch: str, by: Who) -> Run:
         """One for a branch that has none, or a new run of the one that it has. Raises NotFound, and RequestError for a
-        branch of which pipelines.yaml says nothing."""
+        branch of which pipelines.yaml says nothing, or which is not there, as far as that is known without a fetch."""
         self.insist_on_store()
-        own = self._known(self._config(), pipeline)
+        config = self._config()
+        own = self._known(config, pipeline)
         if own.previews is None or own.previews.branches.matching(branch) is None:
             what = f"only of {own.previews.branches}" if own.previews else "of no branch"
             raise RequestError(
                 f"{pipeline} has previews {what}, not of {branch[:80]!r}.",
                 advice=f"`previews.branches` under pipelines.{pipeline} in pipelines.yaml says of which.",
             )
-        one = self._openings.open(Wish(pipeline, branch), by)
+        one = self._openings.open(Wish(pipeline, branch, self._head(config, pipeline, branch)), by)
         return self.deploy(one.name, by)
+
+    def _head(self, config: Config, pipeline: str, branch: str) -> str:
+        """The branch's commit, "" if its repository is elsewhere. Raises RequestError if the branch is not there."""
+        repository = config.repository_of(pipeline)
+        commit = self._operations.head(repository, branch) if repository else ""
+        if repository and not commit:
+            address = f"{self._settings.url}/git/{repository}.git"
+            raise RequestError(
+                f"The repository {repository} has no branch {branch[:80]!r}, so it gets no preview.",
+                advice=f"Push it, which makes the preview as well: `git push {address} {shlex.quote(branch[:80])}`.",
+            )
+        return commit
 
     def allow_preview(self, name: str, by: Who, *, commit: str = "") -> Run:
         """A commit of another repository is built and deployed. ``commit``: the one that was looked at, or its first

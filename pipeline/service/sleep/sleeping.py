@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.config.previews.names import is_preview
 from pipeline.deploy.heartbeat import holding
 from pipeline.deploy.sleep.sleeper import Sleeper
 from pipeline.deploy.tools.restart import take
@@ -20,7 +21,8 @@ class Sleeping(OnEngines):
         """Ends what serves there until the next request. Raises NotFound, RequestError if it cannot sleep now or must
         not, and what the engine raises."""
         found = self._found(pipeline, environment)
-        if found.name == next(reversed(self._config().pipelines[pipeline].environments)):
+        last = next(reversed(self._config().pipelines[pipeline].environments))
+        if found.name == last and not is_preview(pipeline):
             raise RequestError(
                 f"{found.id} is live and is not put to sleep: its first visitor would wait.",
                 advice="Only environments before it can sleep.",
