@@ -358,9 +358,7 @@ class Rollout:
                 self._in_turn.pause(self._spec)
                 text = f"r{environment.serving} starts again once this one is stopped"
             elif environment.active:
-                old = self._old_spec(environment, environment.active)
-                self._route(old)
-                text = f"traffic is back on r{old.release} ({environment.active})"
+                text = self._back_to(self._old_spec(environment, environment.active))
             else:
                 self._acting().traffic.unroute(self._spec.ref)
                 text = "there is no release to go back to: the route answers 503 again"
@@ -374,6 +372,14 @@ class Rollout:
             )
         self._context.note(text, self._name, "warning")
         return followed
+
+    def _back_to(self, old: SlotSpec) -> str:
+        """What slept until the switch does not run: requests wait until the story has started it again."""
+        if old.web and not any(one.state == "running" for one in self._engine.slots.replicas(old.ref)):
+            self._in_turn.pause(self._spec)
+            return f"r{old.release} does not run and is started again now"
+        self._route(old)
+        return f"traffic is back on r{old.release} ({old.ref.slot})"
 
     def _stop_failed(self) -> None:
         """The release does not work on while its slot is kept. A revert that is due does not wait for that."""

@@ -285,8 +285,9 @@ class Story:
                 entry.log_approvals(name)
                 ParityGuard(context, self._services, self._adapters).go(environment, release)
                 self._admit(pipeline, release, environment)
-                environment = self._woken(release, environment, lease)
-                self._repair(environment, lease)
+                if not self._may_sleep_on(release, environment):
+                    environment = self._woken(release, environment, lease)
+                    self._repair(environment, lease)
                 self._roll_out(release, name, pipeline, entry, lease)
             except Held:
                 entry.wait_at(name)
@@ -331,6 +332,23 @@ class Story:
         except PushliveError:
             self._repair(self._record(release, name), lease)  # with `one`, what served was stopped before
             raise
+
+    def _may_sleep_on(self, release: Release, environment: Environment) -> bool:
+        """True for a revert of what sleeps. What it replaces is bad, perhaps so that it cannot start any more, and no
+        one uses it: a request that comes meanwhile waits in the proxy until the switch. If the revert fails, it sleeps
+        as before."""
+        if environment.asleep is None or self._context.run.kind != Kind.REVERT:
+            return False
+        if (
+            environment.serving == release.number
+        ):  # its commands are repaired: it has to run for the verification
+            return False
+        ref = slots.slot_ref(environment, environment.active or SLOTS[0])
+        if not self._adapters.engines.of(ref.engine).sleeping.awaits_request(ref):
+            return False  # a proxy that lost its state
+        text = f"r{environment.serving} sleeps and is not woken: what is requested meanwhile waits for {release.name}"
+        self._context.note(text, environment.name)
+        return True
 
     def _woken(self, release: Release, environment: Environment, lease: Lease) -> Environment:
         """The record once it does not sleep any more: until the switch, what slept answers its visitors. That it cannot

@@ -86,13 +86,14 @@ def starting(environment: Environment, slot: Slot, run: Run, spec: SlotSpec, now
 
 
 def serving(environment: Environment, slot: Slot, run: Run, now: float, keep_warm: float) -> Environment:
-    """After the switch: the slot serves, the other one is warm."""
+    """After the switch: the slot serves, the other one is warm; not for long if it slept, since nothing of it runs."""
     slots = dict(environment.slots)
     slots[slot] = replace(slots[slot], state=SlotState.SERVING, since=now, until=0.0, run=run.number)
     old = other(slot)
     if environment.active == old and old in slots:
-        slots[old] = replace(slots[old], state=SlotState.WARM, since=now, until=now + keep_warm)
-    return replace(environment, active=slot, slots=slots, switching=None, shift=None)
+        until = now if environment.asleep else now + keep_warm
+        slots[old] = replace(slots[old], state=SlotState.WARM, since=now, until=until)
+    return replace(environment, active=slot, slots=slots, switching=None, shift=None, asleep=None)
 
 
 def verified(environment: Environment, release: Release, run: Run) -> Environment:

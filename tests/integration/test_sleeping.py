@@ -232,6 +232,20 @@ def test_a_service_that_was_killed_wakes_it_once_it_runs_again(whole: Service) -
     assert running_in_dev(whole) >= 1
 
 
+def test_a_revert_of_what_sleeps_does_not_start_it(whole: Service) -> None:
+    whole.push(web("two"), "Two")
+    port = port_of(whole)
+    assert "two" in ask(port, path="/")[2]
+    whole.pushlive("sleep", "hello", "dev")
+    said = whole.pushlive("revert", "hello", "--env", "dev").out
+    assert "r2 sleeps and is not woken" in said
+    assert "r2 slept" not in said
+    status, _, body = ask(port, path="/")
+    assert (status, "one" in body) == (200, True)
+    until(lambda: running_in_dev(whole) == 2, 30)
+    assert whole.environments()["dev"]["release"] == 1
+
+
 def commands_of(guide: str) -> list[list[str]]:
     page = (ROOT / "docs" / "guides" / f"{guide}.md").read_text().replace("shop", "hello")
     lines = page.rpartition("```\n")[0].rpartition("```\n")[2].splitlines()

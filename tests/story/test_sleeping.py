@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -304,13 +305,78 @@ def test_a_run_replaces_what_cannot_be_woken(sleepy: World) -> None:
     assert sleepy.environment("dev").serving == 2
 
 
-def test_a_revert_wakes_it_first(sleepy: World) -> None:
+def reverting(world: World) -> None:
+    """r2 sleeps in dev, and would not start again."""
+    world.push("two")
+    world.jobs.reconcile.run()
+    idle(world)
+    world.break_app(2, "/healthz")
+    world.engine.calls.clear()
+
+
+def test_a_revert_does_not_wait_for_what_sleeps(sleepy: World) -> None:
+    reverting(sleepy)
+    run = sleepy.revert(environment="dev")
+    assert run.outcome == Outcome.LIVE
+    assert "wake" not in sleepy.engine.names()
+    said = "r2 sleeps and is not woken: what is requested meanwhile waits for r1"
+    assert said in [event.text for event in sleepy.events(run)]
+    assert sleepy.environment("dev").serving == 1
+    assert not sleeps(sleepy)
+    sleepy.jobs.reconcile.run()
+    assert len(sleepy.environment("dev").slots) == 1, "what slept is not warm"
+    assert sleepy.fix() == ()
+    assert idle(sleepy) == ["hello/dev: r1 was put to sleep: no request for 30m"]
+
+
+def test_a_request_during_a_revert_waits_for_its_release(sleepy: World) -> None:
+    reverting(sleepy)
+    knocked: list[bool] = []
+    sleepy.engine.before("start", lambda: knocked.append(KEY in sleepy.engine.sleeping))
+    sleepy.engine.knocking.add(KEY)
+    assert sleepy.revert(environment="dev").outcome == Outcome.LIVE
+    assert knocked == [True]
+    assert not knock(sleepy), "it serves already"
+
+
+def test_after_a_revert_that_failed_it_sleeps_as_before(sleepy: World) -> None:
+    reverting(sleepy)
+    sleepy.break_app(1, "/healthz")
+    assert sleepy.revert(environment="dev").outcome == Outcome.FAILED
+    assert sleepy.environment("dev").serving == 2
+    assert sleeps(sleepy)
+    sleepy.jobs.reconcile.run()
+    assert sleeps(sleepy)
+
+
+@pytest.mark.parametrize("name", ["prepare", "start", "switch"])
+@pytest.mark.parametrize("after", [False, True])
+def test_a_worker_killed_in_a_revert_of_what_sleeps(sleepy: World, name: str, after: bool) -> None:
+    reverting(sleepy)
+    sleepy.engine.kill(name, after=after)
+    asked = sleepy.commands.revert("hello", "ann", environment="dev")
+    with pytest.raises(Killed):
+        sleepy.work()
+    settle(sleepy)
+    sleepy.work()
+    assert sleepy.run(asked.number).outcome == Outcome.LIVE
+    assert sleepy.environment("dev").serving == 1
+    assert not sleeps(sleepy)
+
+
+def test_a_revert_that_fails_after_its_switch_starts_what_slept(sleepy: World) -> None:
     sleepy.push("two")
     sleepy.jobs.reconcile.run()
     idle(sleepy)
-    assert sleepy.revert(environment="dev").outcome == Outcome.LIVE
+    public = sleepy.engine.public
+    sleepy.engine.public = lambda spec: replace(public(spec), url="http://e9.fake")  # type: ignore[method-assign]
+    run = sleepy.revert(environment="dev")
+    sleepy.engine.public = public  # type: ignore[method-assign]
+    assert (run.outcome, run.failure and run.failure.step) == (Outcome.FAILED, "verify")
+    assert sleepy.environment("dev").serving == 2
+    assert "r2 does not run and is started again now" in [event.text for event in sleepy.events(run)]
+    assert sleepy.engine.active[KEY] == sleepy.environment("dev").active
     sleepy.jobs.reconcile.run()
-    assert sleepy.environment("dev").serving == 1
     assert not sleeps(sleepy)
 
 
