@@ -192,7 +192,7 @@ def test_cost_says_the_sums_beside_the_cap(world):
     [one] = world.commands.cost()["caps"]
     assert (one["pipeline"], one["cap"], one["level"]) == ("hello", 0.01, "over")
     assert one["text"].startswith("of the cap of 0.01 EUR of hello: ")
-    assert one["text"].endswith(" % by the end")
+    assert f" % by the end: {one['projected']:.2f} EUR, with its previews, and " in one["text"]
     assert world.commands.cost("hello")["caps"] == [one]
     assert world.commands.cost(month="2000-01")["caps"] == []
 
@@ -268,7 +268,7 @@ def test_nothing_sleeps_in_vain(world):
     reconfigure(world, caps=f"pipelines: {{hello: 0.01}}, {GIVES}", dev=SLEEPY, live="{replicas: 2}")
     run = world.push("two")
     assert (run.outcome, asleep(world)) == (Outcome.FAILED, "")
-    assert "What could give way, in this order: hello/dev (asleep, it saves 1." in run.failure.message
+    assert "What could give way, in this order: hello/dev (saves 1." in run.failure.message
 
 
 def test_what_may_not_sleep_is_named_with_what_it_lacks(world):
@@ -277,7 +277,7 @@ def test_what_may_not_sleep_is_named_with_what_it_lacks(world):
     )
     run = world.push("two")
     assert run.outcome == Outcome.FAILED
-    assert ", once it has `sleep_after`" in run.failure.message
+    assert " EUR when asleep; it needs `sleep_after` for that)." in run.failure.message
     assert asleep(world) == ""
 
 

@@ -112,6 +112,19 @@ def test_engines_without_a_price_and_wrong_questions(make_world):
     for more in ({"month": "soon"}, {"zone": "Mars"}):
         with pytest.raises(RequestError):
             world.commands.cost(**more)
+    for ask in (world.commands.cost, world.commands.cost_rows):
+        with pytest.raises(RequestError, match="2099-12 has not begun"):
+            list(ask(month="2099-12"))
+
+
+def test_environments_are_in_the_order_of_the_file(make_world):
+    world = make_world(
+        "costs: {machines: {here: 9}}\npipelines: {hello: {environments: {dev: , qa: , live: }}}"
+    )
+    world.push("one")
+    minutes(world, 3)
+    lines = [one for one in world.commands.cost("hello")["lines"] if one["purpose"] == "serving"]
+    assert [one["environment"] for one in lines] == ["dev", "qa", "live"]
 
 
 def test_months_as_rows_and_one_as_csv_have_the_sums_of_the_table(world):

@@ -25,6 +25,7 @@ MONTH = {
     "month": "2026-11", "zone": "UTC", "since": 0.0, "until": 2e9, "now": 1.8e9, "began": 1.7e9, "currency": "EUR",
     "machines": [{"name": "here"}], "lines": LINES, "total": 4.5, "projected": 7.0, "monthly": 12.5,
     "missing": ["kubernetes:<b>prod</b> has no price in `costs.machines`"],
+    "caps": [{"level": "over", "text": "of the cap of <1>: 9 %"}, {"level": "", "text": "of the cap of 60: 8 %"}],
     "replicas": [{"text": "shop/live has 3 replicas: 1 <serves>."}, {"text": ""}],
 }  # fmt: skip
 MONTHS = {"months": [{"month": "2026-10", "total": 9.0}, {"month": "2026-11", "total": 4.5}]}
@@ -48,6 +49,8 @@ def test_the_month_is_there_with_its_pipelines_and_those_before_it(page) -> None
     assert "Kubernetes:&lt;b&gt;prod&lt;/b&gt; has no price in <code>costs.machines</code>." in text
     assert text.count("<p>shop/live has 3 replicas: 1 &lt;serves&gt;.</p>") == 1
     assert "What replicas are for" not in page(replicas=[])
+    assert '<p class="alert warn">Of the cap of &lt;1&gt;: 9 %.</p>' in text
+    assert '<p class="note">Of the cap of 60: 8 %.</p>' in text
     assert 'href="/cost?month=2026-10"' in text
     assert 'href="/cost?month=2026-10&amp;zone=Asia/Tokyo"' in page("?zone=Asia/Tokyo")
 

@@ -11,7 +11,9 @@ from pipeline.config.fields import Model, Name, Words
 PREVIEWS = "previews"
 _PREVIEW = "--"  # no name in the file has two hyphens in a row
 
-Cap = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False), Words("a sum such as 60")]
+Cap = Annotated[
+    float, Field(ge=0.01, le=1e9, allow_inf_nan=False), Words("a sum of at least 0.01, such as 60")
+]
 Yielding = Annotated[
     str,
     StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*(/[a-z][a-z0-9]*(-[a-z0-9]+)*)?$", max_length=80),

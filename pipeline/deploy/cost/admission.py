@@ -157,8 +157,8 @@ def _refusal(resize: Resize, config: Config, found: Sequence[Passed]) -> CapReac
 
 def _could(yields: Iterable[tuple[tuple[str, str], float]], config: Config) -> str:
     able = [
-        f"{'/'.join(name)} (asleep, it saves {_money(saving, config)})"
-        + ("" if giving_way.may_sleep(config, name) else ", once it has `sleep_after`")
+        f"{'/'.join(name)} (saves {_money(saving, config)} when asleep"
+        + (")" if giving_way.may_sleep(config, name) else "; it needs `sleep_after` for that)")
         for name, saving in yields
     ]
     if able:

@@ -11,6 +11,7 @@ from pipeline.store import Store
 from pipeline.store.costs.caps import Caps, caps_of
 
 DIGITS = 6
+AS_NOW = "with what changed within the last week as it is now"  # which the lines of a month do not have
 
 
 def shown(store: Store, config: Config, pipeline: str, now: float) -> list[dict[str, Any]]:
@@ -32,7 +33,8 @@ def _shown(one: Sum, config: Config) -> dict[str, Any]:
         "projected": round(one.projected, DIGITS),
         "level": cap.level(one),
         "text": f"of the cap of {limit:.2f} {config.costs.currency}{f' of {one.pipeline}' if one.pipeline else ''}: "
-        f"{cap.percent(one.spent, limit)} now, {cap.percent(one.projected, limit)} by the end",
+        f"{cap.percent(one.spent, limit)} now, {cap.percent(one.projected, limit)} by the end: "
+        f"{one.projected:.2f} {config.costs.currency}, {'with its previews, and ' if one.pipeline else ''}{AS_NOW}",
     }
 
 

@@ -16,6 +16,7 @@ from pipeline.domain.cost.month import WINDOW, Line, Piece, Spent, monthly, spen
 from pipeline.domain.cost.taken import labels_of
 from pipeline.domain.measuring.monthly import calendar
 from pipeline.domain.measuring.monthly.calendar import Month
+from pipeline.errors import RequestError
 from pipeline.lib.units import show_duration
 from pipeline.service.cost import caps, replicas
 from pipeline.service.cost.replicas import Known
@@ -75,12 +76,11 @@ def measured(store: Store, costs: Costs, month: Month, now: float, *, ahead: boo
 
 
 def shown(store: Store, config: Config, pipeline: str, month: str, zone: str, now: float) -> dict[str, Any]:
-    """Of one pipeline or of all. Raises RequestError for a month or a zone that is none."""
-    wanted = calendar.month(month or calendar.month_of(now, zone), zone)
-    costs = config.costs
+    """Of one pipeline or of all. Raises as ``asked``."""
+    wanted, costs = asked(month, zone, now), config.costs
     found = measured(store, costs, wanted, now)
     known = {one.account: one for one in found.spent.lines}
-    every = sorted(known.keys() | found.coming.keys())
+    every = sorted(known.keys() | found.coming.keys(), key=lambda one: (_place(config, one), one))
     lines = [
         _line(costs, known.get(one) or Line(one, 0.0, Amount()), found.coming.get(one, 0.0))
         for one in every
@@ -117,6 +117,25 @@ def shown(store: Store, config: Config, pipeline: str, month: str, zone: str, no
             if now < wanted.until and pipeline in ("", one["pipeline"])
         ],
     }
+
+
+def asked(month: str, zone: str, now: float) -> Month:
+    """That month, or the present one. Raises RequestError for a month or a zone that is none, and for what is to
+    come."""
+    wanted = calendar.month(month or calendar.month_of(now, zone), zone)
+    if wanted.since > now:
+        raise RequestError(
+            f"{wanted.name} has not begun, so that nothing is known of its cost.",
+            advice=f"Ask for {calendar.month_of(now, zone)}, or for a month before it.",
+        )
+    return wanted
+
+
+def _place(config: Config, one: Account) -> tuple[str, int]:
+    """Environments in their order in the file; those that are not there come last."""
+    pipeline = config.pipelines.get(one.pipeline)
+    names = list(pipeline.environments) if pipeline else []
+    return one.pipeline, names.index(one.environment) if one.environment in names else len(names)
 
 
 def _line(costs: Costs, one: Line, coming: float) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pipeline.domain.cost import focus
 from pipeline.domain.cost.month import Line
 from pipeline.domain.measuring.monthly import calendar
 from pipeline.domain.measuring.monthly.calendar import Month
-from pipeline.service.cost.costs import DIGITS, machine_name, measured
+from pipeline.service.cost.costs import DIGITS, asked, machine_name, measured
 from pipeline.store import Store
 from pipeline.store.costs import Ledgers
 
@@ -70,7 +70,7 @@ def focus_rows(
     store: Store, config: Config, instance: str, pipeline: str, month: str, zone: str, now: float
 ) -> Iterator[str]:
     """A month as lines of CSV: see ``domain.cost.focus``. Raises as ``shown``, before the first line."""
-    wanted, costs = calendar.month(month or calendar.month_of(now, zone), zone), config.costs
+    wanted, costs = asked(month, zone, now), config.costs
     found = measured(store, costs, wanted, now, ahead=False).spent
     return focus.text(
         found, wanted, costs.currency, instance, lambda engine: machine_name(costs, engine), pipeline

@@ -30,6 +30,7 @@ def read(costs: str):
         ("{cap: .nan}", "costs.cap"),
         ("{pipelines: {nope: 1}}", "costs.pipelines.nope: there is no such pipeline; there are: shop, blog"),
         ("{pipelines: {shop: 0}}", "costs.pipelines.shop"),
+        ("{pipelines: {shop: 0.001}}", "a sum of at least 0.01, such as 60"),
         ("{give_way: [live]}", "live is live, which never gives way; remove it"),
         ("{give_way: [blog/live]}", "blog/live is live, which never gives way"),
         ("{give_way: [blog/qa]}", "no pipeline has an environment qa; there are: dev, live"),
