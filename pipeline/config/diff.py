@@ -14,6 +14,7 @@ from pipeline.config.checks import SmokeCheck
 from pipeline.config.engines import Registry
 from pipeline.config.introspection import Hint, key_of, keys_of
 from pipeline.config.models import Config, Pipeline, Rendered
+from pipeline.config.previews.names import is_preview
 from pipeline.config.workload.accessory import Accessory
 from pipeline.config.workload.processes import Process
 from pipeline.lib.secret import HIDDEN
@@ -24,6 +25,7 @@ _SECRET_NAME = re.compile(r"PASS|PWD|TOKEN|SECRET|KEY|CREDENTIAL|AUTH", re.IGNOR
 
 Lines = tuple[str, ...]
 REMOVED: Lines = ("removed: its containers go with `pushlive gc`",)
+PREVIEW_REMOVED: Lines = ("removed, with its containers, accessories and data",)
 
 
 def plan(old: Config, new: Config) -> dict[str, dict[str, Lines]]:
@@ -66,7 +68,8 @@ def accessory_differences(before: Accessory, after: Accessory) -> Lines:
 def _pipeline(name: str, old: Config, new: Config) -> dict[str, Lines]:
     before, after = old.pipelines.get(name), new.pipelines.get(name)
     if after is None:
-        return dict.fromkeys(before.environments if before else (), REMOVED)
+        lines = PREVIEW_REMOVED if is_preview(name) else REMOVED
+        return dict.fromkeys(before.environments if before else (), lines)
     if before is None:
         return dict.fromkeys(
             after.environments, (f"added: deployed with the first push to {_origin(name, new)}",)

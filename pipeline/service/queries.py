@@ -23,6 +23,7 @@ from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
 from pipeline.domain.measuring.measurements import Measurements
+from pipeline.domain.previews.records import PreviewState
 from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Run, State
 from pipeline.errors import ConfigError, DamagedRecord, NotFound, PushliveError
@@ -62,11 +63,15 @@ class Queries:
         new = self._configurations.beside_previews(written)
         try:
             digest = self._configurations.current()[0] if before is None else before
-            old = self._configurations.by_hash(digest) if digest else Config()
+            known = self._configurations.as_written(digest) if digest else Config()
+            old = self._configurations.beside_previews(known)
         except ConfigError:
             digest, old = "", Config()
         changes = {name: dict(found) for name, found in diff.plan(old, new).items()}
-        for name in dict.fromkeys([*new.pipelines, *self._store.pipelines()]):
+        recorded = [name for name in self._store.pipelines() if not is_preview(name)]
+        for name in dict.fromkeys(
+            [*new.pipelines, *recorded]
+        ):  # a preview that goes leaves nothing to compare
             was, now = old.pipelines.get(name), new.pipelines.get(name)
             changes[name] = self._against_what_runs(name, was, now, changes.get(name, {}))
         for host, name, environment, before in hosts.moving(self._store, new):
@@ -74,6 +79,8 @@ class Queries:
             lines = changes.setdefault(name, {})
             lines[environment] = (*lines.get(environment, ()), text)
         for name, environment, text in accessories.planned(self._store, new):
+            if is_preview(name) and name not in new.pipelines:
+                continue  # they go with their preview
             lines = changes.setdefault(name, {})
             lines[environment] = (*lines.get(environment, ()), text)
         for name, environment, text in unfinished.planned(self._store, new):
@@ -413,6 +420,13 @@ class Queries:
 
     def _known(self, config: Config, pipeline: str, file: str = "pipelines.yaml") -> Pipeline:
         if pipeline not in config.pipelines:
+            one = self._store.previews.readable().get(pipeline) if is_preview(pipeline) else None
+            if one and not one.alive:
+                gone = "was removed" if one.state == PreviewState.CLOSED else "is being removed"
+                raise NotFound(
+                    f"the preview {pipeline} of {one.label} {gone}: {one.reason}.",
+                    advice=f"`pushlive runs {pipeline}` shows its runs; another push to {one.branch} makes it again.",
+                )
             known = ", ".join(config.pipelines) or "none yet"
             raise NotFound(f"there is no pipeline {pipeline!r} in {file}.", advice=f"It has: {known}.")
         return config.pipelines[pipeline]

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.config.engines import kind_of
 from pipeline.config.models import Config, Pipeline
+from pipeline.config.previews.names import is_preview
 from pipeline.config.settings import Settings
 from pipeline.deploy import engine_addresses
 from pipeline.deploy.going_back.readiness import missing_images, revert_readiness
@@ -128,6 +129,7 @@ def _can_revert(store: Store, run: Run) -> bool:
 
 
 REMOVED = "is no longer in pipelines.yaml; what runs keeps serving until `pushlive gc` removes it"
+_GOES = "not ready: it is being removed"
 _NO_REVERT: dict[str, Any] = {
     "ready": False,
     "release": None,
@@ -187,6 +189,11 @@ class Views:
         except DamagedRecord as error:  # the other pipelines are shown all the same
             found: dict[str, Any] = {"environments": [], "run": None, "waiting": None, "waits": []}
             return origin | found | {"problem": str(error)}
+
+    def _removed(self, name: str) -> str:
+        """What it means for an environment that it is no longer in the file."""
+        preview = self._preview(name)
+        return str(preview["text"]) if preview else REMOVED
 
     def _preview(self, name: str) -> dict[str, Any] | None:
         """None for a pipeline of the file."""
@@ -261,8 +268,10 @@ class Views:
             "freeze": frozen.shown(self._look, pipeline, name, self._now),
             "thaw": frozen.thawed(self._look, pipeline, name, self._now),
             "next_freeze": frozen.following(self._look, pipeline, name, self._now) if configured else None,
-            "revert": revert_readiness(self._store, record, missing) if configured else _NO_REVERT,
-            "removed": "" if configured else REMOVED,
+            "revert": revert_readiness(self._store, record, missing)
+            if configured
+            else _NO_REVERT | ({"text": _GOES} if is_preview(pipeline) else {}),
+            "removed": "" if configured else self._removed(pipeline),
             "health": health.shown(record),
             "asleep": asleep.shown(record),
             "answers": answers.shown(self._store, record),

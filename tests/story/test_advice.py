@@ -63,12 +63,16 @@ NOT_TYPED = {
     "pushlive evidence verify FOLDER --key FILE": "needs an export: tests/story/test_evidence.py",
     "pushlive set shop live replicas=3": "asks a person: tests/unit/cli/test_setting.py, tests/story/test_setting.py",
     "pushlive set PIPELINE KEY=VALUE": "asks a person: as above",
+    "pushlive preview allow …": "needs a pull request of another repository: tests/story/test_previews.py",
+    "pushlive preview allow … --commit …": "as above",
     "pushlive release abandon '…'": "only while a release command hangs: below",
 }
 
 # What stands in a message for a name, in the order in which the command takes them.
 NAMES = {
     "wake": ("shop", "qa"),
+    "preview add": ("shop", "feature/login"),
+    "preview rm": ("shop--login",),
     "accessory": ("shop-db", "live", "store-db"),
     "volume": ("shop/live/data", "store/live/data"),
     "cp": ("shop", "live:/data/file"),
@@ -150,6 +154,24 @@ def held(world: World) -> str:
 
 def asleep(world: World) -> str:
     world.sleeping.put_to_sleep("shop", "mia", environment="qa")
+    return ""
+
+
+def branched(world: World) -> str:
+    """A branch may have a preview, and has none yet."""
+    previews = 'previews: {branches: "feature/*", from: qa}'
+    world.configure(CONFIG.replace("    environments:", f"    {previews}\n    environments:"))
+    world.services.vault.put(
+        "shop", "TOKEN", Secret("another"), environment="previews", by="ann", now=world.clock.now()
+    )
+    world.source.push("shop", {"Dockerfile": b"FROM scratch\n"}, branch="feature/login")
+    return ""
+
+
+def previewed(world: World) -> str:
+    branched(world)
+    world.commands.add_preview("shop", "feature/login", "ann")
+    world.work("shop--login")
     return ""
 
 
@@ -238,6 +260,8 @@ SCENES: dict[str, Scene] = {
     "token revoke": with_token,
     "init": without_file,
     "wake": asleep,
+    "preview add": branched,
+    "preview rm": previewed,
 }
 
 
@@ -369,6 +393,6 @@ def typed_once_more(words: list[str]) -> str:
 
 
 def assert_useful(words: list[str], found: Typed) -> None:
-    assert not re.search(r"no such|not found|there is no|does not exist", found.text), (words, found.text)
+    assert not re.search(r"no such|not found|there is no\b|does not exist", found.text), (words, found.text)
     advice = re.findall(r"`pushlive ([^`]*)`", found.text)
     assert words not in [shlex.split(one) for one in advice], found.text

@@ -144,6 +144,35 @@ def test_it_goes_with_its_branch_for_want_of_a_push_and_with_the_key(world):
     assert world.store.environments("hello--new") == {}
 
 
+def test_plan_says_only_of_those_that_are_there_that_they_go_with_the_key(world):
+    push(world, "feature/login")
+    push(world, "feature/old")
+    world.commands.remove_preview("hello--old", "ann")
+    keep(world)
+    assert world.commands.plan(CONFIG)["pipelines"] == {}
+    without = CONFIG.replace('    previews: {branches: "feature/*", from: qa, max: 3, age: 2d}\n', "")
+    found = world.commands.plan(without)["pipelines"]
+    assert found["hello--login"] == {"hello--login": ("removed, with its containers, accessories and data",)}
+    assert found["hello"]["previews"][0].endswith("those that there are will be removed, with their data")
+    assert set(found) == {"hello", "hello--login"}
+
+
+def test_one_that_goes_or_is_gone_is_not_called_an_unknown_pipeline(world):
+    push(world, "feature/login")
+    world.commands.remove_preview("hello--login", "ann")
+    [entry] = world.commands.status("hello--login")["pipelines"]
+    [environment] = entry["environments"]
+    assert environment["revert"]["text"] == "not ready: it is being removed"
+    assert (
+        environment["removed"]
+        == entry["removed"]
+        == ("the preview of feature/login is being removed, with its data: by ann")
+    )
+    keep(world)
+    with pytest.raises(NotFound, match="the preview hello--login of feature/login was removed: by ann"):
+        world.commands.status("hello--login")
+
+
 def test_a_run_that_is_at_work_ends_before_its_preview_goes(world):
     run = push(world, "feature/login", work=False)
     world.commands.remove_preview("hello--login", "ann")
