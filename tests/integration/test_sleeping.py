@@ -15,6 +15,7 @@ import docker
 from pipeline.adapters.haproxy.files import drops_to
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import SlotSpec
+from pipeline.errors import AppFailed
 from tests.conftest import Bench
 from tests.integration.test_in_turn import COUNTS
 from tests.support.developer import web
@@ -167,6 +168,15 @@ def test_what_was_removed_while_it_slept_is_made_again(
     engine.wake(spec, bench.watch())
     engine.switch(spec)
     assert ask(settings.port_range[bench.index])[0] == 200
+
+
+def test_what_ends_while_it_is_woken_is_not_waited_for(bench: Bench) -> None:
+    once = "test -e /tmp/again && exit 3; touch /tmp/again; exec httpd -f -p 0.0.0.0:8080 -h /www"
+    spec = bench.spec(command=("sh", "-c", once))
+    bench.deploy(spec)
+    to_sleep(bench, spec)
+    with pytest.raises(AppFailed, match="it exited with code 3"):
+        bench.engine.wake(spec, bench.watch())
 
 
 CONFIG = """

@@ -410,14 +410,41 @@ def test_a_person_puts_it_to_sleep_and_wakes_it(sleepy: World) -> None:
     said = sleepy.sleeping.put_to_sleep("hello", "ann", environment="dev")
     assert said == ("hello/dev sleeps; the next request wakes it.",)
     assert sleeps(sleepy)
-    with pytest.raises(RequestError, match="it sleeps already"):
-        sleepy.sleeping.put_to_sleep("hello", "ann", environment="dev")
+    (dev, _) = sleepy.commands.status("hello")["pipelines"][0]["environments"]
+    assert dev["asleep"]["text"] == "r1 sleeps: put to sleep by ann; the next request wakes it"
+    said = sleepy.sleeping.put_to_sleep("hello", "ann", environment="dev")
+    assert said == ("hello/dev sleeps already; the next request wakes it.",)
     assert sleepy.sleeping.wake("hello", "ann", environment="dev") == ("hello/dev serves r1 again.",)
     assert not sleeps(sleepy)
     assert sleepy.sleeping.wake("hello", "ann", environment="dev") == ("hello/dev does not sleep.",)
     acts = [entry["act"] for entry in sleepy.commands.audit_log("hello") if entry["who"] == "ann"]
     assert acts[:2] == ["wake ended", "wake"]
-    assert acts.count("sleep ended") == 2
+    assert acts.count("sleep ended") == 1
+
+
+def test_what_is_being_woken_is_not_put_to_sleep(sleepy: World) -> None:
+    idle(sleepy)
+    sleepy.engine.fail("wake", EngineAway("gone"))
+    with pytest.raises(EngineAway):
+        knock(sleepy)
+    with pytest.raises(RequestError, match="it is being woken"):
+        sleepy.sleeping.put_to_sleep("hello", "ann", environment="dev")
+
+
+def test_what_was_being_woken_when_the_service_ended_is_woken_without_another_request(sleepy: World) -> None:
+    waker = Waker(sleepy.services, sleepy.adapters)
+    idle(sleepy)
+    assert waker.wanted() == ()
+    sleepy.engine.kill("wake", after=True)
+    with pytest.raises(Killed):
+        knock(sleepy)
+    sleepy.engine.knocking.clear()
+    (found,) = waker.wanted()
+    sleepy.engine.fail("is_wanted", EngineAway("gone"))
+    assert waker.wanted() == (), "its engine does not answer"
+    assert waker.wake(found)
+    assert not sleeps(sleepy)
+    assert waker.wanted() == ()
 
 
 def test_live_is_not_put_to_sleep(sleepy: World) -> None:

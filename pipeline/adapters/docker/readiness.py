@@ -43,7 +43,8 @@ class _Replica:
 
 
 class Readiness:
-    """One wait for one slot. ``pauses``: between two requests."""
+    """One wait for one slot. ``pauses``: between two requests; ``once``: a container that ends has exited, although
+    Docker starts it again."""
 
     def __init__(
         self,
@@ -53,8 +54,10 @@ class Readiness:
         settings: Settings,
         spec: SlotSpec,
         pauses: Backoff = BACKOFF,
+        *,
+        once: bool = False,
     ) -> None:
-        self._pauses = pauses
+        self._pauses, self._once = pauses, once
         self._api, self._clock = api, clock
         self._settings, self._spec = settings, spec
         self._service = spec.config.service
@@ -146,7 +149,7 @@ class Readiness:
             found = self._api.container(name)
             if found is None:
                 raise AppFailed(f"{name} was removed while it started.", advice="Deploy again.")
-            if not found["State"]["Running"]:
+            if not found["State"]["Running"] or (self._once and found["State"].get("Restarting")):
                 raise exited(found, name, self._api.output(name, LINES))
 
     def _late(self, one: _Replica, waited: float) -> AppFailed:

@@ -20,7 +20,7 @@ TEXTS = {
     " wait. Try again in a moment.",
     "sleeps": "503: %[var(txn.name)] was asleep and is being woken, which takes longer than requests may wait. Try"
     r" again in a moment.\nFor its operators: see `pushlive status`.",
-    "alone": "503: %[var(txn.name)] is asleep, and the service that wakes it does not run. Try again later."
+    "alone": "503: %[var(txn.name)] was asleep, and the service that wakes it does not run. Try again later."
     r"\nFor its operators: start Pushlive (`pushlive up`).",
     "nowhere": "404: name a slot in the header X-Pushlive-Slot, for example e3-green",
 }

@@ -41,17 +41,19 @@ class Waker:
         return next((one for one in self._asleep() if one.index == index), None)
 
     def wanted(self) -> tuple[Environment, ...]:
-        """Those that sleep and have a request that waits, as far as their engines tell."""
+        """Those that sleep and have a request that waits, as far as their engines tell, and those that are being woken:
+        who began that may have ended."""
         return tuple(one for one in self._asleep() if self._is_wanted(one))
 
     def _is_wanted(self, environment: Environment) -> bool:
         ref = slot_ref(environment, environment.active or "blue")
         try:
-            return self._adapters.engines.of(environment.engine).sleeping.is_wanted(ref)
+            wanted = self._adapters.engines.of(environment.engine).sleeping.is_wanted(ref)
         except StoreUnavailable:
             raise
         except PushliveError:
             return False  # its engine does not answer, so nothing could be started there
+        return wanted or bool(environment.asleep and environment.asleep.waking)
 
     def wake(self, environment: Environment, by: str = REQUEST) -> bool:
         """Returns once it serves; False if it did not sleep any more. Raises what the engine raises, RequestError if

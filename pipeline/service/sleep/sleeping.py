@@ -18,8 +18,8 @@ class Sleeping(OnEngines):
     """Puts environments to sleep, and wakes them, when a person asks."""
 
     def put_to_sleep(self, pipeline: str, by: Who, *, environment: str) -> tuple[str, ...]:
-        """Ends what serves there until the next request. Raises NotFound, RequestError if it cannot sleep now or must
-        not, and what the engine raises."""
+        """Ends what serves there until the next request. Idempotent. Raises NotFound, RequestError if it cannot sleep
+        now or must not, and what the engine raises."""
         found = self._found(pipeline, environment)
         last = next(reversed(self._config().pipelines[pipeline].environments))
         if found.name == last and not is_preview(pipeline):
@@ -27,13 +27,15 @@ class Sleeping(OnEngines):
                 f"{found.id} is live and is not put to sleep: its first visitor would wait.",
                 advice="Only environments before it can sleep.",
             )
+        if found.asleep and not found.asleep.waking:
+            return (f"{found.id} sleeps already; the next request wakes it.",)
         who, engines = audit_chain.actor(by).name, self._adapters().engines
         about = {"pipeline": pipeline, "environment": found.name, "release": found.serving}
         lease = take(self._store, self._clock, found.id)
         try:
             with self.acting(by, "sleep", **about) as outcome, holding(self._store, lease) as held:
                 engine = held.fenced(engines.of(found.engine))
-                why = f"{who} put it to sleep"
+                why = f"put to sleep by {who}"
                 Sleeper(self._services, engine, self._clock, held).put(
                     self._found(pipeline, found.name), why, who
                 )

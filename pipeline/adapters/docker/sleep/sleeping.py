@@ -53,7 +53,8 @@ class DockerSleeping(DockerDrift):
         watch.check()
         together([partial(start, self._api, name) for name in asleep], watch.check)
         if fits.keys() == wanted.keys():
-            one = Readiness(self._api, self._probe, self._clock, self._settings, self._visited(spec), OFTEN)
+            visited = self._visited(spec)
+            one = Readiness(self._api, self._probe, self._clock, self._settings, visited, OFTEN, once=True)
             one.wait(list(wanted), lambda _: None, watch)
         else:
             self._fill(spec, watch)

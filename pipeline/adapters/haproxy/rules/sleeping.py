@@ -97,8 +97,10 @@ def _page(refresh: int, said: str) -> str:
     return '"' + text.replace('"', '\\"') + '"'
 
 
-PAGE = _page(2, "It was asleep, because no one used it, and is being woken. This page loads itself again.")
-AWAY = _page(10, "It is asleep, and the service that wakes it does not run. This page tries again by itself.")
+PAGE = _page(2, "It was asleep and is being woken. This page loads itself again.")
+AWAY = _page(
+    10, "It was asleep, and the service that wakes it does not run. This page tries again by itself."
+)
 
 SECTION = f"""\
 .if feature(LUA)
