@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pipeline.config.engines import machines_of
+from pipeline.config.previews.names import pipeline_of
 from pipeline.domain.capacity.room import Series
 from pipeline.domain.cost.ledger import GIB, SYSTEM, Account, Amount, Hour, account
 from pipeline.domain.cost.month import IDLE
@@ -92,7 +93,8 @@ def _use(amount: Amount, seconds: float) -> Use:
 
 
 def _pipeline(one: Account) -> set[str]:
-    return {one.pipeline} if one.pipeline and one.purpose not in (SYSTEM, IDLE) else set()
+    """A preview comes and goes with a branch, so what it takes counts for its pipeline."""
+    return {pipeline_of(one.pipeline)} if one.pipeline and one.purpose not in (SYSTEM, IDLE) else set()
 
 
 def largest(found: Sequence[Taken]) -> Use:
