@@ -79,12 +79,20 @@ def test_a_branch_has_its_preview_as_long_as_it_is_there(
     assert service.page(environment="qa") == "main\n"
 
 
-def test_it_goes_by_the_merge_of_its_branch(service: Service, docker_client: docker.DockerClient) -> None:
+def test_it_begins_again_with_empty_data_and_goes_by_the_merge_of_its_branch(
+    service: Service, docker_client: docker.DockerClient
+) -> None:
     clone = service.repository()
     clone.git("switch", "-q", "main")
     clone.git("switch", "-q", "-c", "feature/pay")
     clone.commit(web("pay"), "Pay")
     clone.git("push", "pushlive", "feature/pay")
+    shell = ("exec", "hello--pay", "hello--pay", "--", "sh", "-c")
+    service.pushlive(*shell, "echo mine > /files/mine")
+    service.pushlive("preview", "rm", "hello--pay")
+    clone.commit(web("pay at once"), "Pay at once")
+    assert "hello--pay#2" in clone.git("push", "pushlive", "feature/pay")  # while it goes
+    assert service.pushlive(*shell, "ls /files").out.split() == ["seed"]
     clone.git("switch", "-q", "main")
     clone.git("merge", "-q", "--no-ff", "-m", "Merge", "feature/pay")
     clone.git("push", "pushlive", "main")
