@@ -728,6 +728,18 @@ def test_the_page_of_a_failed_run_says_what_failed_once(inside, service):
     assert "own reason" in inside.get(f"/runs/hello/{run.number}").text
 
 
+def test_what_sleeps_has_a_mark_of_its_own(inside, service):
+    asleep = {"text": "r1 sleeps", "since": 1.0, "waking": None}
+    service.environments[0] = environment("dev", asleep=asleep)
+    text = inside.get("/").text
+    assert '<span class="slot asleep">asleep</span>' in text
+    assert "(put to sleep" in text
+    service.environments[0] = environment("dev", asleep={**asleep, "waking": 2.0})
+    text = inside.get("/").text
+    assert '<span class="slot asleep">waking</span>' in text
+    assert "(put to sleep" not in text
+
+
 def test_what_stands_in_backquotes_is_code_on_a_page(inside, service):
     service.environments[0] = environment(
         "dev", problem="2 < 3: `pushlive show 'hello#42'` says why, not ` this"
