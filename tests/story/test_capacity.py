@@ -10,9 +10,11 @@ import pytest
 
 from pipeline.adapters.fake import FakePost
 from pipeline.domain.cost.taken import Size
+from pipeline.domain.sleep.records import Asleep
 from pipeline.errors import EngineAway
 from pipeline.maintenance.doctor import capacity as doctor
 from pipeline.notify.delivery import Delivery
+from pipeline.store import Transaction
 from pipeline.store.capacity import OUTLOOK, Rooms
 
 URL = "https://hooks.example.com/x"
@@ -118,6 +120,35 @@ def test_how_many_more_fit_and_what_is_short_first(world):
     )
     world.configure(CONFIG.replace("costs: {currency: EUR, machines: {here: 12.50}}", ""))
     assert "no price in `costs.machines`" in machine(world)["step"]
+
+
+def test_what_others_take_of_the_machine_does_not_fit_again(world):
+    """A burst is no hour: the load counts as the average of its looks."""
+    world.push("one")
+    world.jobs.cost.run()
+    minutes(world, 5)
+    loads = [0.5, 2.5, 0.6]
+    for load in loads:
+        used(world, 40, load=load)
+        world.jobs.room.look()
+    one = machine(world)
+    assert one["busiest"] == {"cores": pytest.approx(1.2), "memory": 4 * GIB}
+    assert one["fits"]["by"]["cores"] == 2  # of 1.8 cores 1.2 are taken, and a pipeline takes 0.3
+    used(world, 40, load=20.0)
+    for _ in range(3):
+        world.clock.sleep(3600)
+        world.jobs.room.look()
+    assert machine(world)["fits"]["more"] == 0
+
+
+def test_what_sleeps_is_not_promised(world):
+    world.push("one")
+
+    def sleep(tx: Transaction) -> None:
+        tx.put_environment(replace(world.environment("dev"), asleep=Asleep(1, 0.0, "no request for 30m")))
+
+    world.store.transact("hello", sleep)
+    assert machine(world)["promised"] == {"cores": 1.0, "memory": 2 * 256 << 20}
 
 
 def test_a_disk_that_fills_up_is_said_a_week_ahead_and_told_once(world):

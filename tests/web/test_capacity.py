@@ -16,6 +16,7 @@ MACHINE: dict[str, Any] = {
     "has": {"cores": 2.0, "memory": 8 * GIB, "disk": 100 * GIB},
     "promised": {"cores": 3.25, "memory": GIB},
     "used": {"cores": 0.71, "memory": 3 * GIB, "disk": 88 * GIB},
+    "busiest": {"cores": 0.66, "memory": None},
     "disk_free": 12 * GIB, "takers": {"images": 9 * GIB, "volumes": 0, "build cache": 2 * GIB},
     "taken": {"serving": {"cores": 0.31, "memory": 402 << 20}, "warm": {"cores": 0.02, "memory": 96 << 20}},
     "idle": {"cores": 1.67, "memory": 7 * GIB}, "largest": {"cores": 0.58, "memory": 560 << 20}, "pipelines": 3,
@@ -69,6 +70,7 @@ def test_rows_have_a_cell_for_each_column_and_say_what_is_not_known() -> None:
     cells = {row.name: row.cells for row in rows(MACHINE)}
     assert cells["has"] == ("2.00", "8 GiB", "100 GiB")
     assert cells["promised"] == ("3.25", "1 GiB", "")
+    assert cells["in its largest hour"] == ("0.66", "?", "")
     assert cells["more that fit"] == ("6", "22", "4")
     assert {row.name: row.cells for row in rows(CLUSTER)}["used by everything"] == ("?", "?", "?")
     assert next(sentences({**MACHINE, "fits": {**MACHINE["fits"], "more": 1}})).startswith(

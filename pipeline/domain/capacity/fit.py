@@ -1,8 +1,8 @@
 """How many more pipelines of today's size fit on a machine, and what would be short first. Pure.
 
 The rule: the size of a pipeline is what all pipelines there took in their largest hour, divided by their number. What
-is free is what the machine had left in its largest hour, less the tenth that stays free. Of disk it is what is free
-now, less what builds require.
+is free is what the machine had left in its largest hour, by everything that runs on it, less the tenth that stays free.
+Of disk it is what is free now, less what builds require.
 """
 
 from __future__ import annotations
@@ -113,6 +113,12 @@ def busiest_memory(series: Series, now: float) -> int | None:
     )
 
 
+def busiest_load(series: Series, now: float) -> float | None:
+    """The highest load of an hour of the window, on its average, cores; None if it is not known."""
+    first = (now - WINDOW) // 3600
+    return max((one.mean for one in series.hours if one.mean is not None and one.at >= first), default=None)
+
+
 def fit(size: Size | None, found: Sequence[Taken], series: Series, reserve: int, now: float) -> Fit:
     """``found``: of the window; ``reserve``: bytes of disk that builds require."""
     newest = found[-1].pipelines if found else 0
@@ -130,7 +136,9 @@ def fit(size: Size | None, found: Sequence[Taken], series: Series, reserve: int,
         busy = max(top.memory, busiest_memory(series, now) or 0)
         by["memory"] = _count(size.memory * (1 - SPARE) - busy, each.memory)
     if size and size.cores:
-        by["cores"] = _count(size.cores * (1 - SPARE) - top.cores, each.cores)
+        by["cores"] = _count(
+            size.cores * (1 - SPARE) - max(top.cores, busiest_load(series, now) or 0.0), each.cores
+        )
     if disk is not None and room.disk_free is not None:
         by["disk"] = _count(room.disk_free - reserve, disk)
     known = {name: count for name, count in by.items() if count is not None}

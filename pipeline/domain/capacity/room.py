@@ -37,13 +37,16 @@ class Room:
 
 class Span(NamedTuple):
     """The largest in an hour or a day of UTC. ``at``: hours or days since the epoch; ``disk``: bytes that the disk has,
-    the newest; ``used``, ``memory``: bytes; ``load``: cores."""
+    the newest; ``used``, ``memory``: bytes; ``load``: cores. ``mean``: of an hour alone, the average load of its
+    ``looks``; None in what earlier versions wrote."""
 
     at: int
     disk: int | None = None
     used: int | None = None
     memory: int | None = None
     load: float | None = None
+    mean: float | None = None
+    looks: int = 0
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def looked(before: Look | None, room: Room, size: Size | None, now: float) -> Lo
     number = int(now // HOUR)
     one = _span(number, room)
     if before is not None and before.hour.at == number:
-        one = _larger(before.hour, one)
+        one = _averaged(before.hour, one)
     return Look(now, room, size or (before.size if before else None), one)
 
 
@@ -86,7 +89,7 @@ def closed(series: Series | None, look: Look) -> Series:
     known = series or Series(look.at, look.at)
     day = int(look.hour.at // 24)
     hours = _with(known.hours, look.hour)[-HOURS:]
-    days = _with(known.days, look.hour._replace(at=day))[-DAYS:]
+    days = _with(known.days, look.hour._replace(at=day, mean=None, looks=0))[-DAYS:]
     takers = {number: one for number, one in known.takers.items() if number <= day}
     counted = known.counted
     if look.room.takers:
@@ -104,14 +107,23 @@ def _with(spans: tuple[Span, ...], one: Span) -> tuple[Span, ...]:
 
 
 def _span(number: int, room: Room) -> Span:
-    return Span(number, room.disk, room.disk_used, room.memory, room.load)
+    counted = int(room.load is not None)
+    return Span(number, room.disk, room.disk_used, room.memory, room.load, room.load, counted)
+
+
+def _averaged(a: Span, b: Span) -> Span:
+    """``b``: one more look in the hour ``a``."""
+    looks = a.looks + b.looks
+    mean = ((a.mean or 0.0) * a.looks + (b.mean or 0.0) * b.looks) / looks if looks else None
+    return _larger(a, b)._replace(mean=mean, looks=looks)
 
 
 def _larger(a: Span, b: Span) -> Span:
     """``b`` is the newer one, or the same once more."""
     disk = a.disk if b.disk is None else b.disk
     load = b.load if a.load is None else a.load if b.load is None else max(a.load, b.load)
-    return Span(a.at, disk, _most(a.used, b.used), _most(a.memory, b.memory), load)
+    longer = a if a.looks > b.looks else b
+    return Span(a.at, disk, _most(a.used, b.used), _most(a.memory, b.memory), load, longer.mean, longer.looks)
 
 
 def _most(a: int | None, b: int | None) -> int | None:

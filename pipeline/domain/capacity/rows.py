@@ -25,6 +25,8 @@ def rows(one: Mapping[str, Any]) -> Iterator[Row]:
     yield _row("has", one["has"])
     yield _row("promised", one["promised"])
     yield _row("used by everything", one["used"])
+    if busiest := one.get("busiest"):
+        yield _row("in its largest hour", busiest, part=True)
     if one["taken"]:
         yield _row("taken by containers", _sum(one["taken"].values()))
     for purpose in PURPOSES:

@@ -24,9 +24,9 @@ from pipeline.store.capacity import Rooms
 from pipeline.store.costs import Ledgers
 
 RULE = (
-    "A pipeline counts as large as all of them were on the average in their largest hour of the last 7 days. What is "
-    "free is what was left in the machine's largest hour; a tenth of cores and memory stays free, and of the disk what "
-    "builds require (PUSHLIVE_DISK_FREE)."
+    "A pipeline counts, with all its environments, as large as the average of all pipelines in their largest hour of "
+    "the last 7 days. What is free is what everything on the machine left in its largest hour, whatever is promised; a "
+    "tenth of cores and memory stays free, and of the disk what builds require (PUSHLIVE_DISK_FREE)."
 )
 
 LATE = 1800.0  # seconds without a look, after which that is said
@@ -75,6 +75,10 @@ def _machine(
         "has": {"cores": size.cores, "memory": size.memory, "disk": room.disk} if size else _none(room.disk),
         "promised": _use(promised),
         "used": {"cores": room.load, "memory": room.memory, "disk": room.disk_used},
+        "busiest": {
+            "cores": fit.busiest_load(series, now),
+            "memory": fit.busiest_memory(series, now),
+        },
         "disk_free": room.disk_free,
         "takers": room.takers,
         "taken": {name: _use(use) for name, use in sorted(newest.purposes.items())} if newest else {},
@@ -109,11 +113,13 @@ def _idle(size: Size | None, taken: Use | None) -> dict[str, Any] | None:
 
 
 def _promised(store: Store) -> dict[str, Use]:
-    """The limits of all that serves or is warm, by machine (``engines.machines_of``); on a cluster what it requests."""
+    """The limits of all that serves or is warm, by machine (``engines.machines_of``); on a cluster what it requests.
+    What sleeps has no containers."""
     found = dict[str, Use]()
     for pipeline in store.pipelines():
         with suppress(DamagedRecord):
-            for environment in store.environments(pipeline).values():
+            awake = (one for one in store.environments(pipeline).values() if not one.asleep)
+            for environment in awake:
                 with suppress(NotFound):
                     for use in _of_environment(store, environment):
                         key = machines_of(environment.engine)

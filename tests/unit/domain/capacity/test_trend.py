@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pipeline.domain.capacity import trend, words
 from pipeline.domain.capacity.room import DAY, HOUR, Room, Series, Span, closed, looked, with_takers
 from pipeline.domain.cost.taken import Size
+from pipeline.lib import codec
 
 GIB = 1 << 30
 DAY0 = 20_000  # since the epoch
@@ -140,6 +141,20 @@ def test_an_hour_and_a_day_keep_their_largest_and_old_hours_go() -> None:
     assert max(one.used or 0 for one in made.days) == 49
     assert all(one.memory == 69 for one in made.days)
     assert 0 <= made.began - DAY0 * DAY < HOUR
+
+
+def test_an_hour_has_the_average_of_its_loads() -> None:
+    loads = (0.5, 2.5, None, 0.6)
+    made = measured([(DAY0 * DAY + n * 300, Room(load=load)) for n, load in enumerate(loads)])
+    [hour], [day] = made.hours, made.days
+    assert (hour.load, hour.mean, hour.looks) == (2.5, pytest.approx(1.2), 3)
+    assert (day.load, day.mean) == (2.5, None)
+
+
+def test_what_an_earlier_version_wrote_is_read() -> None:
+    text = codec.dump(measured([(DAY0 * DAY, Room(100, 50, 5, 0.5))])).replace(",0.5,0.5,1]", ",0.5]")
+    text = text.replace(",0.5,null,0]", ",0.5]")
+    assert [one.mean for one in codec.load(Series, text).hours] == [None]
 
 
 def test_closing_an_hour_twice_changes_nothing() -> None:
