@@ -59,7 +59,7 @@ def test_gc_keeps_the_image_of_the_release_that_status_names(service: Service) -
     assert f"{tag}:r2: the tag was removed; r4 has the same image" in said
     assert f"{tag}:r1" not in said
     assert "Nothing to clean up." in service.pushlive("gc").out
-    assert service.environments()["live"]["revert"]["text"] == "revert ready: r1, cold, about 1 s"
+    assert service.environments()["live"]["revert"]["text"].startswith("revert ready: r1, cold, about ")
     service.pushlive("revert", "hello")
     assert service.page() == "version 1\n"
 

@@ -179,7 +179,7 @@ def test_a_cold_revert_starts_the_kept_image(service: Service) -> None:
     service.push(web("version 2"), "Two", "brief")
     until(lambda: len(live(service, "brief")["slots"]) == 1, 20)  # kept warm no longer
     assert len(service.containers("brief")) == 1
-    assert live(service, "brief")["revert"]["text"] == "revert ready: r1, cold, about 1 s"
+    assert live(service, "brief")["revert"]["text"].startswith("revert ready: r1, cold, about ")
     service.pushlive("revert", "brief")
     assert start_step(service.run("brief")).endswith("new")
     assert service.page(name="brief") == "version 1\n"

@@ -144,6 +144,17 @@ def test_the_release_that_status_names_is_kept_however_many_came_after_it(make_w
     assert world.serving()["live"] == 1
 
 
+def test_a_cold_revert_is_said_to_take_as_long_as_the_start_took(make_world) -> None:
+    world = make_world(ONE)
+    for text, seconds in (("one", 7.2), ("two", 3.0)):
+        world.engine.before("ready", lambda seconds=seconds: world.clock.sleep(seconds))
+        world.push(text)
+    assert revert_of(world) == "revert ready: r1, warm"
+    world.clock.sleep(86400.0)
+    world.jobs.reconcile.run()
+    assert revert_of(world) == "revert ready: r1, cold, about 8 s"
+
+
 def revert_of(world) -> str:
     [hello] = world.commands.status("hello")["pipelines"]
     return hello["environments"][-1]["revert"]["text"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from pipeline.config.engines import kind_of
@@ -13,7 +15,7 @@ from pipeline.domain.environment import Environment, other
 from pipeline.domain.going_back import by_itself, commands, release_commands
 from pipeline.domain.going_back import warm as warm_slots
 from pipeline.domain.shifting import rule as shifting
-from pipeline.errors import ConfigError, NotFound
+from pipeline.errors import ConfigError, DamagedRecord, NotFound
 from pipeline.store import Store
 
 
@@ -81,8 +83,34 @@ def _revert_readiness(
         text = f"not ready: {why}" + (f". {back}" if back else "")
         return {"ready": False, "release": target, "how": "", "text": text}
     how = "warm" if warm else "cold"
-    text = f"revert ready: r{target}, {'warm' if warm else 'cold, about 1 s'}"
+    about = "warm" if warm else f"cold, about {_start_of(store, environment, target)} s"
+    text = f"revert ready: r{target}, {about}"
     return {"ready": True, "release": target, "how": how, "text": text}
+
+
+def _start_of(store: Store, environment: Environment, target: int) -> int:
+    """Seconds, at least 1, that starting the release took in that environment; if its own run did not bring it there,
+    what starting the one that serves took. 1 if neither is known."""
+    with suppress(NotFound, DamagedRecord):
+        if found := _started(store, environment, store.release(environment.pipeline, target).run):
+            return found
+    return (
+        _started(store, environment, environment.slots[environment.active].run if environment.active else 0)
+        or 1
+    )
+
+
+def _started(store: Store, environment: Environment, number: int) -> int:
+    """Seconds that the start in that run took, rounded up; 0 if it did not start anything there that was not warm."""
+    with suppress(NotFound, DamagedRecord):
+        for one in reversed(store.run(environment.pipeline, number).steps):
+            if (one.stage, one.step, one.ok) == (
+                environment.name,
+                "start",
+                True,
+            ) and ", warm" not in one.detail:
+                return max(1, math.ceil(one.seconds))
+    return 0
 
 
 def _not_ready(store: Store, environment: Environment, target: int, missing: frozenset[int]) -> str:
