@@ -119,3 +119,28 @@ def test_it_sleeps_and_ten_clients_at_once_wake_it_although_nothing_else_does(be
     assert engine.still_awake(spec) == ()
     engine.wake(spec, bench.watch(60))
     assert len(engine.replicas(spec.ref)) == 2
+
+
+def test_a_revert_of_what_sleeps_starts_nothing_of_it(bench: ClusterBench) -> None:
+    """The Service leads to the release that replaces it, and nothing wakes the other one."""
+    engine, spec = bench.engine, bench.spec()
+    bench.deploy(spec)
+    counted(bench, spec)
+    engine.await_request(spec.ref, 50)
+    engine.end_sleeping(spec)
+    until(lambda: not engine._all_pods(spec.ref), 60)
+    after = bench.spec("green", release=2, run=2)
+    engine.prepare(after.ref, after.hosts)
+    assert (engine.serving(spec.ref), engine.awaits_request(spec.ref)) == (None, True)
+    engine.start(after, bench.watch(60))
+    engine.ready(after, lambda _: None, bench.watch(60))
+    engine.expose(after)
+    assert (engine.serving(spec.ref), engine.awaits_request(spec.ref)) == (None, True)
+    engine.switch(after)
+    assert (engine.serving(after.ref), engine.awaits_request(after.ref)) == ("green", False)
+    assert engine._all_pods(spec.ref) == []
+    assert engine.detach(spec.ref, "left") == 0
+    engine.stop(spec.ref)
+    until(lambda: answers(bench), 30)
+    counted(bench, after)
+    assert engine.serving(after.ref) == "green"
