@@ -76,7 +76,7 @@ def sent(**changes: Any) -> dict[str, Any]:
 SERVICE = IN_FORCE["pipelines"]["hello"]["service"]
 ENVIRONMENTS = IN_FORCE["pipelines"]["hello"]["environments"]
 ABUSES = {
-    "live without the stages before it": sent(environments={"live": ENVIRONMENTS["live"]}),
+    "live without the stages before it": sent(environments={"live": ENVIRONMENTS["live"]}, previews=None),
     "live first": sent(environments=dict(reversed(ENVIRONMENTS.items()))),
     "an environment of one's own": sent(environments={**ENVIRONMENTS, "mine": None}),
     "live without its gate": sent(environments={**ENVIRONMENTS, "live": {"host": "hello.example.com"}}),

@@ -116,8 +116,10 @@ def test_events_are_read_after_an_id_and_waited_for(store):
     [(first, a), (second, b)] = store.events.read("hello#1")
     assert (a.text, b.text) == ("a", "b")
     assert store.events.read("hello#1", first) == [(second, b)]
-    threading.Timer(0.05, lambda: store.events.append("hello#1", [Event("end", 3.0, "c")])).start()
+    later = threading.Timer(0.05, lambda: store.events.append("hello#1", [Event("end", 3.0, "c")]))
+    later.start()
     [(_, late)] = store.events.read("hello#1", second, block=5.0)
+    later.join()
     assert late.text == "c"
 
 
