@@ -602,12 +602,8 @@ def test_on_a_cluster_it_is_the_same(make_world):
     assert world.store.environments("hello--login") == {}
 
 
-def test_a_person_puts_it_to_sleep(world):
+def test_a_person_puts_it_to_sleep_at_once_since_no_release_is_watched_there(world):
     push(world, "feature/login")
-    for _ in range(14):  # until it is no longer watched after its switch
-        world.clock.sleep(10)
-        world.jobs.health.run()
-        world.jobs.baking.run()
     said = world.sleeping.put_to_sleep("hello--login", "ann", environment="hello--login")
     assert said == ("hello--login/hello--login sleeps; the next request wakes it.",)
     assert world.environment("hello--login", "hello--login").asleep

@@ -8,9 +8,12 @@ from typing import NamedTuple
 from pipeline.config.models import Config, Environment, Pipeline
 from pipeline.config.previews.names import pipeline_of, short_of
 from pipeline.config.sleep.sleep_rules import impossible
+from pipeline.config.workload.bake import Bake
 
 # What an environment says about its place among the others, or about its visitors: a preview has none of it.
 _NOT_TAKEN = ("host", "hosts", "promote", "shift", "bake", "judge", "metrics", "parity", "differs")
+# What the last environment of a pipeline does by default, and a preview does not.
+_NOTHING = {"keep_warm": 0.0, "bake": Bake(lasts=0.0)}
 SLEEP_AFTER = 3600.0  # seconds without a request, where `from` says nothing
 
 
@@ -39,7 +42,7 @@ def preview(config: Config, wanted: Wanted) -> Pipeline | None:
     kept = {key: getattr(own, key) for key in own.model_fields_set if key not in _NOT_TAKEN}
     host = keys.host.replace("*", short_of(wanted.name)) or None
     environment = Environment.model_construct(
-        **{**kept, "host": host, "keep_warm": 0.0}, _fields_set={*kept, "host", "keep_warm"}
+        **{**kept, "host": host, **_NOTHING}, _fields_set={*kept, "host", *_NOTHING}
     )
     if "sleep_after" not in kept:
         environment = _sleeping(pipeline, wanted.name, environment)
