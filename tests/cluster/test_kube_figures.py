@@ -3,22 +3,18 @@ Prometheus that is away is said and no fault of the release."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
 
-import docker
-from pipeline.adapters.kubernetes.api.client import connect
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.adapters.kubernetes.names import PIPELINE
-from tests.cluster.gateway import Gateway
-from tests.cluster.scene import create_account, kubeconfig_for
-from tests.support.clusterbench import end_namespace, make_namespace
+from tests.cluster.conftest import Installed
 from tests.support.developer import web
 from tests.support.prometheus import Exporter, prometheus
-from tests.support.service import Service, running
+from tests.support.service import Service
 from tests.support.waiting import until
 
 CONFIG = """
@@ -47,29 +43,10 @@ def counter() -> Iterator[Exporter]:
 
 @pytest.fixture(scope="module")
 def scene(
-    docker_client: docker.DockerClient,
-    base_images: None,
-    kubeconfig: Path,
-    registry: str,
-    pushed_app: str,
-    instance: str,
-    counter: Exporter,
-    tmp_path_factory: pytest.TempPathFactory,
+    installed: Callable[..., AbstractContextManager[Installed]], counter: Exporter
 ) -> Iterator[tuple[Service, KubeApi]]:
-    space = f"{instance}-figures"
-    api = KubeApi(lambda: connect("", space))
-    make_namespace(api, space)
-    try:
-        token = create_account(api)
-        with Gateway(kubeconfig) as gateway:
-            own = tmp_path_factory.mktemp("kube") / "config"
-            own.write_text(kubeconfig_for(gateway.url, token))
-            config = CONFIG.replace("REGISTRY", registry).replace("SPACE", space).replace("URL", counter.url)
-            environ = {"KUBECONFIG": str(own), "PUSHLIVE_VOLUME_IMAGE": pushed_app}
-            with running(docker_client, config, down=False, **environ) as service:
-                yield service, api
-    finally:
-        end_namespace(api, space)
+    with installed("figures", CONFIG, URL=counter.url) as one:
+        yield one.service, one.api
 
 
 def live(service: Service) -> dict[str, Any]:

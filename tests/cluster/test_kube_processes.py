@@ -9,27 +9,24 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import docker
-from pipeline.adapters.kubernetes.api.client import connect
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.adapters.kubernetes.names import CRON, CRON_AT, PIPELINE, PROCESS, RELEASE
 from pipeline.adapters.kubernetes.pods.state import is_finished
 from pipeline.lib import schedule
 from pipeline.runtime import embedded_store
 from pipeline.store import Store
+from tests.cluster.conftest import Installed
 from tests.cluster.gateway import Gateway
-from tests.cluster.scene import create_account, kubeconfig_for
-from tests.support.clusterbench import end_namespace, make_namespace
 from tests.support.developer import web
-from tests.support.service import Service, descendants, running
+from tests.support.service import Service, descendants
 from tests.support.waiting import until
 
 CONFIG = """
@@ -131,31 +128,11 @@ class OnCluster:
 
 
 @pytest.fixture(scope="module")
-def on_cluster(
-    docker_client: docker.DockerClient,
-    base_images: None,
-    kubeconfig: Path,
-    registry: str,
-    pushed_app: str,
-    instance: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[OnCluster]:
-    space = f"{instance}-beside"
-    api = KubeApi(lambda: connect("", space))
-    make_namespace(api, space)
-    try:
-        token = create_account(api)
-        with Gateway(kubeconfig) as gateway:
-            own = tmp_path_factory.mktemp("kube") / "config"
-            own.write_text(kubeconfig_for(gateway.url, token))
-            config = CONFIG.replace("REGISTRY", registry).replace("SPACE", space).replace("CRON", CRON_TEXT)
-            environ = {"KUBECONFIG": str(own), "PUSHLIVE_VOLUME_IMAGE": pushed_app}
-            with running(docker_client, config, down=False, **environ) as service:
-                one = OnCluster(service, api, gateway)
-                yield one
-                one.store.client.close()
-    finally:
-        end_namespace(api, space)
+def on_cluster(installed: Callable[..., AbstractContextManager[Installed]]) -> Iterator[OnCluster]:
+    with installed("beside", CONFIG, CRON=CRON_TEXT) as found:
+        one = OnCluster(found.service, found.api, found.gateway)
+        yield one
+        one.store.client.close()
 
 
 def release(version: str) -> dict[str, str | None]:

@@ -6,28 +6,25 @@ from __future__ import annotations
 import json
 import math
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import docker
-from pipeline.adapters.kubernetes.api.client import connect
-from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.adapters.kubernetes.names import base, slot_name
 from pipeline.domain.engine_types import Share, SlotSpec
 from pipeline.errors import ConfigError, EngineFailed, PushliveError, TryAgain
+from tests.cluster.conftest import Installed
 from tests.cluster.gateway import Gateway as Between
-from tests.cluster.scene import create_account, kubeconfig_for
-from tests.support.clusterbench import ClusterBench, end_namespace, kubectl, make_namespace
+from tests.support.clusterbench import ClusterBench, kubectl
 from tests.support.developer import Files, web
 from tests.support.gateway_api import Gateway, gateway
 from tests.support.load import Load, release_of
 from tests.support.prometheus import Exporter, prometheus
-from tests.support.service import Service, running
+from tests.support.service import Service
 from tests.support.waiting import until
 
 HOST = "hello.example.com"
@@ -223,7 +220,7 @@ pipelines:
       live:
         bake: 0
         engine: {namespace: SPACE}
-        shift: {steps: [20%, 60%], for: LASTS, route: visitors}
+        shift: {steps: [20%, 60%], for: 3s, route: visitors}
         metrics:
           prometheus: URL
           requests: 'requests_total{space="$namespace",pod=~"$pods"}'
@@ -240,7 +237,7 @@ class Scene:
     config: str
 
     def with_steps(self, lasts: str) -> None:
-        self.service.config.write_text(self.config.replace("LASTS", lasts))
+        self.service.config.write_text(self.config.replace("for: 3s", f"for: {lasts}"))
 
     @contextmanager
     def visitors(self) -> Iterator[Load]:
@@ -269,30 +266,15 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-def scene(
-    docker_client: docker.DockerClient,
-    base_images: None,
-    kubeconfig: Path,
-    registry: str,
-    instance: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Scene]:
-    space = f"{instance}-shift"
-    api = KubeApi(lambda: connect("", space))
-    make_namespace(api, space)
-    try:
-        token = create_account(api)
-        with Between(kubeconfig) as between, prometheus() as counter, gateway(space, kubeconfig) as front:
-            own = tmp_path_factory.mktemp("kube") / "config"
-            own.write_text(kubeconfig_for(between.url, token))
-            config = CONFIG.replace("REGISTRY", registry).replace("SPACE", space).replace("URL", counter.url)
-            first = config.replace("LASTS", "3s")
-            with running(docker_client, first, down=False, KUBECONFIG=str(own)) as service:
-                service.push(web("one"), "One")
-                front.route("visitors", "hello-live", HOST)
-                yield Scene(service, front, counter, between, config)
-    finally:
-        end_namespace(api, space)
+def scene(installed: Callable[..., AbstractContextManager[Installed]], kubeconfig: Path) -> Iterator[Scene]:
+    with (
+        prometheus() as counter,
+        installed("shift", CONFIG, URL=counter.url) as one,
+        gateway(one.api.namespace, kubeconfig) as front,
+    ):
+        one.service.push(web("one"), "One")
+        front.route("visitors", "hello-live", HOST)
+        yield Scene(one.service, front, counter, one.gateway, one.config)
 
 
 def test_a_release_gets_all_step_by_step_and_no_request_is_lost(scene: Scene) -> None:
@@ -352,7 +334,7 @@ def test_a_service_that_is_killed_goes_on_with_the_step_it_was_at(scene: Scene) 
 
 
 def test_a_route_that_is_missing_is_said_before_anything_starts(scene: Scene) -> None:
-    scene.service.config.write_text(scene.config.replace("LASTS", "3s").replace("visitors", "nowhere"))
+    scene.service.config.write_text(scene.config.replace("visitors", "nowhere"))
     serves = scene.service.releases()["live"]
     scene.service.push(web("three"), "Three")
     run = scene.service.wait("hello")
