@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -101,7 +102,7 @@ class Demo:
         return clean | own
 
     def pushlive(self, *arguments: str, code: int | None = 0) -> str:
-        print(f"  $ pushlive {' '.join(arguments)}", flush=True)
+        print(f"  $ pushlive {shlex.join(arguments)}", flush=True)
         done = subprocess.run(
             [PUSHLIVE, *arguments], env=self.environment, capture_output=True, text=True, timeout=120
         )
