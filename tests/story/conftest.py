@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from pipeline.adapters.fake import (
     FakeBuilder,
     FakeClock,
     FakeEngine,
+    FakePost,
     FakeProbe,
     FakeQueue,
     FakeRepositories,
@@ -44,6 +46,7 @@ from pipeline.maintenance.gc import gc
 from pipeline.maintenance.job import Aside
 from pipeline.maintenance.jobs import Jobs
 from pipeline.maintenance.loop import Keeper
+from pipeline.notify.delivery import Delivery
 from pipeline.ports.adapters import Adapters
 from pipeline.service.accessories import Accessories
 from pipeline.service.app.backups import Backups
@@ -243,6 +246,15 @@ class World:
     def another_keeper(self) -> Keeper:
         """That of another process."""
         return self.keeper_of(self.another_process())
+
+    def told(self) -> list[dict[str, Any]]:
+        """The messages that wait, delivered to receivers that take them all."""
+        post = FakePost()
+        messenger = Delivery(self.store, post, self.clock, self.settings)
+        while receivers := messenger.due():
+            for receiver in receivers:
+                messenger.deliver(receiver.id)
+        return [json.loads(post.bodies[name]) for names in post.taken.values() for name in names]
 
     def reconcile(self) -> list[str]:
         return self.jobs.reconcile.run()

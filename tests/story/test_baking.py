@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from pipeline.adapters.fake import FakePost, Killed
+from pipeline.adapters.fake import Killed
 from pipeline.deploy.data import accessory_acts as acts
 from pipeline.domain.accessories import AccessoryRef
 from pipeline.domain.engine_types import SlotRef
@@ -14,7 +12,6 @@ from pipeline.domain.environment import BakeOutcome
 from pipeline.domain.run import Kind, Outcome, Run
 from pipeline.domain.watching.bake import judged
 from pipeline.errors import EngineAway, RequestError
-from pipeline.notify.delivery import Delivery
 
 CHAT = "https://chat.example.com/services/T0/B0/s3cr3t"
 EVENTS = "[held, reverted, down, up, bake, baked]"
@@ -84,11 +81,7 @@ def reverts(world) -> list[Run]:
 
 
 def messages(world) -> list[dict]:
-    post = FakePost()
-    messenger = Delivery(world.store, post, world.clock, world.settings)
-    for receiver in messenger.due():
-        messenger.deliver(receiver.id)
-    return [json.loads(post.bodies[name]) for name in post.taken.get(CHAT, [])]
+    return world.told()
 
 
 # ── it ends well ─────────────────────────────────────────────────────────────

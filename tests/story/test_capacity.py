@@ -8,12 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.adapters.fake import FakePost
 from pipeline.domain.cost.taken import Size
 from pipeline.domain.sleep.records import Asleep
 from pipeline.errors import EngineAway
 from pipeline.maintenance.doctor import capacity as doctor
-from pipeline.notify.delivery import Delivery
 from pipeline.store import Transaction
 from pipeline.store.capacity import OUTLOOK, Rooms
 
@@ -61,13 +59,7 @@ def warnings(world) -> list[dict]:
 
 
 def messages(world) -> list[str]:
-    post = FakePost()
-    delivery = Delivery(world.store, post, world.clock, world.settings)
-    for _ in range(40):
-        for receiver in delivery.due():
-            delivery.deliver(receiver.id)
-    bodies = [json.loads(body) for body in post.bodies.values()]
-    return [one["text"] for one in bodies if one["event"] == "filling"]
+    return [one["text"] for one in world.told() if one["event"] == "filling"]
 
 
 def test_a_new_installation_says_what_it_does_not_know_yet(world):

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from pipeline.adapters.fake import FakePost
 from pipeline.cli.app.timings import timing_lines
 from pipeline.cli.status import pipeline_lines
 from pipeline.deploy.explaining import foretold
 from pipeline.domain.run import Outcome
 from pipeline.maintenance.doctor import forecasts
-from pipeline.notify.delivery import Delivery
 from pipeline.runlog import file
 
 URL = "https://hooks.example.com/x"
@@ -43,13 +39,7 @@ def grown(world, count: int = 14) -> int:
 
 def messages(world) -> list[str]:
     """What receivers are told of growth, with everything that waits delivered."""
-    post = FakePost()
-    delivery = Delivery(world.store, post, world.clock, world.settings)
-    for _ in range(40):
-        for receiver in delivery.due():
-            delivery.deliver(receiver.id)
-    bodies = [json.loads(body) for body in post.bodies.values()]
-    return [one["text"] for one in bodies if one["event"] == "slowing"]
+    return [one["text"] for one in world.told() if one["event"] == "slowing"]
 
 
 def plain(text: str, _style: str) -> str:

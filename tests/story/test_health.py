@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from pipeline.adapters.fake import FakePost
 from pipeline.domain.engine_types import SlotRef
 from pipeline.errors import EngineAway, RequestError
 from pipeline.lib.units import show_time
-from pipeline.notify.delivery import Delivery
 from webhooks.api.exposition import exposition
 
 CHAT = "https://chat.example.com/services/T0/B0/s3cr3t"
@@ -56,11 +52,7 @@ def live(world) -> dict:
 
 
 def messages(world) -> list[dict]:
-    post = FakePost()
-    messenger = Delivery(world.store, post, world.clock, world.settings)
-    for receiver in messenger.due():
-        messenger.deliver(receiver.id)
-    return [json.loads(post.bodies[name]) for name in post.taken.get(CHAT, [])]
+    return world.told()
 
 
 def test_a_release_that_restarts_again_and_again_is_down_and_told_once(world):

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import pytest
 
-from pipeline.adapters.fake import FakePost
 from pipeline.adapters.fake.script import Killed
 from pipeline.domain.run import Outcome
 from pipeline.errors import EngineFailed, RequestError, TryAgain
 from pipeline.lib.secret import Secret
 from pipeline.maintenance.doctor.examine import _environment
-from pipeline.notify.delivery import Delivery
 from webhooks.api.exposition import exposition
 
 CONFIG = """\
@@ -186,12 +183,7 @@ def shown(world) -> dict[str, dict]:
 
 
 def told(world) -> list[dict]:
-    post = FakePost()
-    messenger = Delivery(world.store, post, world.clock, world.settings)
-    for receiver in messenger.due():
-        messenger.deliver(receiver.id)
-    found = [json.loads(post.bodies[name]) for name in post.taken.get(CHAT, [])]
-    return [one for one in found if one["event"] in ("degraded", "up")]
+    return [one for one in world.told() if one["event"] in ("degraded", "up")]
 
 
 def test_fault_58_a_process_that_crash_loops_is_told_once_and_so_is_its_end(world):
