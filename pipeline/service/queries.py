@@ -68,10 +68,9 @@ class Queries:
         except ConfigError:
             digest, old = "", Config()
         changes = {name: dict(found) for name, found in diff.plan(old, new).items()}
+        # A preview that goes leaves nothing to compare.
         recorded = [name for name in self._store.pipelines() if not is_preview(name)]
-        for name in dict.fromkeys(
-            [*new.pipelines, *recorded]
-        ):  # a preview that goes leaves nothing to compare
+        for name in dict.fromkeys([*new.pipelines, *recorded]):
             was, now = old.pipelines.get(name), new.pipelines.get(name)
             changes[name] = self._against_what_runs(name, was, now, changes.get(name, {}))
         for host, name, environment, before in hosts.moving(self._store, new):

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.config.engines import kind_of
 from pipeline.config.models import Config, Pipeline, Service
 from pipeline.deploy.cost import giving_way
 from pipeline.deploy.cost.giving_way import PutToSleep
@@ -18,7 +17,7 @@ from pipeline.domain.cost.cap import Need, Passed, Resize
 from pipeline.domain.environment import Environment
 from pipeline.errors import CapReached
 from pipeline.store import Store
-from pipeline.store.costs.caps import Caps, caps_of
+from pipeline.store.costs.caps import Caps, caps_of, elastic
 
 UNKNOWN = (
     "what it will cost is not known: nothing like it was measured, and neither `cpu` nor `memory` is declared; "
@@ -69,7 +68,7 @@ class CapAdmission:
         return said
 
     def _added(self, request: Request, now: float) -> cap.Added:
-        on_cluster = kind_of(request.environment.engine).machines
+        on_cluster = elastic(request.environment.engine)
         same = request.before is not None and _same(request.before, request.after, on_cluster)
         if same:
             return cap.Added(0.0)

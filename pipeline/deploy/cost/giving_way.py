@@ -67,5 +67,3 @@ class GivingWay:
             raise
         except (PushliveError, LeaseLost):  # what it began, the keeper settles by the record
             return False
-        finally:
-            self._store.leases.drop(lease)

@@ -64,7 +64,7 @@ class Closing:
         if lease is None:
             return ""
         with holding(self._store, lease) as held:
-            found = self._store.previews.all().get(one.name)
+            found = self._store.previews.of(one.name)
             if found is None or not found.goes or found.before != one.before:
                 return ""  # it was removed, or opened once more, meanwhile
             environment = self._store.environment(one.name, one.name)
@@ -93,9 +93,11 @@ class Closing:
             with holding(self._store, lease) as held:
                 engine = held.fenced(self._adapters.engines.of(record.engine))
                 engine.accessories.remove_accessory(record.ref)
-                self._store.accessories.forget(
-                    record.ref, held, self._entry("accessory rm", name, record.id, after="removed")
-                )
+                entry = audit_chain.entry(
+                    KEEPER, "accessory rm", self._clock.now(), pipeline=name, environment=name,
+                    detail=record.id, before=record.id, after="removed",
+                )  # fmt: skip
+                self._store.accessories.forget(record.ref, held, entry)
                 self._store.facts.set(f"accessory-problem:{record.id}", "")
         return True
 
@@ -120,18 +122,6 @@ class Closing:
             return kept, (), f"the preview {name} of {one.label} is removed: {one.reason}"
 
         return self._store.previews.change(act)
-
-    def _entry(self, act: str, name: str, what: str, *, after: str) -> Entry:
-        return audit_chain.entry(
-            KEEPER,
-            act,
-            self._clock.now(),
-            pipeline=name,
-            environment=name,
-            detail=what,
-            before=what,
-            after=after,
-        )
 
 
 def _of_removed(run: Run, one: Preview) -> bool:

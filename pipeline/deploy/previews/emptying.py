@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pipeline.config.previews.names import is_preview
 from pipeline.deploy.entry import put_back
 from pipeline.deploy.previews.closing import Closing
 from pipeline.deploy.run_context import RunContext
@@ -43,5 +42,5 @@ class Emptying:
             raise put_back(self._context, self._context.clock.now())
 
     def _leftover(self) -> Preview | None:
-        one = self._store.previews.all().get(self._name) if is_preview(self._name) else None
+        one = self._store.previews.of(self._name)
         return one if one and one.alive and one.leftover else None

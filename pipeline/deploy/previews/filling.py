@@ -28,7 +28,7 @@ class Filling:
         """Unless it has succeeded before. One that failed runs again with the next run: it has to bear that. Raises
         AppFailed if the command fails."""
         name, run = spec.ref.pipeline, self._context.run
-        one = self._context.store.previews.all().get(name)
+        one = self._context.store.previews.of(name)
         if not self._argv or one is None or one.filled:
             return
         container = f"data-{run.number}"

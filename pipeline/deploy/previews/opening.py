@@ -101,7 +101,7 @@ class Openings:
         """The preview that the push belongs to: that of its pipeline, or of its branch. None if it is no push of a
         preview. Raises NoPreview."""
         if is_preview(push.pipeline):
-            found = self._store.previews.all().get(push.pipeline)
+            found = self._store.previews.of(push.pipeline)
             if found is None or not found.alive:
                 return None
             return self.open(Wish(found.pipeline, found.branch, push.commit, found.url, found.request), by)

@@ -79,17 +79,14 @@ class FallAsleep(Job):
         lease = self._store.leases.take(f"env:{environment.id}", "sleep")
         if lease is None:
             return []
-        try:
-            with holding(self._store, lease) as held:
-                found = self._store.environment(environment.pipeline, environment.name)
-                if found is None or not self._is_due(found, after):
-                    return []
-                engine = held.fenced(self._adapters.engines.of(environment.engine))
-                why = f"no request for {write_duration(after)}"
-                asleep = Sleeper(self._services, engine, self._adapters.clock, held).put(found, why)
-                return [f"{environment.id}: r{asleep.serving} was put to sleep: {why}"]
-        finally:
-            self._store.leases.drop(lease)
+        with holding(self._store, lease) as held:
+            found = self._store.environment(environment.pipeline, environment.name)
+            if found is None or not self._is_due(found, after):
+                return []
+            engine = held.fenced(self._adapters.engines.of(environment.engine))
+            why = f"no request for {write_duration(after)}"
+            asleep = Sleeper(self._services, engine, self._adapters.clock, held).put(found, why)
+            return [f"{environment.id}: r{asleep.serving} was put to sleep: {why}"]
 
 
 def _after(config: Config, environment: Environment) -> float:

@@ -71,8 +71,6 @@ class Waker:
                 return True
         except LeaseLost as error:
             raise TryAgain(f"another process has taken over {environment.id}.") from error
-        finally:
-            self._store.leases.drop(lease)
 
     def _lease(self, environment: Environment) -> Lease | None:
         """None if it does not sleep any more. Whatever has the lease may be about to wake it."""

@@ -45,8 +45,6 @@ class Revive(Watches):
                 return self._start_again(engine, environment, slot, names)
         except (LeaseLost, TryAgain):
             return []  # another process is at work there now
-        finally:
-            self._store.leases.drop(lease)
 
     def _start_again(
         self, engine: Engine, environment: Environment, slot: SlotRecord, names: tuple[str, ...]

@@ -13,6 +13,7 @@ from pipeline.config.engines import machines_of
 from pipeline.config.models import Service
 from pipeline.domain.cost import load as loads
 from pipeline.domain.cost import purposes, shares
+from pipeline.domain.cost.folding import DAY
 from pipeline.domain.cost.ledger import SERVING, Account, account
 from pipeline.domain.cost.load import Key, Load
 from pipeline.domain.cost.month import WINDOW, Piece
@@ -20,7 +21,7 @@ from pipeline.domain.cost.purposes import Need, Replica
 from pipeline.domain.cost.sentences import sentence
 from pipeline.errors import DamagedRecord, NotFound
 from pipeline.store import Store
-from pipeline.store.costs.loads import DAY, Loads
+from pipeline.store.costs.loads import Loads
 
 LOOKED_BACK = 90  # days, for how long something has been idle
 

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any
 
 from pipeline.config.models import Config
-from pipeline.config.previews.names import is_preview
 from pipeline.deploy.admission import Accepted
 from pipeline.deploy.previews.opening import HEADS, NoPreview, Openings, Wish, known, takers
 from pipeline.deploy.previews.requests import PullRequest
@@ -160,12 +159,12 @@ class PreviewCommands(Audited):
 
     def _removed_up_to(self, pipeline: str) -> int:
         """The number of a preview's last run of which nothing is there any more; 0 for every other pipeline."""
-        one = self._store.previews.all().get(pipeline) if is_preview(pipeline) else None
+        one = self._store.previews.of(pipeline)
         return one.before if one else 0
 
     def _refuse_not_allowed(self, pipeline: str, commit: str) -> None:
         """Raises RequestError for a commit of another repository that no one has allowed."""
-        one = self._store.previews.all().get(pipeline) if is_preview(pipeline) else None
+        one = self._store.previews.of(pipeline)
         if one and one.foreign and not (commit and one.allowed.startswith(commit)):
             raise RequestError(
                 f"{one.label} comes from another repository, and no one has allowed its commit.",

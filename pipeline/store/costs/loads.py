@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pipeline.domain.cost import load
+from pipeline.domain.cost.folding import DAY
 from pipeline.domain.cost.ledger import HOUR
 from pipeline.domain.cost.load import Key, Load
 from pipeline.store.facts import Facts
 
-DAY = 86400.0
 HOURS = 8  # days whose hours are kept; they are those of a day then
 DAYS = 400  # days that are kept
 _FOLDED = "load-folded"

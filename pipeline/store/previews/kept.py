@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TypeVar
 
+from pipeline.config.previews.names import is_preview
 from pipeline.domain.audit_chain import Entry
 from pipeline.domain.previews.records import Preview, Previews
 from pipeline.errors import DamagedRecord
@@ -43,8 +44,12 @@ class KeptPreviews:
         """By name. Raises DamagedRecord."""
         return parsed(self._facts.get(FACT))
 
+    def of(self, pipeline: str) -> Preview | None:
+        """The preview that is that pipeline; None for every other pipeline. Raises DamagedRecord."""
+        return self.all().get(pipeline) if is_preview(pipeline) else None
+
     def readable(self) -> Previews:
-        """The same for what is only shown: nothing instead of what cannot be read."""
+        """All of them for what is only shown: nothing instead of what cannot be read."""
         return readable(self._facts.get(FACT))
 
     def change(self, act: Callable[[Previews], tuple[Previews, tuple[Entry, ...], T]]) -> T:
