@@ -200,7 +200,7 @@ def test_a_release_starts_with_as_many_replicas_as_the_one_before_was_scaled_to(
     assert "starts with 3 replicas, as many as what serves has; 2 are configured" in said
     assert mixed.replicas() == {"hello-live-blue": 3, "hello-live-green": 3}
     assert mixed.page("live", "/given") == "live the-second-password\n"
-    assert "spec.replicas: 3 → 2" in service.pushlive("doctor", code=1).text
+    assert "spec.replicas: 2 → 3" in service.pushlive("doctor", code=1).text
 
 
 def test_a_revert_restores_image_configuration_and_secret_for_as_many_replicas(mixed: Mixed) -> None:

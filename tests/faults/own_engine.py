@@ -15,15 +15,16 @@ from pathlib import Path
 from tests.support.ports import daemon_subnet
 from tests.support.waiting import until
 
-DISK = "400m"  # of memory: what the daemon has for images and containers
+DISK = "400m"  # of memory, at most: what the daemon has for images and containers; small, so that it can be filled
 IMAGES = ("busybox:1.36", "haproxy:2.6")
 
 
 class OwnEngine:
     """Use as a context manager. ``host`` is for DOCKER_HOST; ``subnets`` are addresses that no other daemon deals.
-    ``port``: of a loopback TCP address that it listens on as well, as ``tcp``."""
+    ``port``: of a loopback TCP address that it listens on as well, as ``tcp``. ``disk``: its size, as for tmpfs."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, disk: str = DISK) -> None:
+        self._disk = disk
         self.tcp = f"tcp://127.0.0.1:{port}" if port else ""
         self._folder = Path(tempfile.mkdtemp(prefix="pl-engine-"))
         self._bridge = f"plf{secrets.token_hex(3)}"
@@ -37,7 +38,7 @@ class OwnEngine:
             subprocess.run(["ip", "addr", "add", self._address, "dev", self._bridge], check=True)
             self._link("set", self._bridge, "up")
             self._data.mkdir()
-            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", self._data], check=True)
+            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={self._disk}", "tmpfs", self._data], check=True)
             self.start()
             self._load_images()
         except BaseException:

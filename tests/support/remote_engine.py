@@ -27,6 +27,7 @@ from tests.support.local_registry import registry
 from tests.support.ports import free_ports
 
 PORTS = 8
+DISK = "2g"  # of memory, at most: more than `PUSHLIVE_DISK_FREE`, so that `doctor` finds it well
 _numbers = itertools.count()
 
 
@@ -60,7 +61,7 @@ def remote_engine(
 ) -> Iterator[RemoteEngine]:
     """Starts the Engine, and pushes the image to a registry that both Engines reach. Needs root."""
     clock = SystemClock()
-    with OwnEngine(free_ports(1)) as daemon, forwarded(daemon.subnets), registry() as shelf:
+    with OwnEngine(free_ports(1), DISK) as daemon, forwarded(daemon.subnets), registry() as shelf:
         repository = f"{shelf.host}/app"
         here.api.tag(image, repository, "r1")
         remote = images.push(
