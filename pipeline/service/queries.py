@@ -32,7 +32,7 @@ from pipeline.notify.delivery import outages
 from pipeline.ports.clock import Clock
 from pipeline.runlog import file
 from pipeline.service import views
-from pipeline.service.app import parity, report, timings, unfinished
+from pipeline.service.app import backup_figures, parity, report, timings, unfinished
 from pipeline.service.app.volume_sizes import data_left
 from pipeline.service.capacity import capacity
 from pipeline.service.configuring import reverts
@@ -394,6 +394,7 @@ class Queries:
         found = self._store.metrics.read()
         kept = Caps(self._store).kept()
         found.sums, found.currency = kept.sums, kept.currency
+        found.backups = backup_figures.measured(self._store, self._configurations, self._clock.now())
         with suppress(DamagedRecord):  # the other figures are shown; `doctor` names the record
             look, now = self._freezes.look(), self._clock.now()
             for name, one in found.pipelines.items():

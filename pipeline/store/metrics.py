@@ -6,9 +6,10 @@ reads the counters and the open runs, never the history, so its cost does not gr
 
 from __future__ import annotations
 
+import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import redis
@@ -51,6 +52,8 @@ _WATCHED = {
     "verdict": 1,
     "times": 1,
     "latency": 1,
+    "releases": 1,
+    "release-times": 1,
 }
 _LENGTH = {"runs": 2, "deploy": 0, "stage": 2, "step": 3}  # labels of each family
 
@@ -117,22 +120,57 @@ class Metrics:
                 f"{at:.3f}",
             )
 
-    def answered(self, pipeline: str, environment: str, whole: Answered, verdict: str) -> None:
-        """Sets what was answered there until now, and the verdict on what serves, "" if there is none. Idempotent."""
+    def answered(
+        self,
+        pipeline: str,
+        environment: str,
+        whole: Answered,
+        verdict: str,
+        releases: Mapping[int, Answered] | None = None,
+    ) -> None:
+        """Sets what was answered there until now, also by each of the last releases, and the verdict on what serves, ""
+        if there is none. Idempotent."""
         changes: list[str] = []
         known = (("requests", str(whole.requests)), ("errors", str(whole.errors)), ("verdict", verdict))
         for family, value in known:
             changes += ["hset", _field(family, environment), value]
+        of_each = {str(one): [each.requests, each.errors] for one, each in (releases or {}).items()}
+        changes += ["hset", _field("releases", environment), json.dumps(of_each)]
         with translate():
             self._client.eval(_COUNT, 1, self._key(pipeline), *changes)
 
-    def timed(self, pipeline: str, environment: str, whole: Times | None, verdict: str) -> None:
-        """Sets how long answers took there until now, None if that is not for the proxy to say, and the verdict on that
-        of what serves, "" if there is none. Idempotent."""
+    def timed(
+        self,
+        pipeline: str,
+        environment: str,
+        whole: Times | None,
+        verdict: str,
+        releases: Mapping[int, Times] | None = None,
+    ) -> None:
+        """Sets how long answers took there until now, also those of each of the last releases, None if that is not for
+        the proxy to say, and the verdict on that of what serves, "" if there is none. Idempotent."""
         changes = [] if whole is None else ["hset", _field("times", environment), times.text(whole)]
         changes += ["hset", _field("latency", environment), verdict]
+        of_each = {str(one): times.text(each) for one, each in (releases or {}).items()}
+        changes += ["hset", _field("release-times", environment), json.dumps(of_each)]
         with translate():
             self._client.eval(_COUNT, 1, self._key(pipeline), *changes)
+
+    # ── an environment that is removed ───────────────────────────────────────
+
+    def fields_of(self, pipeline: str, environment: str) -> list[str]:
+        """What is counted of it alone, and goes with it. Raises StoreUnavailable."""
+        with translate():
+            try:
+                known = self._client.hkeys(self._key(pipeline))
+            except redis.ResponseError:  # damaged: a scrape reports it
+                return []
+        return [name for name in map(str, known) if _is_of(name.split(":"), environment)]
+
+    def queue_removal(self, pipe: Any, pipeline: str, fields: Sequence[str]) -> None:
+        """In the transaction that removes the environment."""
+        if fields:
+            pipe.hdel(self._key(pipeline), *fields)
 
     # ── one scrape ───────────────────────────────────────────────────────────
 
@@ -188,7 +226,10 @@ class Metrics:
         answers, open_runs = iter(_execute(pipe)), {}
         for name in names:
             for parse in (_counters, _due, self._environments(name)):
-                _parse(found, name, parse, next(answers))
+                answer = next(answers)
+                _parse(found, name, parse, answer)
+            if isinstance(answer, dict):
+                _without_removed(found.pipelines[name], set(map(str, answer)))
             open_runs[name] = _strings(next(answers))
         return open_runs
 
@@ -264,6 +305,27 @@ def _field(*parts: str) -> str:
     return ":".join(parts)
 
 
+def _is_of(parts: list[str], environment: str) -> bool:
+    """An environment is a stage of runs as well."""
+    return parts[0] in (*_WATCHED, "stage", "step") and len(parts) > 1 and parts[1] == environment
+
+
+def _without_removed(one: PipelineMeasurements, known: set[str]) -> None:
+    """Leaves out what was counted of environments that there are no more: an earlier version kept it for ever."""
+    by_name: tuple[dict[str, Any], ...] = (
+        one.requests, one.errors, one.verdicts, one.times, one.latency_verdicts,
+    )  # fmt: skip
+    by_more: tuple[dict[Any, Any], ...] = (
+        one.bakes, one.worse, one.shifts, one.of_releases, one.times_of_releases,
+    )  # fmt: skip
+    for figures in by_name:
+        for name in figures.keys() - known:
+            del figures[name]
+    for figures in by_more:
+        for key in [key for key in figures if key[0] not in known]:
+            del figures[key]
+
+
 def _execute(pipe: Any) -> list[Any]:
     """One answer for each command; an error of a single command is its answer."""
     with translate():
@@ -313,7 +375,7 @@ def _counter(one: PipelineMeasurements, parts: list[str], value: Any) -> bool:
         else:
             # A version with other buckets wrote it: it goes into the next larger one of ours.
             histogram.counts[len(BUCKETS) if last == _ABOVE else bucket(float(last))] += int(value)
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return False
     return True
 
@@ -327,6 +389,12 @@ def _watched(one: PipelineMeasurements, parts: list[str], value: Any) -> bool:
         one.latency_verdicts[environment] = str(value)
     elif family == "times":
         one.times[environment] = times.read(str(value))
+    elif family == "releases":
+        for release, (requests, errors) in json.loads(value).items():
+            one.of_releases[environment, int(release)] = Answered(int(requests), int(errors))
+    elif family == "release-times":
+        for release, text in json.loads(value).items():
+            one.times_of_releases[environment, int(release)] = times.read(text)
     elif family in ("requests", "errors"):
         (one.requests if family == "requests" else one.errors)[environment] = int(value)
     else:

@@ -178,8 +178,10 @@ class Store:
 
     def forget_environment(self, pipeline: str, name: str, facts: Iterable[str] = ()) -> None:
         """Removes the record and these facts, and frees the index, all or nothing. Idempotent."""
+        counted = self.metrics.fields_of(pipeline, name)
         with translate(), self.client.pipeline() as pipe:
             pipe.hdel(self.key("environments", pipeline), name)
+            self.metrics.queue_removal(pipe, pipeline, counted)
             for fact in facts:
                 pipe.delete(self.key("fact", fact))
             self._indices.queue_release(pipe, f"{pipeline}/{name}")

@@ -408,6 +408,7 @@ def test_what_followed_is_counted_once_with_requests_errors_and_the_verdict(begu
     serve(world, 10, 1, looks=1)
     found = world.commands.measurements().pipelines["hello"]
     assert (found.requests, found.errors) == ({"live": 70_010}, {"live": 901})
+    assert found.of_releases == {("live", 1): Answered(50_010, 501), ("live", 2): Answered(20_000, 400)}
     assert found.verdicts == {"live": "not enough traffic to judge"}
     text = exposition(world.commands.measurements())
     checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)

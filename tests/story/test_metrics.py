@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from pipeline.domain.engine_types import Answered
 from pipeline.domain.measuring import measurements
 from pipeline.domain.measuring.measurements import BUCKETS, Histogram, PipelineMeasurements
 from pipeline.domain.run import State
@@ -241,3 +242,36 @@ def test_a_frozen_environment_and_the_run_that_waits_for_it_are_measured(world):
     assert found.waiting == {measurements.FOR_FREEZE: 1}
     world.commands.thaw("ann", pipeline="hello", environment=last, reason="it is over")
     assert not any(of_hello(world).frozen.values())
+
+
+def test_what_was_counted_of_an_environment_goes_with_it(world):
+    world.configure(CONFIG_OF_TWO)
+    world.push("one")
+    metrics, client, key = world.store.metrics, world.store.client, world.store.key("run-counters", "hello")
+    for name in ("dev", "qa"):
+        metrics.answered("hello", name, Answered(9, 1), "", {1: Answered(9, 1)})
+        metrics.timed("hello", name, {3: 8}, "", {1: {3: 8}})
+    found = of_hello(world)
+    assert found.of_releases == {("dev", 1): Answered(9, 1), ("qa", 1): Answered(9, 1)}
+    world.configure(CONFIG_OF_TWO.replace("qa: ", ""))
+    world.gc()
+    found = of_hello(world)
+    assert found.of_releases == {("dev", 1): Answered(9, 1)}
+    assert found.times_of_releases == {("dev", 1): {3: 8}}
+    assert (found.requests, found.errors) == ({"dev": 9}, {"dev": 1})
+    assert {labels[0] for labels in found.steps} == {"build", "dev"}
+    assert not [field for field in client.hkeys(key) if ":qa" in field]
+    # An earlier version kept it.
+    metrics.answered("hello", "qa", Answered(9, 1), "worse", {1: Answered(9, 1)})
+    client.hset(key, "bakes:qa:baked", 3)
+    found = of_hello(world)
+    assert (found.requests, found.verdicts, found.bakes) == ({"dev": 9}, {"dev": ""}, {})
+    assert found.of_releases == {("dev", 1): Answered(9, 1)}
+
+
+@pytest.mark.parametrize("text", ["{damaged", "[]", '{"one": [1, 2]}', '{"1": 5}', '{"1": [1]}'])
+def test_damaged_figures_of_releases_hide_nothing_else(world, text):
+    world.push("one")
+    world.store.client.hset(world.store.key("run-counters", "hello"), "releases:live", text)
+    found = world.commands.measurements()
+    assert (found.damaged, found.pipelines["hello"].runs) == ({"hello"}, {("push", "live"): 1})

@@ -15,8 +15,16 @@ from werkzeug.test import TestResponse
 
 from pipeline.config.settings import Secret
 from pipeline.domain.cost.cap import Sum
+from pipeline.domain.engine_types import Answered
 from pipeline.domain.judging.latency.times import bucket_of
-from pipeline.domain.measuring.measurements import BUCKETS, Histogram, Measurements, PipelineMeasurements
+from pipeline.domain.measuring.measurements import (
+    BUCKETS,
+    BackupMeasurements,
+    Histogram,
+    Measurements,
+    PipelineMeasurements,
+    ProcessMeasurements,
+)
 from tests.support.fake_service import FakeService
 from webhooks.context import MAX_SCRAPES
 
@@ -45,11 +53,25 @@ def measured() -> Measurements:
         verdicts={"dev": "", "live": "no worse"},
         times={"live": {bucket_of(0.012): 5, bucket_of(0.1): 2}},
         latency_verdicts={"live": "worse"},
+        of_releases={("live", 3): Answered(800, 8), ("live", 4): Answered(100, 1)},
+        times_of_releases={("live", 4): {bucket_of(0.1): 2}},
+        down={"dev": False, "live": True},
+        asleep={"dev": True, "live": False},
+        restarts={"live": 0},
+        out_of_memory={"live": 0},
+        serving={"live": 1},
+        replicas={"live": 2},
+        watched={"live": True},
+        revived={"live": 0},
+        processes={("live", "mail"): ProcessMeasurements(True, 1, 3, 0)},
     )
     leases = {"run": 1, "env": 1, "keeper": 1, "notify": 0}
     return Measurements(
         {"hello": hello, "shop": PipelineMeasurements()}, {"shop"}, {}, leases, 7, 0.02, 1000.5, 4, 1, 1,
         sums=(Sum("", 12.5, 24.0), Sum("hello", 4.0, 8.0, 9.0)), currency="EUR",
+        backups={("hello", "live", "data"): BackupMeasurements(900.0, False),
+                 ("db", "live", "db"): BackupMeasurements(None, True)},
+        shortages={("docker", "disk"): 2000.0},
     )  # fmt: skip
 
 
@@ -129,6 +151,14 @@ def test_the_values_are_what_was_measured(scraped):
         "pushlive_environment_answer_seconds_bucket{environment=live,le=0.022,pipeline=hello}": 5,
         "pushlive_environment_answer_seconds_bucket{environment=live,le=0.22,pipeline=hello}": 7,
         "pushlive_environment_answer_seconds_count{environment=live,pipeline=hello}": 7,
+        "pushlive_release_requests_total{environment=live,pipeline=hello,release=r3}": 800,
+        "pushlive_release_request_errors_total{environment=live,pipeline=hello,release=r4}": 1,
+        "pushlive_release_answer_seconds_bucket{environment=live,le=0.047,pipeline=hello,release=r4}": 0,
+        "pushlive_release_answer_seconds_count{environment=live,pipeline=hello,release=r4}": 2,
+        "pushlive_backup_last_success_timestamp_seconds{environment=live,name=data,owner=hello}": 900,
+        "pushlive_backup_last_success_timestamp_seconds{environment=live,name=db,owner=db}": None,
+        "pushlive_backup_overdue{environment=live,name=data,owner=hello}": 0,
+        "pushlive_backup_overdue{environment=live,name=db,owner=db}": 1,
         "pushlive_pipelines_damaged{}": 1,
         "pushlive_month_cost{currency=EUR}": 12.5,
         "pushlive_month_cost_projected{currency=EUR}": 24.0,

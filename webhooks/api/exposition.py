@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from pipeline.domain.cost.cap import Sum
 from pipeline.domain.judging.latency import times
+from pipeline.domain.judging.latency.times import Times
 from pipeline.domain.judging.verdict import Verdict
 from pipeline.domain.measuring.measurements import BUCKETS, FOR_FREEZE, FOR_PEOPLE, Histogram, Measurements
 from pipeline.domain.run import State
@@ -44,6 +45,7 @@ class _Collector(Collector):
     def collect(self) -> Iterator[Metric]:
         yield from _service(self._found)
         yield from _costs(self._found)
+        yield from _backups(self._found)
         yield from _runs(self._found)
         yield from _durations(self._found)
         yield from _waiting(self._found)
@@ -130,6 +132,22 @@ def _costs(found: Measurements) -> Iterator[Metric]:
                 if (amount := value(one)) is not None
             ),
         )
+
+
+def _backups(found: Measurements) -> Iterator[Metric]:
+    labels = ["owner", "environment", "name"]
+    yield _gauge(
+        "pushlive_backup_last_success_timestamp_seconds",
+        "When the last good backup was made, in seconds since the epoch; absent if there is none.",
+        labels,
+        ((list(key), one.good) for key, one in found.backups.items() if one.good is not None),
+    )
+    yield _gauge(
+        "pushlive_backup_overdue",
+        "1 if the last good backup is older than its schedule allows, or there is none yet.",
+        labels,
+        ((list(key), int(one.late)) for key, one in found.backups.items()),
+    )
 
 
 def _runs(found: Measurements) -> Iterator[Metric]:
@@ -338,18 +356,52 @@ def _judged(found: Measurements) -> Iterator[Metric]:
         "The same for the time that its answers take.",
         (([name, key], verdict) for name, one in pipelines for key, verdict in one.latency_verdicts.items()),
     )
-    answers = HistogramMetricFamily(
+    by_release = [*labels, "release"]
+    yield _counter(
+        "pushlive_release_requests",
+        "Requests that each of the last three releases answered that served there.",
+        by_release,
+        (
+            ([name, key, f"r{r}"], each.requests)
+            for name, one in pipelines
+            for (key, r), each in one.of_releases.items()
+        ),
+    )
+    yield _counter(
+        "pushlive_release_request_errors",
+        "Those of them with an error.",
+        by_release,
+        (
+            ([name, key, f"r{r}"], each.errors)
+            for name, one in pipelines
+            for (key, r), each in one.of_releases.items()
+        ),
+    )
+    yield _answers(
         "pushlive_environment_answer_seconds",
         "Time until answers begin, as the proxy measures it, without checks, errors, streams and uploads.",
-        labels=labels,
+        labels,
+        (([name, key], whole) for name, one in pipelines for key, whole in one.times.items()),
     )
-    for name, one in pipelines:
-        for key, whole in one.times.items():
-            counts, seconds = times.cumulative(whole, ANSWERS)
-            bounds = [*map(str, ANSWERS), "+Inf"]
-            each = list(zip(bounds, [*counts, times.total(whole)], strict=True))
-            answers.add_metric([name, key], each, sum_value=seconds)
-    yield answers
+    yield _answers(
+        "pushlive_release_answer_seconds",
+        "The same for each of the last three releases that served there.",
+        by_release,
+        (
+            ([name, key, f"r{r}"], of)
+            for name, one in pipelines
+            for (key, r), of in one.times_of_releases.items()
+        ),
+    )
+
+
+def _answers(name: str, text: str, labels: list[str], rows: Iterable[tuple[list[str], Times]]) -> Metric:
+    family, bounds = HistogramMetricFamily(name, text, labels=labels), [*map(str, ANSWERS), "+Inf"]
+    for values, whole in rows:
+        counts, seconds = times.cumulative(whole, ANSWERS)
+        each = list(zip(bounds, [*counts, times.total(whole)], strict=True))
+        family.add_metric(values, each, sum_value=seconds)
+    return family
 
 
 def _verdicts(name: str, text: str, rows: Iterable[tuple[list[str], str]]) -> Metric:

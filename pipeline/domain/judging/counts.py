@@ -6,7 +6,7 @@ counter that became smaller belongs to a proxy that has started again, and begin
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
@@ -18,7 +18,9 @@ MINUTE = 60.0
 JUDGED = (
     60  # minutes for which a release is judged, and as many of the one before it that it is compared with
 )
+Known = TypeVar("Known")
 KEPT = 2 * JUDGED
+RELEASES = 3  # of an environment whose counts are told apart, so that there are no more series than that
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class Judged:
 class Counted:
     """What was counted in one environment. ``release``, ``run``: of the slot that was looked at last, since ``since``;
     ``seen``: the proxy's counters then; ``minutes``: those with requests, oldest first; ``whole``: all that was ever
-    counted there; ``recorded``: the verdict is final, and noted for its record."""
+    counted there; ``recorded``: the verdict is final, and noted for its record; ``releases``: what was counted of
+    each of the last ``RELEASES`` that served, in the order in which they last came to serve."""
 
     release: int = 0
     run: int = 0
@@ -58,12 +61,14 @@ class Counted:
     judged: Judged | None = None
     whole: Answered = field(default_factory=Answered)
     recorded: bool = False
+    releases: dict[int, Answered] = field(default_factory=dict)
 
 
 def counted(before: Counted, release: int, run: int, seen: Answered, now: float) -> Counted:
     """After one more look at the slot that serves. What it had answered at the first look were checks."""
     if (before.release, before.run) != (release, run):
-        return Counted(release, run, now, seen, before.minutes, whole=before.whole)
+        releases = newest(before.releases, release, Answered())
+        return Counted(release, run, now, seen, before.minutes, whole=before.whole, releases=releases)
     new = since(before.seen, seen)
     if not new.requests:
         return replace(before, seen=seen)
@@ -73,8 +78,21 @@ def counted(before: Counted, release: int, run: int, seen: Answered, now: float)
         last, earlier = earlier[-1], earlier[:-1]
         one = replace(last, requests=last.requests + one.requests, errors=last.errors + one.errors)
     errors = min(new.errors, new.requests)
-    whole = Answered(before.whole.requests + new.requests, before.whole.errors + errors)
-    return replace(before, seen=seen, minutes=(*earlier, one)[-KEPT:], whole=whole)
+    more = Answered(new.requests, errors)
+    releases = newest(before.releases, release, Answered())
+    releases[release] = added(releases[release], more)
+    whole = added(before.whole, more)
+    return replace(before, seen=seen, minutes=(*earlier, one)[-KEPT:], whole=whole, releases=releases)
+
+
+def added(one: Answered, more: Answered) -> Answered:
+    return Answered(one.requests + more.requests, one.errors + more.errors)
+
+
+def newest(releases: Mapping[int, Known], release: int, none: Known) -> dict[int, Known]:
+    """The last ``RELEASES``, that one at the end with what is known of it, ``none`` if nothing is."""
+    others = [(one, known) for one, known in releases.items() if one != release]
+    return {**dict(others[1 - RELEASES :]), release: releases.get(release, none)}
 
 
 def since(before: Answered, now: Answered) -> Answered:

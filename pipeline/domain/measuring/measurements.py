@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from pipeline.domain import budget
 from pipeline.domain.cost.cap import Sum
+from pipeline.domain.engine_types import Answered
 from pipeline.domain.judging.latency.times import Times
 from pipeline.domain.run import Outcome, Run
 
@@ -65,6 +66,15 @@ class ProcessMeasurements:
     out_of_memory: int
 
 
+@dataclass(frozen=True)
+class BackupMeasurements:
+    """Of one volume or accessory. ``good``: when its last good backup was made, in seconds since the epoch, None if
+    there is none; ``late``: it is older than its schedule allows."""
+
+    good: float | None
+    late: bool
+
+
 @dataclass
 class PipelineMeasurements:
     runs: dict[tuple[str, str], int] = field(default_factory=dict)  # by kind and outcome
@@ -97,6 +107,10 @@ class PipelineMeasurements:
     requests: dict[str, int] = field(default_factory=dict)  # that were answered, by environment
     errors: dict[str, int] = field(default_factory=dict)  # of these answers
     times: dict[str, Times] = field(default_factory=dict)  # that answers took, by environment
+    of_releases: dict[tuple[str, int], Answered] = field(
+        default_factory=dict
+    )  # what the last releases answered, by environment and release
+    times_of_releases: dict[tuple[str, int], Times] = field(default_factory=dict)  # and how long that took
     latency_verdicts: dict[str, str] = field(
         default_factory=dict
     )  # on what serves there; "" if there is none
@@ -125,6 +139,9 @@ class Measurements:
     receivers_failing: int = 0
     sums: tuple[Sum, ...] = ()  # of this month, as the keeper last saw them
     currency: str = ""
+    backups: dict[tuple[str, str, str], BackupMeasurements] = field(
+        default_factory=dict
+    )  # by owner, environment and name
     shortages: dict[tuple[str, str], float] = field(
         default_factory=dict
     )  # when it will be used up, by engine and what: disk, memory, load

@@ -37,7 +37,9 @@ class CountAnswers(Compares[Answered]):
         if found != before:
             facts.set(name, codec.dump(found))
             verdict = found.judged.verdict if found.judged else ""
-            self._store.metrics.answered(environment.pipeline, environment.name, found.whole, verdict)
+            self._store.metrics.answered(
+                environment.pipeline, environment.name, found.whole, verdict, found.releases
+            )
         worse = judgement.is_worse(found) and not judgement.is_worse(before)
         return [f"{environment.id}: r{found.release}: {judgement.text(found)}"] if worse else []
 

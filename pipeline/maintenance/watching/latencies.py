@@ -35,6 +35,6 @@ class TimeAnswers(Compares[Timed]):
             facts.set(name, codec.dump(found))
             verdict = found.judged.verdict if found.judged else ""
             whole = None if found.seen.bounds else found.whole
-            self._store.metrics.timed(environment.pipeline, environment.name, whole, verdict)
+            self._store.metrics.timed(environment.pipeline, environment.name, whole, verdict, found.releases)
         worse = judgement.is_worse(found) and not judgement.is_worse(before)
         return [f"{environment.id}: r{found.release}: {judgement.text(found)}"] if worse else []

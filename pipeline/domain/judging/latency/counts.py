@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from pipeline.domain.judging.counts import KEPT, MINUTE
+from pipeline.domain.judging.counts import KEPT, MINUTE, newest
 from pipeline.domain.judging.latency.scale import Quantile, scale
 from pipeline.domain.judging.latency.times import Timed, Times, merged, since, total
 from pipeline.domain.judging.verdict import Verdict
@@ -71,7 +71,7 @@ class Timings:
     """What was seen in one environment. ``release``, ``run``: of the slot that was looked at last, since ``since``;
     ``seen``: what the proxy had counted then; ``minutes``: those with answers, oldest first, in the same buckets;
     ``whole``: all that the proxy ever timed, whichever release it was; ``past``: what is known of the release that was
-    looked at before."""
+    looked at before; ``releases``: as ``judging.counts.Counted`` has them."""
 
     release: int = 0
     run: int = 0
@@ -81,16 +81,18 @@ class Timings:
     judged: Judged | None = None
     whole: dict[int, int] = field(default_factory=dict)
     past: Past | None = None
+    releases: dict[int, dict[int, int]] = field(default_factory=dict)
 
 
 def timed(before: Timings, release: int, run: int, seen: Timed, now: float) -> Timings:
     """After one more look at the slot that serves. What it had answered at the first look is another release's, which
     was in the slot earlier."""
     if before.seen.bounds != seen.bounds:  # what is in other buckets cannot be compared
-        before = replace(before, seen=seen, minutes=(), whole={})
+        before = replace(before, seen=seen, minutes=(), whole={}, releases={})
     if (before.release, before.run) != (release, run):
         past = Past(before.release, before.run, before.judged) if before.judged else None
-        return Timings(release, run, now, seen, before.minutes, whole=before.whole, past=past)
+        releases = newest(before.releases, release, {})
+        return Timings(release, run, now, seen, before.minutes, None, before.whole, past, releases)
     new = since(before.seen, seen)
     if not new or now - before.since < WARM:
         return replace(before, seen=seen)
@@ -99,8 +101,11 @@ def timed(before: Timings, release: int, run: int, seen: Timed, now: float) -> T
         one = replace(one, times=merged((earlier[-1].times, new)))
         earlier = earlier[:-1]
     # What a Prometheus counts is not told to another one.
-    whole = {} if seen.bounds else merged((before.whole, new))
-    return replace(before, seen=seen, minutes=(*earlier, one)[-KEPT:], whole=whole)
+    if seen.bounds:
+        return replace(before, seen=seen, minutes=(*earlier, one)[-KEPT:], whole={}, releases={})
+    whole, releases = merged((before.whole, new)), newest(before.releases, release, {})
+    releases[release] = merged((releases[release], new))
+    return replace(before, seen=seen, minutes=(*earlier, one)[-KEPT:], whole=whole, releases=releases)
 
 
 def of(found: Timings, release: int, run: int) -> Judged | None:

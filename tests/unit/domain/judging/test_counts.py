@@ -76,3 +76,18 @@ def test_what_is_not_ours_is_counted_anew() -> None:
     found = watched(steady(10, 1, 9))
     assert read(codec.dump(found)) == found
     assert read("") == read("{") == read('{"minutes": 3}') == Counted()
+
+
+def test_the_last_three_releases_are_told_apart_and_one_that_serves_again_goes_on() -> None:
+    found = Counted()
+    for number, run in enumerate((1, 2, 3, 4, 2)):
+        found = watched(steady(10 * run, 1, 3), found, run, 6000.0 + 600 * number)
+    assert found.releases == {3: Answered(60, 2), 4: Answered(80, 2), 2: Answered(80, 4)}
+    assert list(found.releases) == [3, 4, 2]
+    assert found.whole == Answered(10 * 2 * 12, 10)
+
+
+def test_releases_of_a_version_that_told_none_apart_begin_at_zero() -> None:
+    before = read('{"release": 1, "run": 1, "since": 6000.0, "whole": {"requests": 9, "errors": 0}}')
+    found = counted(before, 1, 1, Answered(5, 1), 6015.0)
+    assert (found.releases, found.whole) == ({1: Answered(5, 1)}, Answered(14, 1))

@@ -154,3 +154,11 @@ def test_what_is_not_ours_is_measured_again() -> None:
 def test_times_for_people(seconds: float, said: str) -> None:
     assert judgement.milliseconds(seconds) == said
     assert judgement.shown(Latency(1, seconds, seconds), ("p50",)) == f"p50 {said}"
+
+
+def test_the_times_of_the_last_three_releases_are_told_apart() -> None:
+    one = Watched()
+    for release in (1, 2, 3, 4):
+        one.serve(release, 1, {FAST: release})
+    assert one.found.releases == {2: {FAST: 4}, 3: {FAST: 6}, 4: {FAST: 8}}
+    assert read(codec.dump(one.found)) == one.found
