@@ -62,4 +62,5 @@ def test_every_page_of_the_guides_that_has_keys_shows_them() -> None:
         "evidence",
         "setting",
         "configuration-in-git",
+        "monitoring",
     }
