@@ -38,7 +38,9 @@ class OwnEngine:
             subprocess.run(["ip", "addr", "add", self._address, "dev", self._bridge], check=True)
             self._link("set", self._bridge, "up")
             self._data.mkdir()
-            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={self._disk}", "tmpfs", self._data], check=True)
+            subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", f"size={self._disk}", "tmpfs", self._data], check=True
+            )
             self.start()
             self._load_images()
         except BaseException:
