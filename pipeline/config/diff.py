@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pipeline.config.checks import SmokeCheck
 from pipeline.config.engines import Registry
 from pipeline.config.introspection import Hint, key_of, keys_of
-from pipeline.config.models import Config, Pipeline, Rendered
+from pipeline.config.models import Config, Environment, Pipeline, Rendered
 from pipeline.config.previews.names import is_preview
 from pipeline.config.workload.accessory import Accessory
 from pipeline.config.workload.processes import Process
@@ -154,7 +154,20 @@ def beside(before: Pipeline, after: Pipeline, name: str) -> Lines:
     own, wanted = before.environment(name), after.environment(name)
     parity = () if own.parity == wanted.parity else (f"parity: {own.parity} → {wanted.parity}, at once",)
     reasons = _entries("differs", own.differs, wanted.differs)
-    return (*gate, *shift, *bake, *judge, *metrics, *_sleep(before, after, name), *parity, *reasons)
+    https = _https(own, wanted)
+    return (*gate, *shift, *bake, *judge, *metrics, *_sleep(before, after, name), *parity, *reasons, *https)
+
+
+def _https(old: Environment, new: Environment) -> Lines:
+    mode = (
+        ()
+        if old.https == new.https
+        else (f"https: {old.https or 'the default'} → {new.https or 'the default'}, at once",)
+    )
+    hsts = () if old.hsts == new.hsts else (f"hsts: {old.hsts} → {new.hsts}, at once",)
+    gone = (f"redirect_hosts: − {host}" for host in old.redirect_hosts if host not in new.redirect_hosts)
+    more = (f"redirect_hosts: + {host}" for host in new.redirect_hosts if host not in old.redirect_hosts)
+    return (*mode, *hsts, *more, *gone)
 
 
 def _sleep(before: Pipeline, after: Pipeline, name: str) -> Lines:

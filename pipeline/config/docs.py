@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from pipeline.config.checks import KINDS, HealthCheck
 from pipeline.config.cost.prices import Costs, Machine
 from pipeline.config.engines import Registry, Where
+from pipeline.config.https.keys import Hsts
 from pipeline.config.introspection import Hint, fields_of, hint_of, key_of, keys_of
 from pipeline.config.judging.metrics import Metrics
 from pipeline.config.models import (
@@ -89,6 +90,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     *((f"`smoke`: `{key}`", kind) for key, kind in KINDS.items()),
     ("`environments.<name>`", Environment),
     ("`bake`", Bake),
+    ("`hsts`", Hsts),
     ("`metrics`", Metrics),
     ("`promote`", Promote),
     ("`shift`", Shift),

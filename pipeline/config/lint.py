@@ -229,6 +229,8 @@ def _environment(path: str, pipeline: Pipeline, name: str, live: bool) -> Iterat
         yield Warned(f"{path}.promote.{key}", text)
     for key, text in own.bake.unwise(pipeline.bake_of(name).lasts or 0.0, own.judge == ACT):
         yield Warned(f"{path}.bake.{key}".rstrip("."), text)
+    for key, text in own.hsts.unwise(own.https):
+        yield Warned(f"{path}.hsts.{key}".rstrip("."), text)
     for key, text in own.shift.unwise():
         yield Warned(f"{path}.shift.{key}", text)
     proxied = rendered.engine.kind.proxied

@@ -9,6 +9,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from pipeline.config.cost import cap_rules
 from pipeline.config.engines import Where
+from pipeline.config.https import policy
 from pipeline.config.introspection import hint_of
 from pipeline.config.models import Config
 from pipeline.config.previews import rules as preview_rules
@@ -91,6 +92,7 @@ def _read(text: str) -> tuple[Config | None, list[Problem]]:
             web_rules,
             shift_rules,
             sleep_rules,
+            policy,
             cap_rules,
             preview_rules,
         ):
@@ -128,10 +130,11 @@ def _claims(tree: Tree) -> Iterator[tuple[str, str, Node, str]]:
         host = _child(settings, "host")
         if isinstance(host, ScalarNode):
             yield host.value, owner, host, f"{path}.host"
-        more = _child(settings, "hosts")
-        for number, item in enumerate(more.value if isinstance(more, SequenceNode) else ()):
-            if isinstance(item, ScalarNode):
-                yield item.value, owner, item, f"{path}.hosts[{number}]"
+        for block in ("hosts", "redirect_hosts"):
+            more = _child(settings, block)
+            for number, item in enumerate(more.value if isinstance(more, SequenceNode) else ()):
+                if isinstance(item, ScalarNode):
+                    yield item.value, owner, item, f"{path}.{block}[{number}]"
 
 
 def _clashes(tree: Tree) -> Iterator[Problem]:

@@ -40,6 +40,7 @@ from pipeline.config.fields import (
     Words,
     hashed,
 )
+from pipeline.config.https.keys import Hsts, HttpsMode
 from pipeline.config.judging.metrics import Metrics
 from pipeline.config.previews.keys import Previews
 from pipeline.config.promotion.approvals import Promote
@@ -282,6 +283,14 @@ class Environment(Service):
     """A host name in addition to `<pipeline>-<environment>.localhost`."""
     hosts: tuple[Host, ...] = ()
     """More host names."""
+    https: HttpsMode | None = None
+    """What a request over plain HTTP to one of the hosts gets. `redirect`: the same address with `https://` (308), if
+    the proxy has a valid certificate for it. `both`: the answer of the application. Default: `redirect` for hosts whose
+    certificate the service got by itself, `both` for those of your own PEM files."""
+    hsts: Hsts = Hsts()
+    redirect_hosts: tuple[Host, ...] = ()
+    """Host names that only lead to the environment's first one (308), such as `www.example.com`. They need a
+    certificate each as well."""
     promote: Promote = Promote()
     """`manual`: a run waits before this environment until a person promotes it, or as many people as `approvals` says.
     Added, it holds for runs on their way as well; removed, from the next run on."""

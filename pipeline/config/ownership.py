@@ -23,6 +23,7 @@ from pipeline.config.checks import HealthCheck, HttpCheck, RunCheck, TcpCheck
 from pipeline.config.cost.prices import Costs, Machine
 from pipeline.config.engines import Registry, Where
 from pipeline.config.fields import Model
+from pipeline.config.https.keys import Hsts
 from pipeline.config.introspection import key_of
 from pipeline.config.judging.metrics import Metrics
 from pipeline.config.models import (
@@ -176,13 +177,15 @@ OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {
     RunCheck: {"run": _M, "within": _M},
     Environment: {
         **_SERVICE, "shift": _M,
-        "host": _M, "hosts": _M, "promote": _M, "bake": _M, "judge": _M, "metrics": _M, "smoke": _M,
+        "host": _M, "hosts": _M, "https": _M, "hsts": _M, "redirect_hosts": _M,
+        "promote": _M, "bake": _M, "judge": _M, "metrics": _M, "smoke": _M,
         "parity": _M, "differs": _M,  # what keeps a release out, and what lets it in
         "uses": _M, "engine": _M, "sleep_after": _M,
     },
     Metrics: {"prometheus": _M, "requests": _M, "errors": _M, "latency": _M, "token": _M},
     Shift: {"steps": _M, "for": _M, "requests": _M, "route": _M},
     Bake: {"for": _M, "on_failure": _M},
+    Hsts: {"max_age": _M, "subdomains": _M, "preload": _M},
     Promote: {"manual": _M, "approvals": _M, "not_by_pusher": _M, "expires": _M},
     Where: {"docker": _M, "kubernetes": _M, "namespace": _M, "ingress": _M},
 }  # fmt: skip

@@ -105,9 +105,10 @@ class Settings(BaseSettings):
     public_url: str = ""
     """URL of the web page, for links; default http://<listen>"""
     proxy_http: str = "127.0.0.1:7080"
-    """address where the proxy serves the applications' host names"""
+    """address where the proxy serves the applications' host names: 0.0.0.0:80 for IPv4, *:80 for IPv4 and IPv6,
+    several separated by commas"""
     proxy_https: str = ""
-    """the same for HTTPS, e.g. 0.0.0.0:443; certificates are in <data>/certificates"""
+    """the same for HTTPS, e.g. *:443; certificates are in <data>/certificates"""
     proxy_trusted: Texts = ()
     """addresses or networks of proxies in front of the applications' proxy whose X-Forwarded-Proto, X-Forwarded-For,
     X-Real-IP and other X-Forwarded-* headers are passed on to the applications"""

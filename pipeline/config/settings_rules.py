@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from pipeline.config.https.listeners import Listener, listeners
 from pipeline.lib.git_settings import HARMLESS, MORE_FINDINGS
 
 if TYPE_CHECKING:
@@ -35,32 +36,35 @@ def _s3_problems(settings: Settings) -> Iterator[str]:
         yield "PUSHLIVE_S3_ACCESS_KEY and PUSHLIVE_S3_SECRET_KEY: set both, or neither"
 
 
-def _endpoint(value: str) -> tuple[str, int] | None:
-    """(address, port) of ``address:port``, or None."""
-    host, _, port = value.rpartition(":")
-    good = host and re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) < 65536
-    return (host, int(port)) if good else None
-
-
 def _port_problems(settings: Settings) -> Iterator[str]:
     """Invalid addresses, and ports that are used twice."""
-    taken: list[tuple[str, str, int]] = []
+    taken: list[tuple[str, Listener]] = []
     for name in ("listen", "proxy_http", "proxy_https"):
         value = getattr(settings, name)
-        endpoint = _endpoint(value)
-        if endpoint:
-            taken.append((f"PUSHLIVE_{name.upper()}", *endpoint))
-        elif value or name != "proxy_https":
-            yield f"PUSHLIVE_{name.upper()}={value!r}: write ADDRESS:PORT, e.g. 127.0.0.1:7070"
+        try:
+            found = listeners(value)
+            if not found and name != "proxy_https":
+                raise ValueError("write ADDRESS:PORT, e.g. 127.0.0.1:7070")
+            if len(found) > 1 and name == "listen":
+                raise ValueError("write one ADDRESS:PORT, e.g. 127.0.0.1:7070")
+        except ValueError as error:
+            yield f"PUSHLIVE_{name.upper()}={value[:80]!r}: {error}"
+            continue
+        taken += ((f"PUSHLIVE_{name.upper()}", one) for one in found)
     if 1 <= settings.preview_port <= 65535:
-        taken.append(("PUSHLIVE_PREVIEW_PORT", "127.0.0.1", settings.preview_port))
+        taken.append(("PUSHLIVE_PREVIEW_PORT", Listener("127.0.0.1", settings.preview_port)))
     else:
         yield f"PUSHLIVE_PREVIEW_PORT={settings.preview_port}: must be between 1 and 65535"
-    for number, (name, host, port) in enumerate(taken):
-        for other, other_host, other_port in taken[:number]:
-            if port == other_port and (host == other_host or {host, other_host} & {"0.0.0.0", "[::]", "*"}):  # noqa: S104 - compared
-                yield f"{name} and {other} use the same port {port}: change one of them"
-    yield from _range_problems(settings, [(name, port) for name, _, port in taken])
+    for number, (name, one) in enumerate(taken):
+        for other, before in taken[:number]:
+            if name != other and _clash(one, before):
+                yield f"{name} and {other} use the same port {one.port}: change one of them"
+    yield from _range_problems(settings, [(name, one.port) for name, one in taken])
+
+
+def _clash(one: Listener, other: Listener) -> bool:
+    """True if not both can listen, or if one of them takes connections to any address."""
+    return one.port == other.port and (one.host == other.host or one.everywhere or other.everywhere)
 
 
 def _range_problems(settings: Settings, taken: list[tuple[str, int]]) -> Iterator[str]:

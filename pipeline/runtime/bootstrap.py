@@ -24,6 +24,7 @@ from pipeline.config.engines import (
     kind_of,
     where_of,
 )
+from pipeline.config.https.policy import HostPolicy, policies
 from pipeline.config.models import Config
 from pipeline.config.place.repository import ConfigRepository
 from pipeline.config.settings import Settings
@@ -353,13 +354,22 @@ def _keep_proxies(settings: Settings, *, by_hand: bool = False) -> Iterator[str]
                 one.ensure()
             yield from one.tend(partial(longest_drain, store(settings), key), by_hand=by_hand)
             if key == DOCKER:
-                loaded, refused = one.refresh_certificates()
+                loaded, refused = one.secure(_policies(settings, key))
                 yield from (f"certificate {name} was loaded" for name in loaded)
                 yield from refused
         except TryAgain as error:
             left.append(error)
     if left:
         raise left[0]
+
+
+def _policies(settings: Settings, key: str) -> dict[str, HostPolicy]:
+    """What the configuration in force says about the hosts on that engine; nothing if there is none."""
+    try:
+        _, config = services(settings).configurations.current()
+    except ConfigError:
+        return {}
+    return policies(config, key)
 
 
 def repositories(settings: Settings) -> Path:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from pipeline.config.engines import kind_of
+from pipeline.config.https.listeners import port_of
 from pipeline.config.models import Config, Pipeline
 from pipeline.config.previews.names import is_preview
 from pipeline.config.settings import Settings
@@ -250,7 +251,7 @@ class Views:
         slot = record.slots.get(record.active) if record and record.active else None
         configured = self._configured(pipeline, name)
         hosts = self._hosts(configured, name, release)
-        proxy = self._settings.proxy_http.rpartition(":")[2]
+        proxy = port_of(self._settings.proxy_http)
         local = record is not None and kind_of(record.engine).local
         web = self._has_web(configured, name, release)
         return {

@@ -123,6 +123,8 @@ HELLO: dict[str, Any] = {
     "notify[].url": "https://evil.example/x", "notify[].when": ["live"],
     **{f"freeze[].{key}": value for key, value in FREEZE.items()},
     "environments.*.host": "www.example.com", "environments.*.hosts": ["www.example.com"],
+    "environments.*.https": "redirect", "environments.*.redirect_hosts": ["www.hello.example.com"],
+    "environments.*.hsts.max_age": "9d", "environments.*.hsts.subdomains": True, "environments.*.hsts.preload": True,
     "environments.*.shift.steps": ["5%"], "environments.*.shift.for": "9m", "environments.*.shift.requests": 9,
     "environments.*.shift.route": "other",
     "environments.*.bake.for": "0", "environments.*.bake.on_failure": "tell",

@@ -20,7 +20,9 @@ from pipeline.adapters.haproxy.forwarded import forwarded
 from pipeline.adapters.haproxy.health import CHECKS, map_value
 from pipeline.adapters.haproxy.last_resort import LAST, SPARE
 from pipeline.adapters.haproxy.measuring import latencies
-from pipeline.adapters.haproxy.rules import sharing, sleeping
+from pipeline.adapters.haproxy.rules import https, sharing, sleeping
+from pipeline.adapters.haproxy.rules.https import Https
+from pipeline.adapters.haproxy.rules.listening import bound
 from pipeline.adapters.haproxy.rules.sharing import Shared
 from pipeline.adapters.haproxy.texts import TEXTS
 from pipeline.config.settings import Settings
@@ -41,6 +43,9 @@ MAPS = (
     "timeouts.map",
     "active.map",
     sharing.MAP,
+    https.HTTPS,
+    https.HSTS,
+    https.MOVED,
     "hosts.map",
 )
 
@@ -68,6 +73,7 @@ class State:
 
     token: str
     environments: dict[int, Routes] = field(default_factory=dict)
+    https: Https = field(default_factory=Https)
 
     def with_routes(self, index: int, routes: Routes) -> State:
         return replace(self, environments={**self.environments, index: routes})
@@ -116,6 +122,7 @@ def maps(state: State, settings: Settings) -> dict[str, dict[str, str]]:
             for i in sorted(known)
             if (shared := known[i].shared)
         },
+        **state.https.maps,
     }
 
 
@@ -203,25 +210,28 @@ def _defaults() -> str:
 
 def _frontends(settings: Settings, token: str) -> str:
     ports = settings.port_range
-    binds = [f"bind {settings.proxy_http}"]
-    if settings.proxy_https:
-        # With strict-sni HAProxy starts without any certificate, and never shows one for another name.
-        binds.append(f"bind {settings.proxy_https} ssl crt {CERTIFICATES} strict-sni alpn h2,http/1.1")
+    binds = [f"bind {one}" for one in bound(settings.proxy_http)]
+    # With strict-sni HAProxy starts without any certificate, and never shows one for another name.
+    tls = f"ssl crt {CERTIFICATES} strict-sni alpn h2,http/1.1"
+    binds += [f"bind {one} {tls}" for one in bound(settings.proxy_https)]
     told = forwarded(settings.proxy_trusted).strip()
+    inside = _INSIDE.format(
+        token=token,
+        forwarded=told,
+        sizes=sizes.RULES,
+        share=sharing.RULES,
+        wait=f"{waiting.RULES}\n    {sleeping.RULES}",
+        slot=_SLOT,
+        times=latencies.RULES,
+        https="{https}",
+        **TEXTS,
+    ).strip()
     return _FRONTENDS.format(
         binds="\n    ".join(binds),
         ports=f"127.0.0.1:{ports[0]}-{ports[-1]}" if len(ports) > 1 else f"127.0.0.1:{ports[0]}",
         preview=f"127.0.0.1:{settings.preview_port}",
-        inside=_INSIDE.format(
-            token=token,
-            forwarded=told,
-            sizes=sizes.RULES,
-            share=sharing.RULES,
-            wait=f"{waiting.RULES}\n    {sleeping.RULES}",
-            slot=_SLOT,
-            times=latencies.RULES,
-            **TEXTS,
-        ).strip(),
+        hosts=inside.replace("{https}", https.rules(settings.proxy_http, settings.proxy_https)),
+        inside=inside.replace("    {https}\n", ""),
         forwarded=told,
         sizes=sizes.RULES,
         slot=_SLOT,
@@ -302,6 +312,7 @@ _INSIDE = """
     http-request set-var(txn.trusted) bool(true) if {{ var(txn.probe) -m bool }}
     http-request del-header X-Pushlive- -m beg
     {forwarded}
+    {https}
     http-request set-var(txn.name) var(txn.env),map(/proxy/names.map)
     http-request return status 404 {text} string "{unknown}\\n" unless {{ var(txn.name) -m found }}
     {sizes}
@@ -324,7 +335,7 @@ _FRONTENDS = """\
 frontend hosts
     {binds}
     http-request set-var(txn.env) req.hdr(host),host_only,lower,rtrim(.),map(/proxy/hosts.map)
-    {inside}
+    {hosts}
 
 frontend ports
     bind {ports}

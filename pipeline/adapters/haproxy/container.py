@@ -16,6 +16,7 @@ from pipeline.adapters.haproxy.handover.base import Handover
 from pipeline.adapters.haproxy.handover.local import LocalHandover
 from pipeline.adapters.haproxy.open_files import launch
 from pipeline.adapters.workload import fingerprint
+from pipeline.config.https.listeners import listeners
 from pipeline.config.settings import Settings
 from pipeline.errors import EngineAway, EngineFailed
 from pipeline.lib.retry import poll
@@ -29,9 +30,8 @@ _ROOT_CAPS = ["NET_BIND_SERVICE", "SETUID", "SETGID", "CHOWN", "FOWNER", "DAC_OV
 
 def listens(settings: Settings) -> dict[str, str]:
     """Every ADDRESS:PORT that the proxy binds, with the setting that names it."""
-    found = {settings.proxy_http: "PUSHLIVE_PROXY_HTTP"}
-    if settings.proxy_https:
-        found[settings.proxy_https] = "PUSHLIVE_PROXY_HTTPS"
+    found = {str(one): "PUSHLIVE_PROXY_HTTP" for one in listeners(settings.proxy_http)}
+    found |= {str(one): "PUSHLIVE_PROXY_HTTPS" for one in listeners(settings.proxy_https)}
     found[f"127.0.0.1:{settings.preview_port}"] = "PUSHLIVE_PREVIEW_PORT"
     found.update({f"127.0.0.1:{port}": "PUSHLIVE_PORTS" for port in settings.port_range})
     return found
@@ -259,15 +259,21 @@ def refuse_ports_in_use(settings: Settings, held: list[str], neighbours: dict[st
 
 def in_use(where: str) -> bool:
     """True if a process listens on that ADDRESS:PORT."""
-    host, _, port = where.rpartition(":")
-    host = host.strip("[]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as attempt:
-        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            attempt.bind(("" if host == "*" else host, int(port)))
-        except OSError as error:
-            return (
-                error.errno == errno.EADDRINUSE
-            )  # a port below 1024 is refused to this process, not to the container
+    one = listeners(where)[0]
+    families = [socket.AF_INET6] if one.is_ipv6 else [socket.AF_INET]
+    if one.both:
+        families = [socket.AF_INET, socket.AF_INET6]
+    return any(_refused(family, "" if one.both else one.host, one.port) for family in families)
+
+
+def _refused(family: socket.AddressFamily, host: str, port: int) -> bool:
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as attempt:
+            attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                attempt.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            attempt.bind((host, port))
+    except OSError as error:
+        # A port below 1024 is refused to this process, not to the container; a family may not be there at all.
+        return error.errno == errno.EADDRINUSE
     return False

@@ -14,6 +14,7 @@ from typing import IO
 from pydantic import ValidationError
 
 from pipeline.adapters.haproxy.config import State, files, structure_of
+from pipeline.config.https.listeners import listeners
 from pipeline.config.settings import Settings
 from pipeline.errors import EngineFailed, TryAgain
 from pipeline.lib import codec
@@ -37,8 +38,7 @@ def drops_to(settings: Settings) -> tuple[int, int] | None:
     uid, gid = service_user()
     if uid == 0:
         return 65534, 65534
-    addresses = [a for a in (settings.proxy_http, settings.proxy_https) if a]
-    low = any(int(a.rpartition(":")[2]) < 1024 for a in addresses)
+    low = any(one.port < 1024 for one in (*listeners(settings.proxy_http), *listeners(settings.proxy_https)))
     return (uid, gid) if low else None
 
 

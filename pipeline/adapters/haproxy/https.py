@@ -5,13 +5,13 @@ from __future__ import annotations
 import socket
 import ssl
 
+from pipeline.config.https.listeners import listeners
 from pipeline.config.settings import Settings
 from pipeline.errors import EngineAway
 from pipeline.ports.clock import Clock
 
 WITHIN = 3.0  # seconds for a handshake; HAProxy needs a few milliseconds
 KEPT = 60.0  # seconds for which an answer is kept
-_ANY = ("", "*", "0.0.0.0", "::")  # noqa: S104 - addresses that a proxy may listen on, all of which 127.0.0.1 reaches
 
 
 class Schemes:
@@ -40,12 +40,11 @@ class Schemes:
 
 def has_certificate(listens: str, host: str) -> bool:
     """True if the proxy that listens there shows a certificate for the name; it has no other one to show."""
-    address, _, port = listens.rpartition(":")
-    address = "127.0.0.1" if address.strip("[]") in _ANY else address.strip("[]")
+    first = listeners(listens)[0]
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # which one it is does not matter here
     try:
-        with socket.create_connection((address, int(port)), timeout=WITHIN) as plain:
+        with socket.create_connection((first.nearby, first.port), timeout=WITHIN) as plain:
             try:
                 context.wrap_socket(plain, server_hostname=host).close()
             except (ssl.SSLError, ConnectionError):

@@ -6,8 +6,10 @@ comes back with the last wanted state.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
+from functools import cached_property
 
 from pipeline.adapters.docker_api.api import ClientFactory
 from pipeline.adapters.haproxy import open_files, waiting
@@ -30,7 +32,10 @@ from pipeline.adapters.haproxy.health import ServerHealth, map_value, servers_he
 from pipeline.adapters.haproxy.https import Schemes
 from pipeline.adapters.haproxy.liveness import Liveness
 from pipeline.adapters.haproxy.rules import sharing, sleeping
+from pipeline.adapters.haproxy.rules.https import Https, decided
+from pipeline.adapters.haproxy.rules.listening import without_ipv6
 from pipeline.adapters.haproxy.timeouts import TIMEOUT
+from pipeline.config.https.policy import HostPolicy
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Answered
 from pipeline.domain.environment import SLOTS, Slot
@@ -53,6 +58,7 @@ class Proxy:
         self._settings = settings
         self._clock = clock
         self._seen = False
+        self._told: Https | None = None  # what HAProxy was last told of hosts, by this process
         self.schemes = Schemes(settings, clock)
         self._folder: Folder
         self._control: Control
@@ -137,6 +143,8 @@ class Proxy:
         more = f". It has another version's configuration: {_RENEWED}" if outdated else ""
         files, environments = int(self._control.info("ulimit-n") or 0), len(self._settings.port_range)
         room = open_files.report(self._container.name, files, environments)
+        if alone := without_ipv6(self._settings.proxy_http, self._settings.proxy_https):
+            more += f". {alone}"
         if self._container.handover.first():
             more += ". The one that it replaced still ends what it had"
         return f"{self._container.name} answers commands and requests; {room}{more}"
@@ -162,8 +170,29 @@ class Proxy:
             return [], []
         self.ensure()
         with self._locked():
-            copies = self._folder.path / "certificates"
-            return Certificates(self._settings.data / "certificates", copies, self._control).refresh()
+            return self._certificates.refresh()
+
+    def secure(self, policies: Mapping[str, HostPolicy]) -> tuple[list[str], list[str]]:
+        """See ``refresh_certificates``; then, as the policies say, HTTP leads to HTTPS for the hosts that have a valid
+        certificate. ``policies``: of each host that the configuration names for this proxy."""
+        found = self.refresh_certificates()
+        self.ensure()
+        with self._locked():
+            state = self._folder.load()
+            hosts = (
+                host for routes in state.environments.values() for host in (*routes.hosts, *routes.wanted)
+            )
+            wanted = replace(state, https=decided(policies, hosts, self._certificates.served))
+            if wanted != state:
+                self._folder.save(wanted)
+            if wanted.https != self._told:
+                self._apply(wanted, [])
+                self._told = wanted.https
+        return found
+
+    @cached_property
+    def _certificates(self) -> Certificates:
+        return Certificates(self._settings.data, self._folder.path / "certificates", self._control)
 
     # --- environments
 

@@ -27,6 +27,7 @@ from pipeline.adapters.haproxy.handover.draining import Mark
 from pipeline.adapters.haproxy.handover.remote import ADDRESS, CHOOSE, HOST, MAIN, RemoteHandover
 from pipeline.adapters.haproxy.proxy import Proxy
 from pipeline.adapters.workload import fingerprint
+from pipeline.config.https.listeners import listeners
 from pipeline.config.settings import Settings
 from pipeline.errors import ConfigError, EngineAway, EngineFailed, PushliveError
 from pipeline.lib.sockets import DeadlineSocket, receive_all, within
@@ -45,7 +46,6 @@ def remote_settings(settings: Settings, host: str) -> Settings:
 
 def proxy_body(settings: Settings) -> Body:
     """The container. It is never root: the Engine binds the low ports."""
-    host, _, port = settings.proxy_http.rpartition(":")
     body: Body = {
         "Image": settings.proxy_image,
         "Entrypoint": ["haproxy"],
@@ -54,7 +54,7 @@ def proxy_body(settings: Settings) -> Body:
         "ExposedPorts": {f"{INSIDE}/tcp": {}},
         "HostConfig": {
             "Binds": [f"{settings.instance}-proxy:{FOLDER}"],
-            "PortBindings": {f"{INSIDE}/tcp": [{"HostIp": "" if host == "*" else host, "HostPort": port}]},
+            "PortBindings": {f"{INSIDE}/tcp": _published(settings.proxy_http)},
             "RestartPolicy": {"Name": "unless-stopped"},
             "LogConfig": LOGS,
             "SecurityOpt": ["no-new-privileges"],
@@ -63,6 +63,13 @@ def proxy_body(settings: Settings) -> Body:
     }
     own = {INSTANCE: settings.instance, ROLE: "proxy", LISTENS: settings.proxy_http, SPEC: fingerprint(body)}
     return {**body, "Labels": own}
+
+
+def _published(value: str) -> list[dict[str, str]]:
+    """Where the Engine listens."""
+    return [
+        {"HostIp": "" if one.host == "*" else one.host, "HostPort": str(one.port)} for one in listeners(value)
+    ]
 
 
 class _Folder(Folder):
@@ -98,7 +105,7 @@ class _Folder(Folder):
         return out.getvalue()
 
     def _files(self, state: State) -> dict[str, str]:
-        inside = self._settings.model_copy(update={"proxy_http": f"*:{INSIDE}"})
+        inside = self._settings.model_copy(update={"proxy_http": f"0.0.0.0:{INSIDE}"})
         return files(state, inside, control=ADDRESS)
 
 

@@ -11,7 +11,10 @@ from pipeline.config.sleep.sleep_rules import impossible
 from pipeline.config.workload.bake import Bake
 
 # What an environment says about its place among the others, or about its visitors: a preview has none of it.
-_NOT_TAKEN = ("host", "hosts", "promote", "shift", "bake", "judge", "metrics", "parity", "differs")
+_NOT_TAKEN = (
+    *("host", "hosts", "https", "hsts", "redirect_hosts"),
+    *("promote", "shift", "bake", "judge", "metrics", "parity", "differs"),
+)
 # What the last environment of a pipeline does by default, and a preview does not.
 _NOTHING = {"keep_warm": 0.0, "bake": Bake(lasts=0.0)}
 SLEEP_AFTER = 3600.0  # seconds without a request, where `from` says nothing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.config.https.listeners import port_of
 from pipeline.config.models import Config
 from pipeline.config.settings import Settings
 from pipeline.deploy.engine_addresses import NO_WEB
@@ -18,5 +19,5 @@ def address(settings: Settings, config: Config, name: str) -> str:
     if rendered.hosts:
         return f"http://{rendered.hosts[0]}"
     if rendered.engine.kind.local:
-        return f"http://{name}.localhost:{settings.proxy_http.rpartition(':')[2]}"
+        return f"http://{name}.localhost:{port_of(settings.proxy_http)}"
     return f"inside {rendered.engine.key}"
