@@ -8,6 +8,7 @@ import sys
 from functools import partial
 
 from pipeline.config import settings as settings_module
+from pipeline.config.address.public import own_hosts
 from pipeline.config.settings import Settings
 from pipeline.errors import PushliveError
 from pipeline.lib import logs
@@ -41,7 +42,8 @@ def main() -> int:
         settings = settings_module.load()
         journal = bootstrap.process_of_service(settings, "web")
         journal.write("process_started", settings.listen)
-        Server(settings.listen, partial(make_site, settings)).run()
+        by_proxy = partial(bootstrap.socket_of_proxy, settings) if own_hosts(settings) else None
+        Server(settings.listen, partial(make_site, settings), by_proxy=by_proxy).run()
         journal.write("process_stopped", settings.listen)
     except PushliveError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the log is easy to miss

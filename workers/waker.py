@@ -7,7 +7,6 @@ waits in the proxy. What no proxy tells is looked for.
 from __future__ import annotations
 
 import logging
-import os
 import re
 import socket
 import threading
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from pipeline.domain.environment import Environment
 from pipeline.errors import PushliveError
+from pipeline.lib.sockets import listening
 from pipeline.lib.text import printable_lines
 from pipeline.maintenance.sleep.waker import Waker
 
@@ -41,7 +41,7 @@ class Waking:
     def loop(self, stop: threading.Event) -> None:
         """Until ``stop`` is set."""
         threading.Thread(target=self._look, args=(stop,), daemon=True, name="look-for-sleepers").start()
-        with listening(self._folder, self._owner) as server:
+        with listening(self._folder, SOCKET, self._owner) as server:
             server.settimeout(0.5)
             while not stop.is_set():
                 with suppress(TimeoutError, OSError):
@@ -83,25 +83,6 @@ class Waking:
             with suppress(PushliveError):  # the keeper reports a store or an engine that does not answer
                 for environment in self._waker.wanted():
                     self.wake(environment)
-
-
-def listening(folder: Path, owner: tuple[int, int] | None) -> socket.socket:
-    """A socket in that folder. A socket's path is limited to 107 bytes, so it is bound through the open folder."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o755)
-    with suppress(FileNotFoundError):
-        (folder / SOCKET).unlink()
-    server = socket.socket(socket.AF_UNIX)
-    opened = os.open(folder, os.O_PATH | os.O_DIRECTORY)
-    try:
-        server.bind(f"/proc/self/fd/{opened}/{SOCKET}")
-    finally:
-        os.close(opened)
-    if owner:
-        folder.chmod(folder.stat().st_mode | 0o011)  # it has to come through, whatever the umask was
-        os.chown(folder / SOCKET, *owner)
-    (folder / SOCKET).chmod(0o600)
-    server.listen(128)
-    return server
 
 
 def _report(text: str) -> None:

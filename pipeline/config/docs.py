@@ -302,6 +302,8 @@ def _setting(spec: FieldInfo) -> str:
         return show_size(value).replace(" ", "") if value else "0"
     if kind in ("duration", "age"):
         return write_duration(value)
+    if isinstance(value, bool):
+        return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -55,6 +55,14 @@ def _number(given: Any) -> Any:
     return number
 
 
+def _flag(given: Any) -> Any:
+    if not isinstance(given, str):
+        return given
+    if given.lower() not in ("true", "false"):
+        raise ValueError(f"{given[:40]!r} is neither true nor false")
+    return given.lower() == "true"
+
+
 def _parts(given: Any) -> Any:
     return (
         tuple(part.strip() for part in given.split(",") if part.strip()) if isinstance(given, str) else given
@@ -70,6 +78,7 @@ File = Annotated[Path, _parsed(lambda text: Path(text).expanduser())]
 Configured = Annotated[Path | ConfigRepository, _parsed(place)]
 Whole = Annotated[int, BeforeValidator(_whole)]
 Number = Annotated[float, BeforeValidator(_number)]
+Flag = Annotated[bool, BeforeValidator(_flag)]
 Bytes = Annotated[int, _parsed(parse_size), Words("a size", "size")]
 Seconds = Annotated[float, _parsed(parse_duration), Words("a duration", "duration")]
 Age = Annotated[float, _parsed(parse_age), Words("an age", "age")]
@@ -104,6 +113,8 @@ class Settings(BaseSettings):
     """address of the web page, API, git server and webhooks"""
     public_url: str = ""
     """URL of the web page, for links; default http://<listen>"""
+    serve_public: Flag = False
+    """true: the applications' proxy serves page, API, git and webhooks as well, at the host of PUSHLIVE_PUBLIC_URL"""
     proxy_http: str = "127.0.0.1:7080"
     """address where the proxy serves the applications' host names: 0.0.0.0:80 for IPv4, *:80 for IPv4 and IPv6,
     several separated by commas"""

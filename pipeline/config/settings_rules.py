@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from pipeline.config.address import public
 from pipeline.config.https.listeners import Listener, listeners
 from pipeline.lib.git_settings import HARMLESS, MORE_FINDINGS
 
@@ -21,6 +22,7 @@ def problems_of(settings: Settings) -> Iterator[str]:
     yield from _port_problems(settings)
     yield from _subnet_problems(settings)
     yield from _s3_problems(settings)
+    yield from public.problems(settings)
     if settings.journal not in ("file", "stdout", "off"):
         yield f"PUSHLIVE_JOURNAL={settings.journal[:40]!r}: write file, stdout or off"
 

@@ -9,12 +9,14 @@ ends the wait, and no other thread has to find it.
 from __future__ import annotations
 
 import math
+import os
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 CHUNK = 1 << 16  # bytes read at once
@@ -154,3 +156,28 @@ def receive_all(one: DeadlineSocket) -> bytes:
     while part := one.recv(CHUNK):
         parts.append(part)
     return b"".join(parts)
+
+
+def listening(folder: Path, name: str, owner: tuple[int, int] | None) -> socket.socket:
+    """A Unix socket of that name in that folder, which is made; in place of a former one. ``owner``: the uid and gid
+    that may use it, besides root; None: this process's. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+    draft = f"{name}.{os.getpid()}"
+    server = socket.socket(socket.AF_UNIX)
+    opened = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+    try:
+        (folder / draft).unlink(missing_ok=True)
+        # A socket's path is limited to 107 bytes, so it is bound through the open folder.
+        server.bind(f"/proc/self/fd/{opened}/{draft}")
+        if owner:
+            folder.chmod(folder.stat().st_mode | 0o011)  # it has to come through, whatever the umask was
+            os.chown(folder / draft, *owner)
+        (folder / draft).chmod(0o600)
+        server.listen(1024)
+        (folder / draft).replace(folder / name)
+    except OSError:
+        server.close()
+        raise
+    finally:
+        os.close(opened)
+    return server

@@ -5,6 +5,7 @@ Adapters are imported when they are first needed, so that a command that needs n
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.adapters.http import otlp
 from pipeline.adapters.queue import RqQueue
+from pipeline.config.address.public import is_encrypted, own_hosts
 from pipeline.config.engines import (
     DOCKER,
     KUBERNETES,
@@ -54,6 +56,7 @@ from pipeline.lib.journal import files as journal_files
 from pipeline.lib.journal.files import JournalFile
 from pipeline.lib.journal.stream import JournalStream
 from pipeline.lib.journal.writer import Journal, JournalHandler
+from pipeline.lib.sockets import listening
 from pipeline.maintenance.doctor import demands, replaced_code
 from pipeline.maintenance.fix import fix
 from pipeline.maintenance.gc import gc
@@ -219,6 +222,11 @@ def inspection(settings: Settings) -> Inspection:
     return EngineInspection(_kube_api, repositories(settings), lambda key: _proxy_of(settings, key), ignored)
 
 
+def _with_proxy(settings: Settings) -> frozenset[str]:
+    """The engines in use, and this machine's if its proxy serves the service itself."""
+    return _in_use(settings) | ({DOCKER} if own_hosts(settings) else frozenset())
+
+
 def _in_use(settings: Settings) -> frozenset[str]:
     try:
         _, config = services(settings).configurations.current()
@@ -266,12 +274,29 @@ def refuse_taken(listen: str) -> None:
         )
 
 
+def socket_of_proxy(settings: Settings) -> socket.socket:
+    """On which the proxy connects to the web process. Raises EngineFailed if its folder cannot be written."""
+    from pipeline.adapters.haproxy.files import drops_to, unwritable
+    from pipeline.adapters.haproxy.rules import service
+
+    folder = settings.data / "proxy"
+    try:
+        return listening(folder, service.SOCKET, drops_to(settings))
+    except OSError as error:
+        raise unwritable(folder, error) from error
+
+
 def ensure_proxy(settings: Settings) -> list[str]:
-    """Starts the proxy if any environment needs it, and replaces one with another version's configuration; what there
-    is to report. One that cannot be replaced goes on as before."""
-    if DOCKER not in _in_use(settings):
+    """Starts the proxy if any environment or the service's own address needs it, and replaces one with another
+    version's configuration; what there is to report. One that cannot be replaced goes on as before."""
+    if DOCKER not in _with_proxy(settings):
         return []
-    proxy(settings).ensure()
+    try:
+        proxy(settings).ensure()
+    except PushliveError as error:
+        if DOCKER in _in_use(settings):
+            raise
+        return [f"! {error} Until then the service answers on {settings.listen} alone."]
     try:
         drain = longest_drain(store(settings), DOCKER)
         return [f"{line[:1].upper()}{line[1:]}." for line in proxy(settings).renew(drain)]
@@ -283,7 +308,7 @@ def remove_everything(settings: Settings) -> Iterator[Said]:
     """Removes the applications on every engine in use, and the proxies; yields what was done and what could not be. An
     engine that does not answer is reported and skipped; raises TryAgain if it is the only one. Data, repositories and
     images stay."""
-    engines, keys = _engines(settings), _in_use(settings)
+    engines, keys = _engines(settings), _with_proxy(settings)
     for key in sorted(keys):
         try:
             engine = engines.of(key)
@@ -345,7 +370,7 @@ def _keep_proxies(settings: Settings, *, by_hand: bool = False) -> Iterator[str]
     """Repairs every proxy in use that does not answer, starts this machine's own if it is needed, and loads changed
     certificates; yields what there is to report. ``by_hand``: without waiting until one has been silent for long."""
     left: list[TryAgain] = []
-    for key in sorted(_in_use(settings)):
+    for key in sorted(_with_proxy(settings)):
         if (one := _proxy_of(settings, key)) is None:
             continue
         try:
@@ -364,12 +389,14 @@ def _keep_proxies(settings: Settings, *, by_hand: bool = False) -> Iterator[str]
 
 
 def _policies(settings: Settings, key: str) -> dict[str, HostPolicy]:
-    """What the configuration in force says about the hosts on that engine; nothing if there is none."""
+    """What the configuration in force says about the hosts on that engine, and that those of the service itself lead to
+    HTTPS if its URL does."""
+    own = own_hosts(settings) if key == DOCKER and is_encrypted(settings) else ()
     try:
         _, config = services(settings).configurations.current()
     except ConfigError:
-        return {}
-    return policies(config, key)
+        config = Config()
+    return policies(config, key, own)
 
 
 def repositories(settings: Settings) -> Path:
@@ -397,7 +424,7 @@ class _Operations:
         from pipeline.maintenance.doctor.examine import examine
 
         settings = self._settings
-        parts = (services(settings), adapters(settings), _in_use(settings), inspection(settings))
+        parts = (services(settings), adapters(settings), _with_proxy(settings), inspection(settings))
         return examine(*parts, self.replaced())
 
     def replaced(self) -> str:

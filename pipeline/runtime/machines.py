@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.config import lint
+from pipeline.config.address import public
 from pipeline.config.engines import where_of
 from pipeline.config.lint import Warned
 from pipeline.config.models import Config
@@ -54,6 +55,7 @@ def unfit(
 
 def _here(config: Config, settings: Settings) -> Iterator[Warned]:
     networks = 1 << max(0, 26 - ipaddress.IPv4Network(settings.subnets).prefixlen)
+    yield from (Warned(path, text) for path, text in public.taken(config, settings))
     yield from lint.beyond_machine(config, min(len(settings.port_range), networks), _most_processes())
 
 

@@ -16,6 +16,7 @@ from pipeline.adapters.haproxy.files import drops_to
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.errors import AppFailed
+from pipeline.lib.sockets import listening
 from tests.conftest import Bench
 from tests.integration.test_in_turn import COUNTS
 from tests.support.developer import web
@@ -23,7 +24,7 @@ from tests.support.load import Load
 from tests.support.paths import ROOT
 from tests.support.service import Service, running
 from tests.support.waiting import until
-from workers.waker import listening
+from workers.waker import SOCKET
 
 CLIENTS = 20
 BROWSER = {"Accept": "text/html,application/xhtml+xml"}
@@ -60,7 +61,7 @@ def service(
         bench.engine.switch(spec)
 
     def loop() -> None:
-        with listening(settings.data / "proxy", drops_to(settings)) as server:
+        with listening(settings.data / "proxy", SOCKET, drops_to(settings)) as server:
             server.settimeout(0.1)
             heard.set()
             while not over.is_set():

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Awaitable
 from contextlib import suppress
+from dataclasses import replace
 from email.utils import formatdate
 from typing import Protocol
 
@@ -22,6 +24,8 @@ from webhooks.server.refusals import MALFORMED, TOO_LONG
 CHUNK = 64 << 10
 SMALL_CHUNKS = 256  # events of a body that may be tiny, …
 SMALLEST = 64  # … before they must have this many bytes on average: each costs the loop the same
+
+VISITOR, SCHEME = "x-pushlive-visitor", "x-pushlive-scheme"  # what our own proxy says of a client
 
 log = logging.getLogger("pushlive.web")
 
@@ -51,6 +55,9 @@ class Host(Protocol):
     def has_changed(self, connection: Connection) -> None:
         """It has become idle, or is no longer."""
 
+    def move(self, connection: Connection, peer: tuple[str, int]) -> None:
+        """From now on it is that client's."""
+
     def count(self, what: str) -> None: ...
 
 
@@ -59,7 +66,11 @@ class Connection:
     ``streaming``: an answer is being sent, piece by piece."""
 
     def __init__(self, host: Host, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.peer: tuple[str, int] = (writer.get_extra_info("peername") or ("", 0))[:2]
+        self.peer: tuple[str, int] = ("", 0)
+        # Only our own proxy reaches the Unix socket. It says who its client is, and opens one for each request.
+        self.by_proxy = writer.get_extra_info("socket").family == socket.AF_UNIX
+        if not self.by_proxy:
+            self.peer = (writer.get_extra_info("peername") or ("", 0))[:2]
         self._host, self._limits = host, host.limits
         self._reader, self._writer = reader, writer
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=host.limits.head_bytes)
@@ -115,9 +126,17 @@ class Connection:
         head = Head(self._method, event.target.decode(), version, headers, self.peer)
         if head.chunked and head.get("content-length"):
             raise Malformed("both Content-Length and Transfer-Encoding")
+        if self.by_proxy:
+            head = self._told(head)
         if not head.has_body:
             await self._event()  # the end of the message; nothing is read for it
         return head
+
+    def _told(self, head: Head) -> Head:
+        """A request that the proxy passed on, as if its client had sent it here."""
+        self._host.move(self, (head.get(VISITOR), 0))
+        headers = tuple(one for one in head.headers if one[0] not in (VISITOR, SCHEME))
+        return replace(head, headers=headers, peer=self.peer, scheme=head.get(SCHEME) or "http")
 
     async def _event(self) -> h11.Event | type:
         """The next event from the client. Raises Malformed, also if it left in the middle of one."""

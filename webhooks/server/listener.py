@@ -48,18 +48,25 @@ class Site(Protocol):
 
 
 class Server:
-    """``listen``: ``address:port``. ``make_site`` is called once, when the address is taken.
+    """``listen``: ``address:port``. ``make_site`` is called once, when the address is taken. ``by_proxy``: makes a Unix
+    socket on which our own proxy connects, for its clients.
 
     For other threads: ``serving`` is set once it accepts connections; then ``stop()`` ends it.
     """
 
     stop: Callable[[], object]
 
-    def __init__(self, listen: str, make_site: Callable[[], Site], limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        listen: str,
+        make_site: Callable[[], Site],
+        limits: Limits | None = None,
+        by_proxy: Callable[[], socket.socket] | None = None,
+    ) -> None:
         self.limits = limits or Limits()
         self._buffered: Counter[str] = Counter()  # bytes of bodies in buffers, by sender
         self.serving = threading.Event()
-        self._listen, self._make_site = listen, make_site
+        self._listen, self._make_site, self._by_proxy = listen, make_site, by_proxy
         self._connections: dict[Connection, asyncio.Task[None]] = {}
         self._idle: dict[str, dict[Connection, None]] = {}  # by sender, the longest idle first
 
@@ -79,17 +86,24 @@ class Server:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, stopped.set)
-        server = await asyncio.start_server(self._connected, sock=sock, backlog=BACKLOG)
+        servers = [await asyncio.start_server(self._connected, sock=sock, backlog=BACKLOG)]
+        if self._by_proxy:
+            servers.append(
+                await asyncio.start_unix_server(self._connected, sock=self._by_proxy(), backlog=BACKLOG)
+            )
         self.serving.set()
         await stopped.wait()
-        server.close()
+        await _rounds()  # what waits to be accepted would be reset
+        for server in servers:
+            server.close()
+        await _rounds()
         await self._close_connections()
 
     async def _close_connections(self) -> None:
         """Only what is about to be answered is waited for. Open streams are closed; their runs continue."""
         answering = []
         for connection, task in self._connections.items():
-            if connection.idle or connection.streaming:
+            if connection.streaming or (connection.idle and not connection.by_proxy):
                 task.cancel()
             else:
                 answering.append(task)
@@ -123,6 +137,12 @@ class Server:
             self._idle[group].pop(connection, None)
             if not self._idle[group]:
                 del self._idle[group]
+
+    def move(self, connection: Connection, peer: tuple[str, int]) -> None:
+        idle, connection.idle = connection.idle, False
+        self.has_changed(connection)
+        connection.peer, connection.idle = peer, idle
+        self.has_changed(connection)
 
     def _make_room(self) -> None:
         """Closes the longest idle connection of the sender that has most of them. If there is none, each has a request
@@ -184,6 +204,12 @@ class Server:
             if bridge.begun:
                 raise ConnectionAbortedError("an answer broke off") from None
             return FAILED
+
+
+async def _rounds() -> None:
+    """Returns once the loop has accepted the connections that are there, and speaks with them."""
+    for _ in range(4):
+        await asyncio.sleep(0)
 
 
 def _bound(listen: str) -> socket.socket:

@@ -22,6 +22,7 @@ class Head:
     version: str
     headers: tuple[tuple[str, str], ...]
     peer: tuple[str, int]
+    scheme: str = "http"  # over which the client came
 
     def get(self, name: str) -> str:
         """The values of that header, joined by commas; "" if there is none."""

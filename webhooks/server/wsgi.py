@@ -30,7 +30,7 @@ def environ(head: Head, listen: tuple[str, int], **more: Any) -> dict[str, Any]:
         "REMOTE_ADDR": head.peer[0],
         "REMOTE_PORT": str(head.peer[1]),
         "wsgi.version": (1, 0),
-        "wsgi.url_scheme": "http",
+        "wsgi.url_scheme": head.scheme,
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,
         "wsgi.multiprocess": False,

@@ -20,7 +20,7 @@ from pipeline.adapters.haproxy.forwarded import forwarded
 from pipeline.adapters.haproxy.health import CHECKS, map_value
 from pipeline.adapters.haproxy.last_resort import LAST, SPARE
 from pipeline.adapters.haproxy.measuring import latencies
-from pipeline.adapters.haproxy.rules import https, sharing, sleeping
+from pipeline.adapters.haproxy.rules import https, service, sharing, sleeping
 from pipeline.adapters.haproxy.rules.https import Https
 from pipeline.adapters.haproxy.rules.listening import bound
 from pipeline.adapters.haproxy.rules.sharing import Shared
@@ -101,7 +101,7 @@ def maps(state: State, settings: Settings) -> dict[str, dict[str, str]]:
     ports = settings.port_range
     indexes = range(len(ports))
     known = state.environments
-    return {
+    found = {
         "health.map": {
             backend(i, slot): map_value(known[i].checks[slot])
             for i in sorted(known)
@@ -124,6 +124,9 @@ def maps(state: State, settings: Settings) -> dict[str, dict[str, str]]:
         },
         **state.https.maps,
     }
+    for name, entries in service.maps(settings).items():  # an application does not get a host of the service
+        found[name] |= entries
+    return found
 
 
 def _target(index: int, routes: Routes | None) -> str:
@@ -157,9 +160,9 @@ def files(
     }
     rules = _rules(State(""), settings, drop, control, "")
     lines = [line for line in rules.splitlines() if not line.lstrip().startswith("#")]
-    structure = hashlib.sha256("\n".join([*lines, waiting.SCRIPT, sleeping.SCRIPT]).encode()).hexdigest()[:12]
+    scripts = {one.FILE: one.SCRIPT for one in (waiting, sleeping, service)}
+    structure = hashlib.sha256("\n".join([*lines, *scripts.values()]).encode()).hexdigest()[:12]
     rules = _rules(state, settings, drop, control, structure)
-    scripts = {waiting.FILE: waiting.SCRIPT, sleeping.FILE: sleeping.SCRIPT}
     return {"haproxy.cfg": rules, **scripts, **texts}
 
 
@@ -183,6 +186,7 @@ def _rules(
         waiting.SECTION.format(**TEXTS),
         sleeping.SECTION.format(page=sleeping.PAGE, away=sleeping.AWAY, **TEXTS),
         timeouts.TABLE,
+        service.SECTION.format(owner=_owner(drop), **TEXTS),
         *backends,
     ]
     return "\n".join(parts) + "\n"
@@ -197,7 +201,7 @@ def _head(drop: tuple[int, int] | None, control: str, structure: str) -> str:
         owner=_owner(drop),
         more=more,
         buffer=sizes.BUFFER,
-        wait=f"{waiting.LOAD}{sleeping.LOAD}",
+        wait=f"{waiting.LOAD}{sleeping.LOAD}{service.LOAD}",
         defaults=_defaults(),
         gone=waiting.GONE,
         **TEXTS,

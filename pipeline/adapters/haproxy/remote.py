@@ -39,9 +39,11 @@ OWN = 62  # its address in an environment's network: the last one, which no cont
 
 
 def remote_settings(settings: Settings, host: str) -> Settings:
-    """The service's settings for that Engine: a folder of its own, no HTTPS."""
+    """The service's settings for that Engine: a folder of its own, no HTTPS, and not the service itself."""
     name = hashlib.sha256(host.encode()).hexdigest()[:12]
-    return settings.model_copy(update={"data": settings.data / "engines" / name, "proxy_https": ""})
+    return settings.model_copy(
+        update={"data": settings.data / "engines" / name, "proxy_https": "", "serve_public": False}
+    )
 
 
 def proxy_body(settings: Settings) -> Body:

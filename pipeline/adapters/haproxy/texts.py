@@ -22,5 +22,9 @@ TEXTS = {
     r" again in a moment.\nFor its operators: see `pushlive status`.",
     "alone": "503: %[var(txn.name)] was asleep, and the service that wakes it does not run. Try again later."
     r"\nFor its operators: start Pushlive (`pushlive up`).",
+    "not_running": r"503: Pushlive is not running at the moment, or is being started again. Try again in a moment. What"
+    r" it has deployed keeps serving.\nFor its operators: `pushlive up` on its machine starts it.",
+    "lost": "502: Pushlive broke off its answer. Try again in a moment.",
+    "late": "504: Pushlive has sent nothing for an hour.",
     "nowhere": "404: name a slot in the header X-Pushlive-Slot, for example e3-green",
 }
