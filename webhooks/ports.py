@@ -95,6 +95,11 @@ class ToolsPort(Protocol):
     ) -> Generator[tuple[str, ...]]:
         """Lines of the containers that serve, as they come; () while there is none."""
 
+    def access_log(
+        self, pipeline: str, *, environment: str, lines: int, follow: bool
+    ) -> Generator[tuple[str, ...]]:
+        """Lines of JSON about requests, as they come; () while there is none."""
+
     def usage(self, pipeline: str, *, environment: str = "") -> list[dict[str, Any]]: ...
 
 

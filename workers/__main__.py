@@ -12,7 +12,7 @@ from pipeline.lib.processes import SUPERVISED, die_with_parent, share_with_forks
 from pipeline.runtime import bootstrap
 from pipeline.runtime.preload import preload
 from pipeline.runtime.running_code import running_code
-from workers import messages, pool, recovery
+from workers import access_log, messages, pool, recovery
 
 
 def main() -> int:
@@ -29,7 +29,10 @@ def main() -> int:
     share_with_forks()
     journal = bootstrap.process_of_service(loaded, "workers")
     journal.write("process_started", "the workers")
-    pool.run(pool.children(loaded, lambda: recovery.loop(loaded), lambda: messages.loop(loaded)), journal)
+    children = pool.children(loaded, lambda: recovery.loop(loaded), lambda: messages.loop(loaded))
+    if loaded.access_log != "off":
+        children.append(pool.child(loaded, "access", lambda: access_log.loop(loaded)))
+    pool.run(children, journal)
     journal.write("process_stopped", "the workers")
     return 0
 

@@ -64,23 +64,26 @@ def _tell_runs() -> None:
     STOPPING[0] = 1
 
 
+def child(settings: Settings, name: str, function: Callable[[], None]) -> ForkedChild:
+    """A process that the journal knows by its name."""
+
+    def named() -> None:
+        journal(settings).named(name)
+        function()
+
+    return ForkedChild(name, named)
+
+
 def children(settings: Settings, keep: Callable[[], None], deliver: Callable[[], None]) -> list[ForkedChild]:
     """Keeper, messenger, a worker that is kept free for reverts, and the other workers."""
     urgent, work = queue_names(settings.instance)
 
-    def child(name: str, function: Callable[[], None]) -> ForkedChild:
-        def named() -> None:
-            journal(settings).named(name)
-            function()
-
-        return ForkedChild(name, named)
-
     def worker(name: str, *queues: str) -> ForkedChild:
-        return child(name, lambda: rq_worker(settings, name, queues))
+        return child(settings, name, lambda: rq_worker(settings, name, queues))
 
     return [
-        child("keeper", keep),
-        child("messenger", deliver),
+        child(settings, "keeper", keep),
+        child(settings, "messenger", deliver),
         worker("reverts", urgent),
         *(worker(f"worker-{number + 1}", urgent, work) for number in range(settings.workers)),
     ]

@@ -15,6 +15,7 @@ from pipeline.cli.live_line import Display
 from pipeline.cli.terminal import Paint, cleaned, plain
 from pipeline.lib.retry import Backoff, Retry
 from pipeline.lib.text import one_line
+from pipeline.runlog.access.lines import for_people
 
 BACKOFF = Backoff(0.2, ceiling=2.0)
 RETRY_FOR = 60.0  # seconds that a broken stream is retried, from its last message on
@@ -55,6 +56,11 @@ def known(context: Context, path: str) -> dict[str, Any]:
         "-f", "--follow", action="store_true", help="the application's output as it comes, of all containers"
     ),
     argument(
+        "--access",
+        action="store_true",
+        help="the requests to the application, if PUSHLIVE_ACCESS_LOG keeps them",
+    ),
+    argument(
         "--process", action=Given, default="", metavar="NAME", help="only of that process; web is the web one"
     ),
     argument("--since", type=time_span, default=0.0, metavar="1h", help="only what is not older than that"),
@@ -73,6 +79,8 @@ def logs(context: Context) -> int:
 
     args = context.args
     _refuse_mixed(args)
+    if args.access:
+        return _requests(context)
     if args.follow or args.process or args.since or _names_environment(args.run):
         return _containers_output(context)
     if args.app:
@@ -95,6 +103,7 @@ def _refuse_mixed(args: Namespace) -> None:
     given = {
         "-f": args.follow,
         "--app": args.app,
+        "--access": args.access,
         "--process": args.process,
         "--since": args.since,
         "an environment": in_environment,
@@ -141,6 +150,31 @@ def _containers_output(context: Context) -> int:
         for line in context.client.lines(f"/api/pipelines/{name}/output/follow?{urlencode(query)}"):
             if line:  # an empty one only says that nothing comes
                 _print(context, line)
+    except KeyboardInterrupt:
+        if not args.follow:
+            raise
+    return DONE
+
+
+def _requests(context: Context) -> int:
+    """The access log of an environment."""
+    from urllib.parse import urlencode
+
+    args, words = context.args, list(context.args.run)
+    for name, given in (("--process", args.process), ("--since", args.since), ("--app", args.app)):
+        if given:
+            raise UsageError(
+                f"{name} and --access cannot be combined: it is for the application's own output."
+            )
+    environment = words.pop() if _names_environment(words) else args.env
+    name = context.pipeline(reference(words)[0])
+    query = urlencode(
+        {"environment": environment, "lines": args.lines, "follow": "yes" if args.follow else "no"}
+    )
+    try:
+        for line in context.client.lines(f"/api/pipelines/{name}/access?{query}"):
+            if line:  # an empty one only says that nothing comes
+                context.terminal.data(line if context.json else one_line(for_people(line)))
     except KeyboardInterrupt:
         if not args.follow:
             raise

@@ -163,6 +163,9 @@ class Settings(BaseSettings):
     journal: str = "file"
     """where each change of state is written as a line of JSON: `file` (<data>/journal, kept by PUSHLIVE_LOGS_KEEP and
     PUSHLIVE_LOGS_SIZE), `stdout`, or `off`. What is for people stays on standard error"""
+    access_log: str = "off"
+    """whether requests to applications are written as lines of JSON, in <data>/access: `paths`, `urls` (with
+    the query), or `off`. They are kept by PUSHLIVE_LOGS_KEEP, and take a quarter of PUSHLIVE_LOGS_SIZE at most"""
     body_limit: Bytes = 25 << 20
     """size limit of the body of a webhook request"""
     push_limit: Bytes = 2 << 30

@@ -25,6 +25,8 @@ def problems_of(settings: Settings) -> Iterator[str]:
     yield from public.problems(settings)
     if settings.journal not in ("file", "stdout", "off"):
         yield f"PUSHLIVE_JOURNAL={settings.journal[:40]!r}: write file, stdout or off"
+    if settings.access_log not in ("off", "paths", "urls"):
+        yield f"PUSHLIVE_ACCESS_LOG={settings.access_log[:40]!r}: write off, paths or urls"
 
 
 def _s3_problems(settings: Settings) -> Iterator[str]:

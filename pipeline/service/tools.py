@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
+from pipeline.config.engines import DOCKER
 from pipeline.deploy.data.access import VolumeAccess
 from pipeline.deploy.data.accessory_users import users
 from pipeline.deploy.data.unfinished import refuse
@@ -28,8 +29,10 @@ from pipeline.ports.clock import Clock, Deadline
 from pipeline.ports.engine import Engines
 from pipeline.ports.queue import Queue
 from pipeline.ports.terminal import SessionRecord, Terminals, Wanted
+from pipeline.runlog.access import files
 from pipeline.secrets.redaction import Mask
 from pipeline.service import permissions
+from pipeline.service.app import access
 from pipeline.service.audited import Audited
 from pipeline.service.operations import Operations
 from pipeline.service.sleep import asleep
@@ -182,6 +185,19 @@ class Tools(Audited):
         )
         followed.look()  # so that a mistake is an answer
         return followed.lines(tuple(f"! cannot read the secret {one}, so it is not masked" for one in unread))
+
+    def access_log(
+        self, pipeline: str, *, environment: str, lines: int, follow: bool
+    ) -> Generator[tuple[str, ...]]:
+        """Lines of JSON about requests, as they come; () while there is none. Raises NotFound, and RequestError if
+        there is no access log."""
+        _, name = self._environment_name(pipeline, environment)
+        found = self._store.environment(pipeline, name)
+        access.insist(self._services.settings, f"{pipeline}/{name}", found.engine if found else DOCKER)
+        data = self._services.settings.data
+        if follow:
+            return files.followed(data, pipeline, name, lines)
+        return (some for some in (files.last(data, pipeline, name, lines),))
 
     def _serving_ref(self, pipeline: str, name: str) -> SlotRef:
         found = self._store.environment(pipeline, name)

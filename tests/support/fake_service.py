@@ -601,6 +601,12 @@ class FakeTools:
         yield (f"1 | {pipeline} {environment} {process} {lines} {follow}",)
         yield ()
 
+    def access_log(
+        self, pipeline: str, *, environment: str, lines: int, follow: bool
+    ) -> Generator[tuple[str, ...]]:
+        yield (f'{{"path": "/", "pipeline": "{pipeline}", "lines": {lines}}}',)
+        yield ()
+
     def usage(self, pipeline: str, *, environment: str = "") -> list[dict[str, Any]]:
         return [{"name": f"{pipeline}-1", "cpu": 0.1, "memory": 1024, "limit": 2048}]
 

@@ -41,6 +41,7 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
         "GET /api/evidence/<pipeline>/<number>",
         "GET /api/pipelines/<pipeline>/output",
         "GET /api/pipelines/<pipeline>/output/follow",
+        "GET /api/pipelines/<pipeline>/access",
         "GET /api/pipelines/<pipeline>/usage",
         "GET /api/pipelines/<pipeline>/cron",
         "GET /api/pipelines/<pipeline>/timings",

@@ -81,6 +81,18 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
         allowed = still_valid(web)
         return Response(_texts(lines, allowed), mimetype="text/plain", headers=UNBUFFERED)
 
+    @api.get("/api/pipelines/<pipeline>/access")
+    def access(pipeline: str) -> ResponseReturnValue:
+        bearer(web, "viewer")
+        lines = web.service.tools.access_log(
+            pipeline,
+            environment=request.args.get("environment", ""),
+            lines=number_between("lines", 200, 10_000),
+            follow=request.args.get("follow", "yes") != "no",
+        )
+        answered = _texts(lines, still_valid(web))
+        return Response(answered, mimetype="application/x-ndjson", headers=UNBUFFERED)
+
     @api.get("/api/pipelines/<pipeline>/usage")
     def usage(pipeline: str) -> ResponseReturnValue:
         bearer(web, "viewer")

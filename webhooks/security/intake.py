@@ -60,7 +60,7 @@ _ROUTES = tuple(
         ("POST", r"/login|/logout|/environments/.*|/api/runs/[^/]+/[^/]+/(cancel|abandon)", URGENT),
         ("POST", r"/api/pipelines/[^/]+/(revert|hold|resume)|/api/(freeze|thaw)", URGENT),
         ("GET HEAD", r"(/api)?/runs/[^/]+/[^/]+/events", STREAMS),
-        ("GET HEAD", r"/api/pipelines/[^/]+/output/follow", FOLLOWED),
+        ("GET HEAD", r"/api/pipelines/[^/]+/(output/follow|access)", FOLLOWED),
         ("GET HEAD", r"(/api)?/runs/[^/]+/[^/]+/log|/api/pipelines/[^/]+/output", DOWNLOADS),
         ("GET HEAD", r"(/api)?/evidence/[^/]+/[^/]+|/api/runs/[^/]+/[^/]+/evidence", DOWNLOADS),
         ("GET HEAD", r"(/api)?/runs(/[^/]+){0,2}|/api/audit(/verify)?|/api/evidence(/[^/]+)?", LISTS),

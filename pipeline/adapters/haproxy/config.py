@@ -19,7 +19,7 @@ from pipeline.adapters.haproxy import last_resort, sizes, timeouts, waiting
 from pipeline.adapters.haproxy.forwarded import forwarded
 from pipeline.adapters.haproxy.health import CHECKS, map_value
 from pipeline.adapters.haproxy.last_resort import LAST, SPARE
-from pipeline.adapters.haproxy.measuring import latencies
+from pipeline.adapters.haproxy.measuring import access, latencies
 from pipeline.adapters.haproxy.rules import https, service, sharing, sleeping
 from pipeline.adapters.haproxy.rules.https import Https
 from pipeline.adapters.haproxy.rules.listening import bound
@@ -227,6 +227,7 @@ def _frontends(settings: Settings, token: str) -> str:
         wait=f"{waiting.RULES}\n    {sleeping.RULES}",
         slot=_SLOT,
         times=latencies.RULES,
+        access=access.rules(settings),
         https="{https}",
         **TEXTS,
     ).strip()
@@ -318,6 +319,7 @@ _INSIDE = """
     {forwarded}
     {https}
     http-request set-var(txn.name) var(txn.env),map(/proxy/names.map)
+    {access}
     http-request return status 404 {text} string "{unknown}\\n" unless {{ var(txn.name) -m found }}
     {sizes}
     # The proxy must not repeat a request that may have had an effect.

@@ -107,7 +107,7 @@ class _Folder(Folder):
         return out.getvalue()
 
     def _files(self, state: State) -> dict[str, str]:
-        inside = self._settings.model_copy(update={"proxy_http": f"0.0.0.0:{INSIDE}"})
+        inside = self._settings.model_copy(update={"proxy_http": f"0.0.0.0:{INSIDE}", "access_log": "off"})
         return files(state, inside, control=ADDRESS)
 
 
