@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from pipeline.config.checks import KINDS, HealthCheck
 from pipeline.config.cost.prices import Costs, Machine
 from pipeline.config.engines import Registry, Where
+from pipeline.config.http.keys import Http
 from pipeline.config.https.keys import Hsts
 from pipeline.config.introspection import Hint, fields_of, hint_of, key_of, keys_of
 from pipeline.config.judging.metrics import Metrics
@@ -76,6 +77,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`service`", Service),
     ("`health`", HealthCheck),
     ("`liveness`", Liveness),
+    ("`http`", Http),
     ("`release`", ReleaseCommand),
     ("`requests`", Requests),
     ("`kubernetes`", KubernetesOptions),

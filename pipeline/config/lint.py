@@ -264,6 +264,8 @@ def _environment(path: str, pipeline: Pipeline, name: str, live: bool) -> Iterat
     yield from _service(path, service)
     yield from _references(path, rendered)
     yield from _timeout(path, service, rendered.engine)
+    if not rendered.engine.kind.proxied:
+        yield from (Warned(f"{path}.http.{key}", text) for key, text in service.http.without_proxy())
     for number, check in enumerate(rendered.smoke):
         for text in check.unwise(service.port, alone=len(rendered.smoke) == 1):
             yield Warned(f"{path}.smoke[{number}]", text)

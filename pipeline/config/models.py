@@ -40,6 +40,7 @@ from pipeline.config.fields import (
     Words,
     hashed,
 )
+from pipeline.config.http.keys import Http
 from pipeline.config.https.keys import Hsts, HttpsMode
 from pipeline.config.judging.metrics import Metrics
 from pipeline.config.previews.keys import Previews
@@ -242,6 +243,7 @@ class Service(ContainerOptions, ClusterOptions):
     """How long the application may send a visitor nothing, before its answer (the visitor gets 504 then) and within it.
     Event streams (`text/event-stream`) and WebSockets may be silent for an hour. On Kubernetes the Ingress controller
     decides."""
+    http: Http = Http()
     keep_warm: Duration = 600.0
     """How long the previous release keeps running after a switch, for an instant revert. Outside the last environment
     the default is 0. If memory is short, what is only kept warm gives way, live's last."""
@@ -391,12 +393,13 @@ class Pipeline(Model):
         return own.model_copy(update={"lasts": BAKED_FOR if last else 0.0})
 
     def render(self, name: str) -> Rendered:
-        """The pipeline's ``service`` with the environment's own settings; ``env``, ``secrets`` and ``processes`` are
-        merged."""
+        """The pipeline's ``service`` with the environment's own settings; ``env``, ``secrets``, ``http`` and
+        ``processes`` are merged."""
         own = self.environment(name)
         changed = {k: getattr(own, k) for k in own.model_fields_set if k in Service.model_fields}
         changed["env"] = {**self.service.env, **own.env}
         changed["volumes"] = {**self.service.volumes, **own.volumes}
+        changed["http"] = self.service.http.with_own(own.http)
         changed["processes"] = merged(self.service.processes, own.processes)
         changed["secrets"] = tuple(dict.fromkeys([*self.service.secrets, *own.secrets]))
         hosts = tuple(dict.fromkeys([*([own.host] if own.host else []), *own.hosts]))

@@ -23,6 +23,7 @@ from pipeline.config.checks import HealthCheck, HttpCheck, RunCheck, TcpCheck
 from pipeline.config.cost.prices import Costs, Machine
 from pipeline.config.engines import Registry, Where
 from pipeline.config.fields import Model
+from pipeline.config.http.keys import Http
 from pipeline.config.https.keys import Hsts
 from pipeline.config.introspection import key_of
 from pipeline.config.judging.metrics import Metrics
@@ -87,6 +88,7 @@ _SERVICE = {
     "stop": _M,
     "keep_warm": _M,
     "timeout": _M,  # how long a visitor may keep a connection of the proxy, which serves others as well
+    "http": _M,  # the proxy serves others as well
     "security": _M,
     "shm": _D,
     "tmpfs": _D,
@@ -153,6 +155,7 @@ OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {
     IngressOptions: {"annotations": _M, "tls": _M},
     ClaimOptions: {"size": _M, "class": _M, "access": _M},
     Liveness: {"restart": _M},
+    Http: {"sticky": _M, "connections": _M},
     ReleaseCommand: {
         "command": _D,
         "timeout": _M,  # how long it may keep other runs out of the environment

@@ -15,8 +15,9 @@ class DockerTraffic(EngineBase):
     """See ``ports.Traffic``; ``serving`` is in ``EngineBase``."""
 
     def expose(self, spec: SlotSpec) -> None:
-        ref, timeout = spec.ref, spec.config.service.timeout
-        self._proxy.set_servers(ref.index, ref.slot, self._servers(spec), timeout, self._check(spec))
+        ref, service = spec.ref, spec.config.service
+        servers, check, sticky = self._servers(spec), self._check(spec), service.http.sticky
+        self._proxy.set_servers(ref.index, ref.slot, servers, service.timeout, check, sticky=sticky)
 
     def preview(self, spec: SlotSpec) -> Route:
         ref = spec.ref

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pipeline.adapters.haproxy.config import Routes, Server, State
 from pipeline.adapters.haproxy.rules.sharing import Shared
 from pipeline.adapters.haproxy.timeouts import TIMEOUT
-from pipeline.domain.environment import Slot
+from pipeline.domain.environment import SLOTS, Slot
 from pipeline.errors import EngineFailed, RequestError
 
 
@@ -18,13 +18,21 @@ def routes_of(state: State, index: int) -> Routes:
 
 
 def with_slot(
-    routes: Routes, slot: Slot, servers: tuple[Server, ...], timeout: float, check: str = ""
+    routes: Routes,
+    slot: Slot,
+    servers: tuple[Server, ...],
+    timeout: float,
+    check: str = "",
+    *,
+    sticky: bool = False,
 ) -> Routes:
     timeouts = {other: seconds for other, seconds in routes.timeouts.items() if other != slot}
     if timeout != TIMEOUT:
         timeouts[slot] = timeout
     checks = {other: text for other, text in {**routes.checks, slot: check}.items() if text}
-    return replace(routes, servers={**routes.servers, slot: servers}, timeouts=timeouts, checks=checks)
+    stay = tuple(one for one in SLOTS if (sticky if one == slot else one in routes.sticky))
+    servers_of = {**routes.servers, slot: servers}
+    return replace(routes, servers=servers_of, timeouts=timeouts, checks=checks, sticky=stay)
 
 
 def added(state: State, index: int, name: str, hosts: tuple[str, ...]) -> State:

@@ -20,7 +20,7 @@ from pipeline.adapters.haproxy.forwarded import forwarded
 from pipeline.adapters.haproxy.health import CHECKS, map_value
 from pipeline.adapters.haproxy.last_resort import LAST, SPARE
 from pipeline.adapters.haproxy.measuring import access, latencies
-from pipeline.adapters.haproxy.rules import https, service, sharing, sleeping
+from pipeline.adapters.haproxy.rules import https, service, sharing, sleeping, sticky
 from pipeline.adapters.haproxy.rules.https import Https
 from pipeline.adapters.haproxy.rules.listening import bound
 from pipeline.adapters.haproxy.rules.sharing import Shared
@@ -41,6 +41,7 @@ MAPS = (
     "names.map",
     "last.map",
     "timeouts.map",
+    sticky.MAP,
     "active.map",
     sharing.MAP,
     https.HTTPS,
@@ -65,6 +66,7 @@ class Routes:
     waits: float = 0.0  # if not 0, requests wait for the next switch, each so many seconds at most
     sleeps: float = 0.0  # if not 0, it sleeps, and the requests that wake it wait so many seconds at most
     shared: Shared | None = None  # a part of the visitors goes to the slot that does not serve yet
+    sticky: tuple[Slot, ...] = ()  # whose visitors stay with the container that answered them first
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,9 @@ def maps(state: State, settings: Settings) -> dict[str, dict[str, str]]:
             for i in sorted(known)
             for slot, seconds in sorted(known[i].timeouts.items())
         },
+        sticky.MAP: {
+            key: value for i in sorted(known) for key, value in _sticky(i, known[i], state.token).items()
+        },
         "active.map": {f"e{i}": _target(i, known.get(i)) for i in indexes},
         sharing.MAP: {
             f"e{i}": sharing.map_value(shared, backend(i, shared.slot), state.token)
@@ -136,6 +141,14 @@ def _target(index: int, routes: Routes | None) -> str:
     if routes and routes.waits:
         return waiting.value(routes.waits)
     return backend(index, routes.active if routes else None)
+
+
+def _sticky(index: int, routes: Routes, token: str) -> dict[str, str]:
+    entries: dict[str, str] = {}
+    for slot in routes.sticky:
+        addresses = tuple(f"{host}:{port}" for host, port in routes.servers.get(slot, ()))
+        entries |= sticky.entries(backend(index, slot), addresses, token)
+    return entries
 
 
 def _last(index: int, routes: Routes) -> dict[str, str]:
@@ -225,7 +238,9 @@ def _frontends(settings: Settings, token: str) -> str:
         sizes=sizes.RULES,
         share=sharing.RULES,
         wait=f"{waiting.RULES}\n    {sleeping.RULES}",
+        stay=sticky.RULES,
         slot=_SLOT,
+        stayed=sticky.ANSWERS,
         times=latencies.RULES,
         access=access.rules(settings),
         https="{https}",
@@ -255,7 +270,11 @@ def _backends(index: int, routes: Routes | None) -> str:
 
 @lru_cache(4096)  # a change is in one environment of perhaps a thousand
 def _backend(index: int, slot: Slot, servers: tuple[Server, ...]) -> str:
-    lines = [f"backend {backend(index, slot)}", "    http-request set-timeout server var(txn.timeout)"]
+    lines = [
+        f"backend {backend(index, slot)}",
+        "    http-request set-timeout server var(txn.timeout)",
+        sticky.BACKEND,
+    ]
     lines += [f"    server s{j} {address}:{port}" for j, (address, port) in enumerate(servers, 1)]
     if len(servers) < SERVERS:
         spare = f"{len(servers) + 1}-{SERVERS}"
@@ -327,7 +346,9 @@ _INSIDE = """
     http-request set-var(txn.slot) var(txn.env),map(/proxy/active.map,none)
     {share}
     {wait}
+    {stay}
     {slot}
+    {stayed}
     {times}
     http-response del-header X-Pushlive- -m beg
     http-response unset-var(txn.probe) if {{ var(txn.own) -m bool }}

@@ -16,10 +16,12 @@ SOCKETS = ("last.sock", "other.sock")
 FRONTENDS = ("last", "other")
 _NOWHERE = f"{SPARE[0]}:{SPARE[1]}"
 
-# In the frontends. A slot without containers leads nowhere. 27720 can be divided by every number up to 12.
+# In the frontends. A slot without containers leads nowhere. 27720 can be divided by every number up to 12. A
+# visitor who stays with a container gets that one first, see ``rules.sticky``.
 RULES = f"""
     http-request set-var(txn.count) var(txn.slot),map(/proxy/last.map,1)
     http-request set-var(txn.number) rand(27720),mod(txn.count)
+    http-request set-var(txn.number) var(txn.stuck),sub(1) if {{ var(txn.stuck) -m found }}
     http-request set-var-fmt(txn.last) %[var(txn.slot)].%[var(txn.number)]
     http-request set-var(txn.number) var(txn.number),add(1),mod(txn.count)
     http-request set-var-fmt(txn.other) %[var(txn.slot)].%[var(txn.number)]

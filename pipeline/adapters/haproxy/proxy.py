@@ -220,13 +220,20 @@ class Proxy:
             self._change(index, lambda state: removed(state, index) if index in state.environments else state)
 
     def set_servers(
-        self, index: int, slot: Slot, servers: list[Server], timeout: float = TIMEOUT, check: str = ""
+        self,
+        index: int,
+        slot: Slot,
+        servers: list[Server],
+        timeout: float = TIMEOUT,
+        check: str = "",
+        *,
+        sticky: bool = False,
     ) -> None:
         """Sets the addresses of the slot's containers; an empty list takes the slot out. ``timeout``: seconds that they
-        may send nothing; ``check``: the request of their health check."""
+        may send nothing; ``check``: the request of their health check; ``sticky``: a visitor stays with one of them."""
 
         def change(state: State) -> State:
-            routes = with_slot(routes_of(state, index), slot, tuple(servers), timeout, check)
+            routes = with_slot(routes_of(state, index), slot, tuple(servers), timeout, check, sticky=sticky)
             return state.with_routes(index, routes)
 
         if servers or index in self._state().environments:

@@ -20,6 +20,7 @@ _USELESS = {
     "drain": "there are no connections to wait for",
     "keep_warm": "processes never run in a slot that does not serve",
     "timeout": "there are no visitors",
+    "http": "there are no visitors",
     "host": "nothing takes requests",
     "hosts": "nothing takes requests",
 }

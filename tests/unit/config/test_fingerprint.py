@@ -91,7 +91,7 @@ OTHER: dict[type[Model], dict[str, Any]] = {
         "extra_hosts": {"a": "10.0.0.1"}, "devices": ("/dev/a",),
         "networks": ("theirs",), "binds": {"/b": "/srv/b"}, "labels": {"a": "b"}, "annotations": {"a": "b"},
         "requests": {"cpu": 0.5}, "kubernetes": {"service": {"type": "NodePort"}},
-        "volumes": {"a": "/a"}, "liveness": "restart",
+        "volumes": {"a": "/a"}, "liveness": "restart", "http": {"sticky": True},
         "processes": {"worker": Process(command=("a",))},
     },
     Where: {"docker": "ssh://h", "kubernetes": "c", "namespace": "n", "ingress": "i"},

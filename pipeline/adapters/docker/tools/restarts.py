@@ -164,8 +164,9 @@ class DockerRestarts(DockerTerminals, DockerProcesses):
         return self._proxy.resting(spec.ref.index, spec.ref.slot)
 
     def _set(self, spec: SlotSpec, servers: list[Server]) -> None:
-        ref, timeout = spec.ref, spec.config.service.timeout
-        self._proxy.set_servers(ref.index, ref.slot, servers, timeout, self._check(spec))
+        ref, service = spec.ref, spec.config.service
+        check, sticky = self._check(spec), service.http.sticky
+        self._proxy.set_servers(ref.index, ref.slot, servers, service.timeout, check, sticky=sticky)
 
 
 _OF_REPLICAS = (labels.REPLICA, labels.ADDRESS, labels.SPEC)

@@ -41,12 +41,13 @@ def test_the_files_have_the_active_slot_and_its_servers() -> None:
     assert "e3 e3-green\n" in text["active.map"]
     assert text["hosts.map"] == "hello-live.localhost e3\n"
     green = text["haproxy.cfg"].split("backend e3-green\n")[1]
-    assert green.splitlines()[1].strip() == "server s1 10.213.0.113:8080"
-    assert green.splitlines()[2].strip() == f"server-template s 2-{SERVERS} 127.0.0.1:1 disabled"
+    assert green.splitlines()[1].strip().startswith("use-server s%[var(txn.stuck)] if")
+    assert green.splitlines()[2].strip() == "server s1 10.213.0.113:8080"
+    assert green.splitlines()[3].strip() == f"server-template s 2-{SERVERS} 127.0.0.1:1 disabled"
     last = "server last unix@/proxy/last.sock send-proxy-v2 proxy-v2-options unique-id backup no-check"
-    assert green.splitlines()[3].strip() == last
+    assert green.splitlines()[4].strip() == last
     assert text["last.map"] == "e3-green 1\ne3-green.0 10.213.0.113:8080\n"
-    assert "server last" in (blue := text["haproxy.cfg"].split("backend e3-blue\n")[1].splitlines()[2])
+    assert "server last" in (blue := text["haproxy.cfg"].split("backend e3-blue\n")[1].splitlines()[3])
     assert blue.endswith("disabled")
 
 
@@ -55,6 +56,20 @@ def test_every_index_exists_from_the_start() -> None:
     assert text["active.map"] == "e0 none\ne1 none\ne2 none\ne3 none\n"
     assert text["ports.map"] == "20000 e0\n20001 e1\n20002 e2\n20003 e3\n"
     assert text["haproxy.cfg"].count("backend e") == 8
+
+
+def test_only_slots_that_are_sticky_are_listed_with_a_value_for_each_container() -> None:
+    two = (("10.213.0.114", 8080), ("10.213.0.115", 8080))
+    own = with_slot(LIVE, "blue", two, TIMEOUT, sticky=True)
+    said = files(State("0123", {3: own}), SETTINGS)["sticky.map"].splitlines()
+    assert [line.rsplit(" ", 1)[1] for line in said[::2]] == ["1", "2"]
+    values = [line.partition(" ")[0].removeprefix("e3-blue.") for line in said[::2]]
+    assert [line.split(" ") for line in said[1::2]] == [
+        [f"e3-blue/{host}:{port}", value] for (host, port), value in zip(two, values, strict=True)
+    ]
+    assert files(State("4567", {3: own}), SETTINGS)["sticky.map"].splitlines()[0] != said[0]
+    assert with_slot(own, "green", (), TIMEOUT).sticky == ("blue",)
+    assert files(State("0123", {3: with_slot(own, "blue", two, TIMEOUT)}), SETTINGS)["sticky.map"] == ""
 
 
 def test_only_slots_with_a_timeout_of_their_own_are_listed() -> None:

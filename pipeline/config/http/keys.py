@@ -1,0 +1,31 @@
+"""The `http` key: what the proxy does for an application."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from pipeline.config.fields import Model
+
+
+class Http(Model):
+    """What the proxy does with the requests of this application. Under an environment: what differs there."""
+
+    sticky: bool = False
+    """`true`: a visitor's requests go to the replica that answered the first one, by the cookie `pushlive-server`, as
+    long as it runs. Socket.IO and other long polling with several replicas need it. Not on Kubernetes, where the
+    Ingress controller decides."""
+    connections: Literal["move", "keep"] = "move"
+    """What becomes of WebSockets, event streams and other requests that still last when `drain` is over after a
+    switch. `move`: they are closed, and clients come back to the release that serves. `keep`: they may stay with the
+    old release as long as `keep_warm` keeps it, and for `drain` after that."""
+
+    def with_own(self, own: Http) -> Http:
+        """As it is in an environment that has written these keys of its own."""
+        return self.model_copy(update={key: getattr(own, key) for key in own.model_fields_set})
+
+    def without_proxy(self) -> Iterator[tuple[str, str]]:
+        """The key, and the text of a warning, of what does not hold on a cluster."""
+        if self.sticky:
+            text = "has no effect on Kubernetes, where the Ingress controller decides; for ingress-nginx annotate the"
+            yield "sticky", f'{text} Ingress: `nginx.ingress.kubernetes.io/affinity: "cookie"`'

@@ -1,0 +1,40 @@
+"""`http`, as it is written."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.config.http.keys import Http
+from pipeline.config.lint import warnings
+from pipeline.config.loading import load, problems
+
+TEXT = "pipelines: {hello: {registry: r.example/hello, service: {%s}, environments: {dev: {%s}, live: {}}}}"
+
+
+def test_an_environment_changes_the_keys_that_it_writes_and_no_others() -> None:
+    hello = load(TEXT % ("http: {sticky: true}", "http: {connections: keep}")).pipelines["hello"]
+    assert hello.render("dev").service.http == Http(sticky=True, connections="keep")
+    assert hello.render("live").service.http == Http(sticky=True)
+    off = load(TEXT % ("http: {sticky: true}", "http: {sticky: false}")).pipelines["hello"]
+    assert off.render("dev").service.http == Http()
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("http: {connections: drop}", "write move or keep"),
+        ("http: {sticky: maybe}", "true"),
+        ("http: {stick: true}", "sticky"),
+        ("web: false, http: {sticky: true}", "there are no visitors"),
+    ],
+)
+def test_what_it_cannot_be_is_refused(written: str, said: str) -> None:
+    found = problems(TEXT % ("", written))
+    assert any(said in one.message for one in found), found
+
+
+def test_on_a_cluster_the_annotation_that_does_it_is_named() -> None:
+    config = load(TEXT % ("http: {sticky: true}", "engine: {kubernetes: prod}"))
+    said = [one for one in warnings(config) if "dev.http.sticky" in one]
+    assert any('nginx.ingress.kubernetes.io/affinity: "cookie"' in one for one in said)
+    assert not any("live.http.sticky" in one for one in warnings(config))
