@@ -341,18 +341,23 @@ class Reconciler:
     # ── connections ──────────────────────────────────────────────────────────
 
     def _detach(self) -> list[str]:
-        """Once `drain` is over, a warm slot answers no one any more, however long a connection lives."""
+        """Once `drain` is over, a warm slot answers no one any more, however long a connection lives, unless its
+        release says `connections: keep`."""
         said = []
         now = self._clock.now()
         for slot, record in self._environment.slots.items():
             if record.state != SlotState.WARM or record.until <= now:
                 continue
             spec = self._spec(slot)
-            if now >= record.since + spec.config.service.drain:
+            service = spec.config.service
+            if service.http.connections == "move" and now >= record.since + service.drain:
                 self._still_ours()
                 count = self._engine.traffic.detach(spec.ref, mark_of(record))
                 if count:
                     text = f"the pods of the warm slot {slot} ({count}) were replaced, which ends its old connections"
+                    said.append(f"{self._environment.id}: {text}")
+                if closed := self._engine.traffic.drain(spec.ref, 0.0, Deadline(self._clock, 5.0, "drain")):
+                    text = f"{closed} connections to the warm slot {_named(spec)} were closed, since `drain` is over"
                     said.append(f"{self._environment.id}: {text}")
         return said
 
