@@ -17,6 +17,7 @@ import engineio
 import pytest
 
 from pipeline.adapters.haproxy.proxy import Proxy
+from pipeline.adapters.haproxy.rules import sharing
 from pipeline.adapters.haproxy.rules.sticky import COOKIE
 from pipeline.config.settings import Settings
 from tests.conftest import Bench
@@ -111,16 +112,22 @@ class Visitor:
 
     def __init__(self, port: int) -> None:
         self._port, self.kept, self.set = port, "", list[str]()
+        self.shift = ""  # the cookie of a share
 
     def ask(self, path: str = "/", cookies: str = "", **headers: str) -> str:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
-        said = "; ".join(one for one in (cookies, f"{COOKIE}={self.kept}" if self.kept else "") if one)
+        ours = f"{COOKIE}={self.kept}" if self.kept else ""
+        said = "; ".join(one for one in (cookies, self.shift, ours) if one)
         connection.request("GET", path, headers=headers | ({"Cookie": said} if said else {}))
         answer = connection.getresponse()
         body = answer.read().decode()
         connection.close()
         assert answer.status == 200, body
-        self.set = [one for one in answer.headers.get_all("Set-Cookie") or () if one.startswith(COOKIE)]
+        given = answer.headers.get_all("Set-Cookie") or ()
+        self.shift = next(
+            (one.partition(";")[0] for one in given if one.startswith(sharing.COOKIE)), self.shift
+        )
+        self.set = [one for one in given if one.startswith(COOKIE)]
         for one in self.set:
             self.kept = one.partition(";")[0].partition("=")[2]
         return body
@@ -186,6 +193,28 @@ def test_after_a_switch_a_visitor_stays_with_the_new_release(
         serve(proxy, bench, "green", new, sticky=False)
         one.ask()
         assert "Max-Age=0" in one.set[0]  # it is taken back
+
+
+def test_while_two_releases_share_the_visitors_each_stays_with_its_container(
+    bench: Bench, proxy: Proxy, settings: Settings, two: tuple[Replica, ...]
+) -> None:
+    serve(proxy, bench, "blue", two, sticky=True)
+    with replicas() as new:
+        proxy.set_servers(bench.index, "green", [one.address for one in new], sticky=True)
+        proxy.share(bench.index, sharing.Shared("green", 500, "r2 #2"))
+        visitors = [Visitor(settings.port_range[bench.index]) for _ in range(30)]
+        first = [one.ask() for one in visitors]
+        assert len(set(first)) == 4
+        for _ in range(3):
+            assert [one.ask(cookies="a=1") for one in visitors] == first
+        assert {saw for one in (*two, *new) for saw in one.saw} == {"", "a=1"}
+        proxy.switch(bench.index, "green")
+        stayed = [one.ask() for one in visitors]
+        assert {*stayed} == {str(one.address[1]) for one in new}
+        assert [one for one, was in zip(stayed, first, strict=True) if was in stayed] == [
+            was for was in first if was in stayed
+        ]
+        assert [one.ask() for one in visitors] == stayed
 
 
 def test_connections_to_a_warm_slot_are_closed_and_it_takes_the_traffic_again(
