@@ -271,3 +271,10 @@ def test_a_check_is_answered_as_a_visitor_is(behind: Behind) -> None:
     bench, _ = behind
     answer = HttpProbe().get(bench.engine.preview(bench.spec(command=COMMAND)), f"/head/{BEYOND}", 10)
     assert (answer.status, b"502: the application answered with" in answer.body) == (502, True)
+
+
+def test_a_trace_goes_on_in_the_application(behind: Behind) -> None:
+    """As W3C's Trace Context asks of what is between: both headers as they are."""
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    found = arrives(behind, ANYONE, ("traceparent", parent), ("tracestate", "a=1"), ("tracestate", "b=2"))
+    assert (found["traceparent"], found["tracestate"]) == ([parent], ["a=1", "b=2"])
