@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.config.engines import where_of
 from pipeline.config.promotion.shift import Shift
+from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Share
 from pipeline.domain.environment import SLOTS
 from pipeline.domain.naming import service_name
@@ -23,18 +24,17 @@ if TYPE_CHECKING:
 
 class EngineInspection:
     """``kube_api``: the connection to a context and namespace of a cluster; ``repositories``: the built-in git
-    server's folder; ``proxy_of``: the proxy of the Docker Engine with that ``Where.key``;
-    ``ignored``: findings of fsck that a push may have."""
+    server's folder; ``proxy_of``: the proxy of the Docker Engine with that ``Where.key``."""
 
     def __init__(
         self,
         kube_api: Callable[[str, str], KubeApi],
         repositories: Path,
         proxy_of: Callable[[str], Proxy],
-        ignored: tuple[str, ...] = (),
+        settings: Settings | None = None,
     ) -> None:
         self._kube_api, self._repositories, self._proxy_of = kube_api, repositories, proxy_of
-        self._ignored = ignored
+        self._settings = settings or Settings()
 
     def docker(self, host: str = "") -> DockerInfo:
         from pipeline.adapters.docker_api.api import DockerApi
@@ -53,6 +53,11 @@ class EngineInspection:
 
     def proxy(self, key: str) -> str:
         return self._proxy_of(key).examine()
+
+    def public_url(self) -> str:
+        from pipeline.adapters.http import own_address
+
+        return own_address.ask(self._settings)
 
     def cluster(self, key: str) -> ClusterInfo:
         from pipeline.adapters.kubernetes.permissions import inspect_cluster
@@ -91,4 +96,8 @@ class EngineInspection:
         from pipeline.adapters.git.push_check import check_push
 
         folder = self._repositories / f"{name}.git"
-        return check_push(folder, self._ignored) if folder.exists() else "nothing was pushed to it yet"
+        return (
+            check_push(folder, self._settings.git_fsck_ignore)
+            if folder.exists()
+            else "nothing was pushed to it yet"
+        )

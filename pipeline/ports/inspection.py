@@ -60,6 +60,10 @@ class Inspection(Protocol):
         """That the proxy of the Docker Engine that ``Where.key`` names answers. Raises EngineAway if it does not,
         another TryAgain if its Engine does not."""
 
+    def public_url(self) -> str:
+        """That the service answers at its public URL through this machine's proxy. Raises EngineAway if it does not,
+        EngineFailed if its certificate is missing or refused, ConfigError if its name leads nowhere."""
+
     def cluster(self, key: str) -> ClusterInfo:
         """The cluster and namespace that ``Where.key`` names. Raises TryAgain if the API server does not answer,
         ConfigError or EngineFailed if it cannot be queried."""

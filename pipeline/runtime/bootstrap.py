@@ -218,8 +218,7 @@ def _credential_plugins() -> CredentialPlugins:
 def inspection(settings: Settings) -> Inspection:
     from pipeline.adapters.inspection import EngineInspection
 
-    ignored = settings.git_fsck_ignore
-    return EngineInspection(_kube_api, repositories(settings), lambda key: _proxy_of(settings, key), ignored)
+    return EngineInspection(_kube_api, repositories(settings), lambda key: _proxy_of(settings, key), settings)
 
 
 def _with_proxy(settings: Settings) -> frozenset[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from pipeline.config import settings as settings_module
+from pipeline.config.address.public import own_hosts
 from pipeline.config.place.repository import ConfigRepository, hosted
 from pipeline.config.place.repository import place as place_of
 from pipeline.config.settings import Settings
@@ -150,6 +151,10 @@ class Service:
         if self._settings.listen != Settings.model_fields["listen"].default:
             url = f"http://{_reached(self._settings.listen)}"
             self._say(f"  for the command line in other shells: export PUSHLIVE_URL={url}")
+        if own_hosts(self._settings):
+            self._say(
+                f"  on this machine also: http://{_reached(self._settings.listen)}. `pushlive doctor` asks both."
+            )
         if name := hosted(self._settings.config):
             branch = getattr(self._settings.config, "branch", "")
             self._say(f"  configuration: git push {self._settings.url}/git/{name}.git {branch}")

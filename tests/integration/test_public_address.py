@@ -27,7 +27,7 @@ from tests.support.ports import free_ports
 from tests.support.service import SECRET, Service, running
 from tests.support.waiting import until
 
-HOST = "deploy.localhost"
+HOST = "deploy.test"
 CONFIG = """
 pipelines:
   hello:
@@ -106,7 +106,10 @@ def bearer(service: Service) -> dict[str, str]:
 
 def remote(service: Service, port: int, name: str) -> Repository:
     url = f"https://ann:{service.token}@{HOST}:{port}/git/hello.git"
-    trusting = {**service.environ, "GIT_SSL_NO_VERIFY": "true"}
+    found = [("http.sslVerify", "false"), ("http.curloptResolve", f"{HOST}:{port}:127.0.0.1")]
+    trusting = {**service.environ, "GIT_CONFIG_COUNT": str(len(found))}
+    for number, (key, value) in enumerate(found):
+        trusting |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
     return Repository(service.folder / name, url, trusting)
 
 
@@ -130,6 +133,20 @@ def test_a_log_in_knows_the_visitor_and_a_forged_address_is_not_believed(service
     entries = service.ask("GET", "/api/audit?limit=20")["entries"]
     [entry] = [one for one in entries if one["act"] == "log-in"]
     assert entry["address"] == "127.0.0.1"
+
+
+def test_http_leads_to_https_and_doctor_asks_the_public_url(service: Service, port: int) -> None:
+    connection = http.client.HTTPConnection(service.proxy, timeout=10)
+    with closing(connection):
+        connection.request("GET", "/login?next=/", headers={"Host": service.proxy.replace("127.0.0.1", HOST)})
+        answer = connection.getresponse()
+    assert (answer.status, answer.headers["Location"]) == (308, f"https://{HOST}:{port}/login?next=/")
+    [check] = [one for one in service.ask("GET", "/api/doctor")["checks"] if one["name"] == "public URL"]
+    assert not check["ok"]
+    assert check["text"].startswith(
+        f"Browsers and git refuse the certificate for {HOST}: self-signed certificate"
+    )
+    assert "on this machine also: http://" in service.output
 
 
 def test_the_direct_listener_believes_no_header_of_the_proxy(service: Service) -> None:

@@ -18,6 +18,7 @@ from pipeline.errors import PushliveError, TryAgain
 from pipeline.lib.units import show_size
 from pipeline.maintenance.doctor import (
     accessories,
+    address,
     backups,
     capacity,
     caps,
@@ -76,6 +77,7 @@ def examine(
         tried("audit", lambda: _audit(services)),
         evidence.examine(services, adapters.clock.now()),
         *_proxies(engines, inspection),
+        *address.examine(settings, inspection),
         _disk(settings),
         logs.examine(settings),
         *_repositories(services, inspection),
