@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -278,3 +279,32 @@ def test_a_trace_goes_on_in_the_application(behind: Behind) -> None:
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     found = arrives(behind, ANYONE, ("traceparent", parent), ("tracestate", "a=1"), ("tracestate", "b=2"))
     assert (found["traceparent"], found["tracestate"]) == ([parent], ["a=1", "b=2"])
+
+
+def sends(behind: Behind, data: bytes | Iterator[bytes], **headers: str) -> tuple[int, bytes]:
+    with closing(http.client.HTTPConnection("127.0.0.1", behind[1].port_range[0], timeout=10)) as connection:
+        connection.request("POST", "/", data, headers, encode_chunked=not isinstance(data, bytes))
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+
+def test_a_body_may_be_as_large_as_the_release_says(behind: Behind) -> None:
+    bench, settings = behind
+    assert sends(behind, b"a" * 2000)[0] == 200
+    bench.engine.expose(bench.spec(command=COMMAND, http={"body": 1000}))
+    try:
+        assert [sends(behind, b"a" * size)[0] for size in (0, 1000, 1001)] == [200, 200, 413]
+        assert b"larger than 1000 bytes" in sends(behind, b"a" * 2000)[1]
+        chunked = {"Transfer-Encoding": "chunked"}
+        assert sends(behind, iter([b"a"]), **chunked)[0] == 411
+        url = f"http://127.0.0.1:{settings.port_range[0]}/"
+        curl = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--http2-prior-knowledge", url]
+        sized = [*curl, "--data-binary", "a" * 1001]
+        unsized = [*curl, "-X", "POST", "-T", "-"]
+        # The rest of the stream is cancelled, which curl reports by its exit code.
+        assert subprocess.run(sized, capture_output=True, check=False).stdout == b"413"
+        assert subprocess.run(unsized, input=b"a", capture_output=True, check=False).stdout == b"411"
+        assert subprocess.run(curl, capture_output=True, check=False).stdout == b"200"
+    finally:
+        bench.engine.expose(bench.spec(command=COMMAND))
+    assert sends(behind, b"a" * 2000)[0] == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from pipeline.adapters.haproxy.config import Routes, Server, State
@@ -25,14 +26,18 @@ def with_slot(
     check: str = "",
     *,
     sticky: bool = False,
+    rules: Mapping[str, str] | None = None,
 ) -> Routes:
     timeouts = {other: seconds for other, seconds in routes.timeouts.items() if other != slot}
     if timeout != TIMEOUT:
         timeouts[slot] = timeout
     checks = {other: text for other, text in {**routes.checks, slot: check}.items() if text}
     stay = tuple(one for one in SLOTS if (sticky if one == slot else one in routes.sticky))
+    kept = {other: values for other, values in routes.rules.items() if other != slot}
+    if rules:
+        kept[slot] = dict(rules)
     servers_of = {**routes.servers, slot: servers}
-    return replace(routes, servers=servers_of, timeouts=timeouts, checks=checks, sticky=stay)
+    return replace(routes, servers=servers_of, timeouts=timeouts, checks=checks, sticky=stay, rules=kept)
 
 
 def added(state: State, index: int, name: str, hosts: tuple[str, ...]) -> State:

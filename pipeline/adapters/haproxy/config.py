@@ -20,7 +20,7 @@ from pipeline.adapters.haproxy.forwarded import forwarded
 from pipeline.adapters.haproxy.health import CHECKS, map_value
 from pipeline.adapters.haproxy.last_resort import LAST, SPARE
 from pipeline.adapters.haproxy.measuring import access, latencies
-from pipeline.adapters.haproxy.rules import https, service, sharing, sleeping, sticky
+from pipeline.adapters.haproxy.rules import https, registry, service, sharing, sleeping, sticky
 from pipeline.adapters.haproxy.rules.https import Https
 from pipeline.adapters.haproxy.rules.listening import bound
 from pipeline.adapters.haproxy.rules.sharing import Shared
@@ -42,6 +42,7 @@ MAPS = (
     "last.map",
     "timeouts.map",
     sticky.MAP,
+    *registry.MAPS,
     "active.map",
     sharing.MAP,
     https.HTTPS,
@@ -66,6 +67,7 @@ class Routes:
     waits: float = 0.0  # if not 0, requests wait for the next switch, each so many seconds at most
     sleeps: float = 0.0  # if not 0, it sleeps, and the requests that wake it wait so many seconds at most
     shared: Shared | None = None  # a part of the visitors goes to the slot that does not serve yet
+    rules: dict[Slot, dict[str, str]] = field(default_factory=dict)  # by map, what a slot has there
     sticky: tuple[Slot, ...] = ()  # whose visitors stay with the container that answered them first
 
 
@@ -121,6 +123,7 @@ def maps(state: State, settings: Settings) -> dict[str, dict[str, str]]:
         sticky.MAP: {
             key: value for i in sorted(known) for key, value in _sticky(i, known[i], state.token).items()
         },
+        **{name: _ruled(name, state) for name in registry.MAPS},
         "active.map": {f"e{i}": _target(i, known.get(i)) for i in indexes},
         sharing.MAP: {
             f"e{i}": sharing.map_value(shared, backend(i, shared.slot), state.token)
@@ -141,6 +144,16 @@ def _target(index: int, routes: Routes | None) -> str:
     if routes and routes.waits:
         return waiting.value(routes.waits)
     return backend(index, routes.active if routes else None)
+
+
+def _ruled(name: str, state: State) -> dict[str, str]:
+    """One rule's map."""
+    return {
+        backend(i, slot): values[name]
+        for i, routes in sorted(state.environments.items())
+        for slot, values in sorted(routes.rules.items())
+        if name in values
+    }
 
 
 def _sticky(index: int, routes: Routes, token: str) -> dict[str, str]:
@@ -238,6 +251,7 @@ def _frontends(settings: Settings, token: str) -> str:
         sizes=sizes.RULES,
         share=sharing.RULES,
         wait=f"{waiting.RULES}\n    {sleeping.RULES}",
+        rules=registry.LINES,
         stay=sticky.RULES,
         slot=_SLOT,
         stayed=sticky.ANSWERS,
@@ -346,6 +360,7 @@ _INSIDE = """
     http-request set-var(txn.slot) var(txn.env),map(/proxy/active.map,none)
     {share}
     {wait}
+    {rules}
     {stay}
     {slot}
     {stayed}

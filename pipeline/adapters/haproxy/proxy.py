@@ -228,12 +228,15 @@ class Proxy:
         check: str = "",
         *,
         sticky: bool = False,
+        rules: Mapping[str, str] | None = None,
     ) -> None:
         """Sets the addresses of the slot's containers; an empty list takes the slot out. ``timeout``: seconds that they
-        may send nothing; ``check``: the request of their health check; ``sticky``: a visitor stays with one of them."""
+        may send nothing; ``check``: the request of their health check; ``sticky``: a visitor stays with one of them;
+        ``rules``: see ``registry.values``."""
 
         def change(state: State) -> State:
-            routes = with_slot(routes_of(state, index), slot, tuple(servers), timeout, check, sticky=sticky)
+            known = routes_of(state, index)
+            routes = with_slot(known, slot, tuple(servers), timeout, check, sticky=sticky, rules=rules)
             return state.with_routes(index, routes)
 
         if servers or index in self._state().environments:

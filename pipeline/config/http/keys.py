@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
-from pipeline.config.fields import Model
+from pydantic import Field
+
+from pipeline.config.fields import Model, Size
 
 
 class Http(Model):
     """What the proxy does with the requests of this application. Under an environment: what differs there."""
 
+    body: Annotated[Size, Field(ge=1, le=2**40)] | None = None
+    """The largest body that a request may have. A larger one gets 413, and one that does not say how long it is gets
+    411. Default: no limit. Not on Kubernetes, where the Ingress controller decides."""
     sticky: bool = False
     """`true`: a visitor's requests go to the replica that answered the first one, by the cookie `pushlive-server`, as
     long as it runs. Socket.IO and other long polling with several replicas need it. Not on Kubernetes, where the
@@ -26,6 +31,9 @@ class Http(Model):
 
     def without_proxy(self) -> Iterator[tuple[str, str]]:
         """The key, and the text of a warning, of what does not hold on a cluster."""
+        if self.body:
+            text = "has no effect on Kubernetes, where the Ingress controller decides; for ingress-nginx annotate the"
+            yield "body", f'{text} Ingress: `nginx.ingress.kubernetes.io/proxy-body-size: "{self.body}"`'
         if self.sticky:
             text = "has no effect on Kubernetes, where the Ingress controller decides; for ingress-nginx annotate the"
             yield "sticky", f'{text} Ingress: `nginx.ingress.kubernetes.io/affinity: "cookie"`'

@@ -24,6 +24,8 @@ def test_an_environment_changes_the_keys_that_it_writes_and_no_others() -> None:
     [
         ("http: {connections: drop}", "write move or keep"),
         ("http: {sticky: maybe}", "true"),
+        ("http: {body: many}", "is not a size"),
+        ("http: {body: 0MiB}", "too small"),
         ("http: {stick: true}", "sticky"),
         ("web: false, http: {sticky: true}", "there are no visitors"),
     ],
@@ -38,3 +40,9 @@ def test_on_a_cluster_the_annotation_that_does_it_is_named() -> None:
     said = [one for one in warnings(config) if "dev.http.sticky" in one]
     assert any('nginx.ingress.kubernetes.io/affinity: "cookie"' in one for one in said)
     assert not any("live.http.sticky" in one for one in warnings(config))
+
+
+def test_on_a_cluster_the_annotation_for_bodies_is_named() -> None:
+    config = load(TEXT % ("http: {body: 1MiB}", "engine: {kubernetes: prod}"))
+    assert config.pipelines["hello"].render("live").service.http.body == 2**20
+    assert any('proxy-body-size: "1048576"' in one for one in warnings(config))

@@ -12,6 +12,7 @@ from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.api import name_of
 from pipeline.adapters.haproxy.config import Server
 from pipeline.adapters.haproxy.control import Resting
+from pipeline.adapters.haproxy.rules import registry
 from pipeline.adapters.health_page import HealthPage
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import SlotRef, SlotSpec
@@ -166,7 +167,10 @@ class DockerRestarts(DockerTerminals, DockerProcesses):
     def _set(self, spec: SlotSpec, servers: list[Server]) -> None:
         ref, service = spec.ref, spec.config.service
         check, sticky = self._check(spec), service.http.sticky
-        self._proxy.set_servers(ref.index, ref.slot, servers, service.timeout, check, sticky=sticky)
+        rules = registry.values(service.http)
+        self._proxy.set_servers(
+            ref.index, ref.slot, servers, service.timeout, check, sticky=sticky, rules=rules
+        )
 
 
 _OF_REPLICAS = (labels.REPLICA, labels.ADDRESS, labels.SPEC)

@@ -72,6 +72,18 @@ def test_only_slots_that_are_sticky_are_listed_with_a_value_for_each_container()
     assert files(State("0123", {3: with_slot(own, "blue", two, TIMEOUT)}), SETTINGS)["sticky.map"] == ""
 
 
+def test_a_rule_belongs_to_the_slot_whose_release_wants_it() -> None:
+    servers = (("10.213.0.114", 8080),)
+    own = with_slot(LIVE, "blue", servers, TIMEOUT, rules={"body.map": "1048576"})
+    assert files(STATE.with_routes(3, own), SETTINGS)["body.map"] == "e3-blue 1048576\n"
+    assert files(STATE, SETTINGS)["body.map"] == ""
+    assert with_slot(own, "green", (), TIMEOUT).rules == own.rules
+    assert with_slot(own, "blue", servers, TIMEOUT).rules == {}
+    stored = codec.dump(STATE).replace(',"rules":{}', "")
+    assert "rules" not in stored
+    assert codec.load(State, stored) == STATE
+
+
 def test_only_slots_with_a_timeout_of_their_own_are_listed() -> None:
     assert files(STATE, SETTINGS)["timeouts.map"] == ""
     own = with_slot(LIVE, "blue", (("10.213.0.114", 8080),), 1.5)
