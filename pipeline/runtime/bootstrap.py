@@ -377,10 +377,10 @@ def _keep_proxies(settings: Settings, *, by_hand: bool = False) -> Iterator[str]
             if key == DOCKER:
                 one.ensure()
             yield from one.tend(partial(longest_drain, store(settings), key), by_hand=by_hand)
-            if key == DOCKER:
-                loaded, refused = one.secure(_policies(settings, key))
-                yield from (f"certificate {name} was loaded" for name in loaded)
-                yield from refused
+            loaded, refused = one.secure(_policies(settings, key))
+            there = "" if key == DOCKER else f" by the proxy on {key}"
+            yield from (f"certificate {name} was loaded{there}" for name in loaded)
+            yield from refused
         except TryAgain as error:
             left.append(error)
     if left:

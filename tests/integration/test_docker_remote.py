@@ -16,11 +16,14 @@ from pipeline.adapters.docker.remote import pair, proxy
 from pipeline.adapters.docker_api.client import client
 from pipeline.adapters.docker_api.exec_tunnel import RELAY
 from pipeline.adapters.haproxy import config, remote
+from pipeline.config.https.keys import Hsts
+from pipeline.config.https.policy import HostPolicy
 from pipeline.config.models import Where
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Route, SlotRef, SlotSpec
 from pipeline.errors import AppFailed, EngineAway, EngineFailed, TryAgain
 from pipeline.ports.clock import Deadline, SystemClock
+from tests.support.certificates import Authority, asked
 from tests.support.developer import web
 from tests.support.local_registry import registry
 from tests.support.ports import free_ports
@@ -165,6 +168,69 @@ def test_a_port_in_use_there_is_named_with_its_setting(there: RemoteEngine) -> N
         engine.serving(new_ref(there))
     assert "PUSHLIVE_PROXY_HTTP" in raised.value.advice
     there.client.api.remove_container(f"{settings.instance}-proxy", force=True, v=True)
+
+
+def secured(there: RemoteEngine, name: str, https: str) -> remote.RemoteProxy:
+    """The proxy of another installation on that machine."""
+    first = free_ports(2)
+    changes = {
+        "instance": f"{there.settings.instance}{name}",
+        "data": there.settings.data / name,
+        "proxy_http": f"127.0.0.1:{first}",
+        "proxy_https": https or f"127.0.0.1:{first + 1}",
+        "subnets": there.more_subnets,
+    }
+    settings = there.settings.model_copy(update=changes)
+    (settings.data / "tls").mkdir(parents=True)
+    return proxy(Where(docker=there.daemon.tcp), settings, SystemClock())
+
+
+def test_https_ends_there_as_well(there: RemoteEngine) -> None:
+    one, authority = secured(there, "s", ""), Authority()
+    settings, container = one.settings, f"{one.settings.instance}-proxy"
+    pem = one._data / "tls" / "far.pem"
+    try:
+        assert one.secure({}) == ([], [])  # it does not run, and is not started for that
+        one.ensure()
+        one.add_environment(0, "far-live", ("far.example",))
+        pem.write_text(authority.issue("far.example"))
+        policies = {"far.example": HostPolicy(hsts=Hsts(max_age=60.0))}
+        assert one.secure(policies) == (["far.pem"], [])
+        assert asked(settings, "far.example", "/a?b") == (308, "https://far.example/a?b", "")
+        assert asked(settings, "far.example", authority=authority) == (503, "", "max-age=60")
+        assert one.schemes.of("far.example") == "https"
+        listed = there.client.containers.get(container).exec_run(
+            "stat -c '%a %u %n' /proxy/certificates/far.auto"
+        )
+        assert listed.output.decode().split() == ["600", "65534", "/proxy/certificates/far.auto"]
+
+        there.client.api.restart(container, timeout=0)
+        until(lambda: one._control.answers())
+        assert asked(settings, "far.example", authority=authority)[0] == 503
+        with one._folder.locked():  # a second process in the container takes over
+            one._container.replace()
+            one._container.handover.decide(65.0)
+            one._container.handover.retire()
+        assert asked(settings, "far.example", authority=authority)[0] == 503
+        pem.unlink()
+        assert one.secure(policies) == (["far.auto"], [])
+        assert asked(settings, "far.example")[0] == 503
+        assert there.client.containers.get(container).exec_run("ls /proxy/certificates").output == b""
+    finally:
+        one.stop()
+
+
+def test_a_port_for_https_in_use_there_leaves_http(there: RemoteEngine) -> None:
+    there.engine.serving(new_ref(there))  # its proxy has the port
+    one = secured(there, "t", there.settings.proxy_http)
+    try:
+        one.ensure()
+        assert asked(one.settings, "far.example")[0] == 404
+        assert "It serves no HTTPS" in one.examine()
+        assert one.secure({}) == ([], [])
+        one.ensure()
+    finally:
+        one.stop()
 
 
 CONFIG = """

@@ -16,7 +16,7 @@ from pipeline.config.https.keys import Hsts
 from pipeline.config.https.policy import HostPolicy
 from pipeline.config.settings import Settings
 from pipeline.ports.clock import SystemClock
-from tests.support.certificates import Authority
+from tests.support.certificates import Authority, asked, port
 from tests.support.installation import own_settings
 from tests.support.ports import free_ports
 
@@ -43,32 +43,6 @@ def secure(
     proxy.add_environment(0, "shop-live", ("shop.example", "old.example", "plain.example"))
     yield proxy, own, Authority()
     proxy.stop()
-
-
-def port(setting: str) -> int:
-    return int(setting.rpartition(":")[2])
-
-
-def asked(
-    settings: Settings, host: str, path: str = "/", authority: Authority | None = None, **headers: str
-) -> tuple[int, str, str]:
-    """Status, ``Location`` and HSTS; over HTTPS if an authority is given, whose certificate is verified."""
-    scheme = settings.proxy_https if authority else settings.proxy_http
-    connection = http.client.HTTPConnection("127.0.0.1", port(scheme), timeout=5)
-    if authority:
-        plain = socket.create_connection(("127.0.0.1", port(scheme)), timeout=5)
-        connection.sock = authority.context().wrap_socket(plain, server_hostname=host)
-    try:
-        connection.request("GET", path, headers={"Host": host, **headers})
-        answer = connection.getresponse()
-        answer.read()
-        return (
-            answer.status,
-            answer.getheader("Location", ""),
-            answer.getheader("Strict-Transport-Security", ""),
-        )
-    finally:
-        connection.close()
 
 
 def test_hosts_are_led_to_https_once_they_have_a_certificate(secure: Installation) -> None:

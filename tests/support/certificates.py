@@ -1,7 +1,9 @@
-"""A certificate authority for tests."""
+"""A certificate authority for tests, and what a client gets."""
 
 from __future__ import annotations
 
+import http.client
+import socket
 import ssl
 from datetime import UTC, datetime, timedelta
 
@@ -9,6 +11,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from pipeline.config.settings import Settings
 
 
 class Authority:
@@ -49,3 +53,29 @@ class Authority:
             now + timedelta(days=days)
         )
         return builder.sign(self._key, hashes.SHA256())
+
+
+def port(setting: str) -> int:
+    return int(setting.rpartition(":")[2])
+
+
+def asked(
+    settings: Settings, host: str, path: str = "/", authority: Authority | None = None, **headers: str
+) -> tuple[int, str, str]:
+    """Status, ``Location`` and HSTS; over HTTPS if an authority is given, whose certificate is verified."""
+    scheme = settings.proxy_https if authority else settings.proxy_http
+    connection = http.client.HTTPConnection("127.0.0.1", port(scheme), timeout=5)
+    if authority:
+        plain = socket.create_connection(("127.0.0.1", port(scheme)), timeout=5)
+        connection.sock = authority.context().wrap_socket(plain, server_hostname=host)
+    try:
+        connection.request("GET", path, headers={"Host": host, **headers})
+        answer = connection.getresponse()
+        answer.read()
+        return (
+            answer.status,
+            answer.getheader("Location", ""),
+            answer.getheader("Strict-Transport-Security", ""),
+        )
+    finally:
+        connection.close()

@@ -60,7 +60,7 @@ def names_of(said: str, now: float) -> tuple[str, ...]:
 
 class Certificates:
     """Keeps HAProxy's memory, and its folder of copies, equal to the folders. ``served``: after ``refresh``, the names
-    of the valid ones that HAProxy has; True if the service got it by itself. ``gone``: the copies that were removed."""
+    of the valid ones that HAProxy has; True if the service got it by itself."""
 
     def __init__(
         self, data: Path, copies: Path, control: Control, now: Callable[[], float] = time.time
@@ -70,13 +70,19 @@ class Certificates:
         self._said: dict[str, str] = {}
         self._left: dict[str, tuple[str, tuple[str, ...]]] = {}
         self.served: dict[str, bool] = {}
-        self.gone: list[str] = []
+
+    def seen(self) -> tuple[tuple[str, int, int], ...]:
+        """Differs once a file was changed, added or removed."""
+        found = [
+            (path, path.stat()) for path in sorted((*self._own.glob("*.pem"), *self._auto.glob("*.pem")))
+        ]
+        return tuple((str(path), about.st_mtime_ns, about.st_size) for path, about in found)
 
     def refresh(self) -> tuple[list[str], list[str]]:
         """Loads new and changed files and unloads removed ones. Returns the names of these files, and one line for each
         file that cannot be used. Raises TryAgain if HAProxy does not answer."""
         loaded = self._loaded()
-        changed, problems, self.gone, self._said = list[str](), list[str](), [], {}
+        changed, problems, self._said = list[str](), list[str](), {}
         self._copies.mkdir(mode=0o700, parents=True, exist_ok=True)
         served, kept = dict[str, bool](), set[str]()
         for name, path in self._wanted().items():
@@ -149,7 +155,6 @@ class Certificates:
         (self._copies / name).unlink(missing_ok=True)
         self._control.ask(f"del ssl crt-list {CERTIFICATES} {CERTIFICATES}/{name}")
         self._control.ask(f"del ssl cert {CERTIFICATES}/{name}")
-        self.gone.append(name)
 
     def _fingerprint(self, short: str) -> str:
         said = self._said[short] = self._control.ask(f"show ssl cert {CERTIFICATES}/{short}")

@@ -176,19 +176,24 @@ def _last(index: int, routes: Routes) -> dict[str, str]:
 
 
 def files(
-    state: State, settings: Settings, drop: tuple[int, int] | None = None, control: str = ""
+    state: State,
+    settings: Settings,
+    drop: tuple[int, int] | None = None,
+    control: str = "",
+    inside: tuple[str, str] = ("", ""),
 ) -> dict[str, str]:
     """Every file of the folder by name. ``drop``: the uid and gid that HAProxy takes on once it has bound its ports,
-    None if it starts as the service's own user. ``control``: another address that accepts commands."""
+    None if it starts as the service's own user. ``control``: another address that accepts commands;
+    ``inside``: where it listens for HTTP and HTTPS, if its container's ports are published as what the settings say."""
     texts = {
         name: "".join(f"{key} {value}\n" for key, value in entries.items())
         for name, entries in maps(state, settings).items()
     }
-    rules = _rules(State(""), settings, drop, control, "")
+    rules = _rules(State(""), settings, drop, control, "", inside)
     lines = [line for line in rules.splitlines() if not line.lstrip().startswith("#")]
     scripts = {one.FILE: one.SCRIPT for one in (waiting, sleeping, service)}
     structure = hashlib.sha256("\n".join([*lines, *scripts.values()]).encode()).hexdigest()[:12]
-    rules = _rules(state, settings, drop, control, structure)
+    rules = _rules(state, settings, drop, control, structure, inside)
     return {"haproxy.cfg": rules, **scripts, **texts}
 
 
@@ -199,14 +204,19 @@ def structure_of(text: str) -> str:
 
 
 def _rules(
-    state: State, settings: Settings, drop: tuple[int, int] | None, control: str, structure: str
+    state: State,
+    settings: Settings,
+    drop: tuple[int, int] | None,
+    control: str,
+    structure: str,
+    inside: tuple[str, str],
 ) -> str:
     backends = [_backends(i, state.environments.get(i)) for i in range(len(settings.port_range))]
     head = _head(drop, control, structure)
     last = last_resort.SECTIONS.format(owner=_owner(drop), **TEXTS)
     parts = [
         head,
-        _frontends(settings, state.token),
+        _frontends(settings, state.token, inside),
         last,
         _NONE.format(**TEXTS),
         waiting.SECTION.format(**TEXTS),
@@ -238,12 +248,13 @@ def _defaults() -> str:
     return _DEFAULTS.format(checks=CHECKS, **TEXTS)
 
 
-def _frontends(settings: Settings, token: str) -> str:
+def _frontends(settings: Settings, token: str, inside_at: tuple[str, str]) -> str:
     ports = settings.port_range
-    binds = [f"bind {one}" for one in bound(settings.proxy_http)]
+    binds = [f"bind {one}" for one in bound(inside_at[0] or settings.proxy_http)]
     # With strict-sni HAProxy starts without any certificate, and never shows one for another name.
     tls = f"ssl crt {CERTIFICATES} strict-sni alpn h2,http/1.1"
-    binds += [f"bind {one} {tls}" for one in bound(settings.proxy_https)]
+    if settings.proxy_https:
+        binds += [f"bind {one} {tls}" for one in bound(inside_at[1] or settings.proxy_https)]
     told = forwarded(settings.proxy_trusted).strip()
     inside = _INSIDE.format(
         token=token,

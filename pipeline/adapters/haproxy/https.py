@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Callable, Container
 
 from pipeline.config.https.listeners import listeners
 from pipeline.config.settings import Settings
@@ -17,8 +18,11 @@ KEPT = 60.0  # seconds for which an answer is kept
 class Schemes:
     """Of the host names of one proxy."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
-        self._settings, self._clock = settings, clock
+    def __init__(
+        self, settings: Settings, clock: Clock, covered: Callable[[], Container[str]] | None = None
+    ) -> None:
+        """``covered``: the hosts with a certificate, for a proxy that cannot be asked for one from here."""
+        self._settings, self._clock, self._covered = settings, clock, covered
         self._known: dict[str, tuple[str, float]] = {}
 
     def of(self, host: str) -> str:
@@ -31,6 +35,8 @@ class Schemes:
             return "https"
         if not self._settings.proxy_https:
             return "http"
+        if self._covered:
+            return "https" if host in self._covered() else "http"
         scheme, until = self._known.get(host, ("", 0.0))
         if self._clock.monotonic() >= until:
             scheme = "https" if has_certificate(self._settings.proxy_https, host) else "http"

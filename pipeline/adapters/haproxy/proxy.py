@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 
 from pipeline.adapters.docker_api.api import ClientFactory
 from pipeline.adapters.haproxy import open_files, waiting
@@ -59,7 +60,7 @@ class Proxy:
         self._clock = clock
         self._seen = False
         self._told: Https | None = None  # what HAProxy was last told of hosts, by this process
-        self.schemes = Schemes(settings, clock)
+        self.schemes = self._schemes()
         self._folder: Folder
         self._control: Control
         self._container: ProxyContainer
@@ -70,6 +71,9 @@ class Proxy:
         folder = Folder(self._settings)
         control = Control(folder.path)
         return folder, control, ProxyContainer(client_factory, self._settings, self._clock, folder, control)
+
+    def _schemes(self) -> Schemes:
+        return Schemes(self._settings, self._clock)
 
     def _connect(self) -> DeadlineSocket:
         """A connection to the preview port."""
@@ -190,9 +194,14 @@ class Proxy:
                 self._told = wanted.https
         return found
 
+    @property
+    def _data(self) -> Path:
+        """The service's data folder."""
+        return self._settings.data
+
     @cached_property
     def _certificates(self) -> Certificates:
-        return Certificates(self._settings.data, self._folder.path / "certificates", self._control)
+        return Certificates(self._data, self._folder.path / "certificates", self._control)
 
     # --- environments
 

@@ -1,7 +1,7 @@
 """The proxy of a Docker Engine on another machine: the same HAProxy, managed through that Engine's API.
 
 It differs from the local one in three ways. Its files are copied into a volume instead of being mounted. It is
-connected to each environment's network, and publishes only its public port. Commands reach it through a tunnel, on an
+connected to each environment's network, and publishes only its public ports. Commands reach it through a tunnel, on an
 address that is not reachable from outside its container. The folder with the state stays here.
 """
 
@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import tarfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
+from pathlib import Path
 
 from pipeline.adapters.docker_api.addresses import subnet
 from pipeline.adapters.docker_api.api import ClientFactory, DockerApi, Found
@@ -25,38 +27,51 @@ from pipeline.adapters.haproxy.files import Folder
 from pipeline.adapters.haproxy.handover.base import Handover
 from pipeline.adapters.haproxy.handover.draining import Mark
 from pipeline.adapters.haproxy.handover.remote import ADDRESS, CHOOSE, HOST, MAIN, RemoteHandover
+from pipeline.adapters.haproxy.https import Schemes
 from pipeline.adapters.haproxy.proxy import Proxy
 from pipeline.adapters.workload import fingerprint
 from pipeline.config.https.listeners import listeners
+from pipeline.config.https.policy import HostPolicy
 from pipeline.config.settings import Settings
 from pipeline.errors import ConfigError, EngineAway, EngineFailed, PushliveError
 from pipeline.lib.sockets import DeadlineSocket, receive_all, within
 
-INSIDE = 8080  # the port in the container that is published
+INSIDE = 8080  # the ports in the container that are published: HTTP
+INSIDE_HTTPS = 8443
+REFRESHED = 60.0  # seconds after which HAProxy is asked for its certificates though no file has changed
 USER = 65534
 ANSWER = 10.0  # seconds for a whole answer over the network
 OWN = 62  # its address in an environment's network: the last one, which no container gets
 
 
+_CERTIFICATES = "certificates"
+_KEEP = (
+    f'cd {FOLDER}/{_CERTIFICATES} || exit; for f in *; do k=; for n in "$@"; do [ "$n" = "$f" ] && k=1; done; '
+    '[ "$k" ] || rm -f -- "$f"; done'
+)
+
+
 def remote_settings(settings: Settings, host: str) -> Settings:
-    """The service's settings for that Engine: a folder of its own, no HTTPS, and not the service itself."""
+    """The service's settings for that Engine: a folder of its own, in ``engines``, and not the service itself."""
     name = hashlib.sha256(host.encode()).hexdigest()[:12]
-    return settings.model_copy(
-        update={"data": settings.data / "engines" / name, "proxy_https": "", "serve_public": False}
-    )
+    changes = {"data": settings.data / "engines" / name, "serve_public": False}
+    return settings.model_copy(update=changes)
 
 
 def proxy_body(settings: Settings) -> Body:
     """The container. It is never root: the Engine binds the low ports."""
+    published = {f"{INSIDE}/tcp": _published(settings.proxy_http)}
+    if settings.proxy_https:
+        published[f"{INSIDE_HTTPS}/tcp"] = _published(settings.proxy_https)
     body: Body = {
         "Image": settings.proxy_image,
         "Entrypoint": ["haproxy"],
         "Cmd": ["-db", "-f", f"{FOLDER}/haproxy.cfg"],
         "User": f"{USER}:{USER}",
-        "ExposedPorts": {f"{INSIDE}/tcp": {}},
+        "ExposedPorts": {port: {} for port in published},
         "HostConfig": {
             "Binds": [f"{settings.instance}-proxy:{FOLDER}"],
-            "PortBindings": {f"{INSIDE}/tcp": _published(settings.proxy_http)},
+            "PortBindings": published,
             "RestartPolicy": {"Name": "unless-stopped"},
             "LogConfig": LOGS,
             "SecurityOpt": ["no-new-privileges"],
@@ -99,7 +114,10 @@ class _Folder(Folder):
             folder = tarfile.TarInfo(FOLDER.strip("/"))
             folder.type, folder.mode, folder.uid, folder.gid = tarfile.DIRTYPE, 0o700, USER, USER
             archive.addfile(folder)
-            for name, text in self._files(self.load()).items():
+            secret = tarfile.TarInfo(f"{FOLDER.strip('/')}/{_CERTIFICATES}")
+            secret.type, secret.mode, secret.uid, secret.gid = tarfile.DIRTYPE, 0o700, USER, USER
+            archive.addfile(secret)
+            for name, text in {**self._files(self.load()), **self._certificates()}.items():
                 member = tarfile.TarInfo(f"{FOLDER.strip('/')}/{name}")
                 content = text.encode()
                 member.size, member.mode, member.uid, member.gid = len(content), 0o600, USER, USER
@@ -107,8 +125,20 @@ class _Folder(Folder):
         return out.getvalue()
 
     def _files(self, state: State) -> dict[str, str]:
-        inside = self._settings.model_copy(update={"proxy_http": f"0.0.0.0:{INSIDE}", "access_log": "off"})
-        return files(state, inside, control=ADDRESS)
+        inside = f"0.0.0.0:{INSIDE}", f"0.0.0.0:{INSIDE_HTTPS}"
+        quiet = self._settings.model_copy(update={"access_log": "off"})
+        return files(state, quiet, control=ADDRESS, inside=inside)
+
+    def _certificates(self) -> dict[str, str]:
+        """Copies of those that HAProxy has accepted."""
+        found = sorted((self.path / _CERTIFICATES).glob("*.*"))
+        return {f"{_CERTIFICATES}/{path.name}": path.read_text() for path in found}
+
+    def send_certificates(self) -> None:
+        """Copies them, and removes those that are no longer there."""
+        self.send(self._container)
+        names = [name.partition("/")[2] for name in self._certificates()]
+        self._api.execute(self._container, ["sh", "-c", _KEEP, "keep", *names])
 
 
 class _Control(Control):
@@ -165,7 +195,25 @@ class _Container(ProxyContainer):
         return found
 
     def _body(self) -> Body:
-        return proxy_body(self._settings)
+        """One that an earlier version made, or that did not get its port for HTTPS, stays as it is: only another
+        container can publish one more port, and every connection would end."""
+        found, plain = self._find(), self._plain()
+        labels = found["Config"]["Labels"] if found else {}
+        return plain if labels.get(SPEC) == plain["Labels"][SPEC] else proxy_body(self._settings)
+
+    def _plain(self) -> Body:
+        """Without HTTPS."""
+        return proxy_body(self._settings.model_copy(update={"proxy_https": ""}))
+
+    def serves_https(self) -> bool:
+        """Whether its port for HTTPS is published."""
+        found = self._find() or {}
+        return f"{INSIDE_HTTPS}/tcp" in (found.get("HostConfig", {}).get("PortBindings") or {})
+
+    def send_certificates(self) -> None:
+        """Copies them into the container, for its next start."""
+        assert isinstance(self._folder, _Folder)  # noqa: S101 - made together
+        self._folder.send_certificates()
 
     def _refuse_ports_in_use(self, held: list[str]) -> None:
         """Only Docker can tell, when the container starts."""
@@ -180,12 +228,24 @@ class _Container(ProxyContainer):
         try:
             super()._start(found, body)
         except DockerRefused as error:
+            if error.port_in_use and self._can_do_without_https(error):
+                self.remove()
+                return self._start(None, self._plain())
             if error.port_in_use:
                 raise EngineFailed(
                     f"{self._settings.proxy_http} is already in use on the Engine's machine: {error.said}",
                     advice="Stop the process that uses it, or set PUSHLIVE_PROXY_HTTP to another value.",
                 ) from error
             raise
+        return None
+
+    def _can_do_without_https(self, error: DockerRefused) -> bool:
+        """True if it is a port for HTTPS alone that is in use there: something else may end TLS on that machine."""
+        ports = [str(one.port) for one in listeners(self._settings.proxy_https)]
+        http = [str(one.port) for one in listeners(self._settings.proxy_http)]
+        return any(re.search(rf":{port}\b", error.said) for port in ports if port not in http) and not any(
+            re.search(rf":{port}\b", error.said) for port in http
+        )
 
     def _answers_again(self) -> bool:
         """Otherwise it is left alone: it may serve well though this machine cannot reach it."""
@@ -225,6 +285,9 @@ class RemoteProxy(Proxy):
     """See ``Proxy``. ``settings``: from ``remote_settings``."""
 
     _tried = False  # to replace one that an earlier version started
+    _seen_before: tuple[object, str] | None = None  # with which certificates and which container all was well
+    _until = 0.0  # on the monotonic clock
+    _problems: list[str] = []  # noqa: RUF012 - replaced, never changed
 
     def insist_on_sleep(self) -> None:
         raise ConfigError(
@@ -243,6 +306,49 @@ class RemoteProxy(Proxy):
 
     def _connect(self) -> DeadlineSocket:
         return self.tunnel.open("127.0.0.1", self._settings.preview_port).near
+
+    @property
+    def _data(self) -> Path:
+        return self._settings.data.parents[1]
+
+    def _schemes(self) -> Schemes:
+        return Schemes(self._settings, self._clock, lambda: self._state().https.https)
+
+    def secure(self, policies: Mapping[str, HostPolicy]) -> tuple[list[str], list[str]]:
+        """See ``Proxy.secure``. One that does not run is left alone."""
+        if not self._remote.has_state("Running"):
+            return [], []
+        try:
+            return super().secure(policies)
+        except EngineFailed as error:
+            return [], [str(error)]
+
+    def refresh_certificates(self) -> tuple[list[str], list[str]]:
+        """See ``Proxy.refresh_certificates``. Each question goes over the network: nothing is asked while all is as it
+        was a minute ago."""
+        if not self._settings.proxy_https or not self._remote.serves_https():
+            self._certificates.served = {}
+            return [], []
+        now, seen = self._clock.monotonic(), (self._certificates.seen(), self._remote.began())
+        if seen == self._seen_before and now < self._until:
+            return [], self._problems
+        changed, self._problems = super().refresh_certificates()
+        with self._locked():
+            if changed or seen != self._seen_before:
+                self._remote.send_certificates()
+        self._seen_before, self._until = seen, now + REFRESHED
+        return changed, self._problems
+
+    def examine(self) -> str:
+        """See ``Proxy.examine``."""
+        found = super().examine()
+        if not self._settings.proxy_https or self._remote.serves_https():
+            return found
+        return (
+            f"{found}. It serves no HTTPS: an earlier version made its container, or PUSHLIVE_PROXY_HTTPS is in use"
+            f" there. `docker rm -f {self._container.name}` on that machine: the service makes it again, and every"
+            " connection ends"
+        )
 
     @property
     def settings(self) -> Settings:
