@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipeline.config.address.entries import named
 from pipeline.config.checks.health import ANSWER, problem
 from pipeline.config.checks.visitor import with_headers
 from pipeline.domain.engine_types import Answer, Route, SlotSpec
@@ -57,7 +58,7 @@ class HealthPage:
         self._check, self._headers = spec.config.service.health, spec.health_headers
         self.host, self._scheme = self._headers["Host"], self._headers["X-Forwarded-Proto"]
         self._others = [
-            host for host in (*spec.config.hosts, spec.ref.own_host, "localhost") if host != self.host
+            host for host in (*named(spec.config.hosts), spec.ref.own_host, "localhost") if host != self.host
         ]
 
     def ask(self, address: str) -> Asked:

@@ -174,6 +174,16 @@ Host = Annotated[
     ),
     Words("a host name in lower case without scheme, port or path, such as www.example.com"),
 ]
+_LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+Entry = Annotated[
+    str,
+    StringConstraints(pattern=rf"^(\*|(\*\.)?{_LABEL}(\.{_LABEL})*)(/[A-Za-z0-9._~-]+)*$", max_length=360),
+    AfterValidator(validators.entry),
+    Words(
+        "a host name in lower case without scheme and port, such as www.example.com, shop.example.com/api, "
+        "*.example.com or *"
+    ),
+]
 UrlPath = Annotated[
     str,
     StringConstraints(pattern=r"^/[!\x22$-~]*$", max_length=1024),

@@ -25,6 +25,7 @@ from pipeline.config.fields import (
     Branch,
     CpuLimit,
     Duration,
+    Entry,
     EnvName,
     Host,
     Limit,
@@ -281,10 +282,11 @@ class Service(ContainerOptions, ClusterOptions):
 class Environment(Service):
     """One environment. What is not set here is the same as in every other environment."""
 
-    host: Host | None = None
-    """A host name in addition to `<pipeline>-<environment>.localhost`."""
-    hosts: tuple[Host, ...] = ()
-    """More host names."""
+    host: Entry | None = None
+    """A host name in addition to `<pipeline>-<environment>.localhost`, or a part of one that others share:
+    `shop.example.com/api` ([hosts and paths](guides/hosts.md))."""
+    hosts: tuple[Entry, ...] = ()
+    """More of them. `*.example.com` is each name with one more part that no one else has, `*` what is left."""
     https: HttpsMode | None = None
     """What a request over plain HTTP to one of the hosts gets. `redirect`: the same address with `https://` (308), if
     the proxy has a valid certificate for it. `both`: the answer of the application. Default: `redirect` for hosts whose
@@ -330,7 +332,7 @@ class Rendered(Model):
     ALWAYS_HASHED = frozenset({"service", "hosts", "smoke", "registry"})
 
     service: Service
-    hosts: tuple[Host, ...] = ()
+    hosts: tuple[Entry, ...] = ()
     smoke: tuple[SmokeCheck, ...] = ()
     engine: Where = Where()
     registry: Registry | None = None

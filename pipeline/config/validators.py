@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from pipeline.config.address import entries
 from pipeline.lib.text import without_password
 
 _REF_FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{")
@@ -192,6 +193,13 @@ def argv(words: tuple[str, ...]) -> tuple[str, ...]:
     if words and not words[0].strip():
         raise ValueError("its first word is empty; name the program to run")
     return words
+
+
+def entry(text: str) -> str:
+    """Where an environment is reached, see ``pipeline.config.address.entries``."""
+    if wrong := entries.problem(text):
+        raise ValueError(f"{text[:120]!r} {wrong}")
+    return text
 
 
 def docker_host(text: str) -> str:

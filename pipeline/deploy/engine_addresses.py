@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.config import loading
+from pipeline.config.address.entries import plain
 from pipeline.config.engines import DOCKER, kind_of, where_of
 from pipeline.config.models import Config
 from pipeline.config.settings import Settings
@@ -56,7 +57,7 @@ def url(settings: Settings, environment: Environment, hosts: tuple[str, ...]) ->
     """Where people reach an environment; "" if it is reachable only inside its cluster."""
     if kind_of(environment.engine).local:
         return f"http://127.0.0.1:{settings.port_range[environment.index]}"
-    return f"http://{hosts[0]}" if hosts else ""
+    return next((f"http://{host}" for host in plain(hosts)), "")
 
 
 def address(settings: Settings, environment: Environment, hosts: tuple[str, ...]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from pipeline.config.address.entries import named
 from pipeline.config.checks.visitor import own_headers, with_headers
 from pipeline.config.engines import DOCKER
 from pipeline.config.image_hints import Declared
@@ -101,7 +102,7 @@ class SlotSpec:
     @property
     def host(self) -> str:
         """The first host name that its configuration says, also if that leads elsewhere by now: it knows the name."""
-        return next(iter(self.config.hosts), self.ref.own_host)
+        return next(iter(named(self.config.hosts)), self.ref.own_host)
 
     @property
     def visitor_headers(self) -> dict[str, str]:

@@ -82,6 +82,7 @@ SERVICE = {"web": False, "port": 81, "health.path": "/", "health.host": "www.exa
            "health.send": {"X-Key": "a"}, "ready": "9s", "replicas": 3, "cpu": 2, "memory": "1GiB", "env": {"X": "y"},
            "secrets": ["OTHERS"], "command": ["sh"], "release.command": ["true"], "release.timeout": "9m",
            "ignore": ["/x"], "liveness.restart": "9m", "http.body": "2MiB", "http.sticky": True,
+           "http.strip_path": True,
            "http.connections": "keep",
            "release.back": ["true"], "release.reversible": False, "release.cancel": True, "release.entrypoint": False,
            "drain": "9s", "stop": "9s", "keep_warm": "9s", "timeout": "9s", "security": "strict",

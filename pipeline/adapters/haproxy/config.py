@@ -20,11 +20,12 @@ from pipeline.adapters.haproxy.forwarded import forwarded
 from pipeline.adapters.haproxy.health import CHECKS, map_value
 from pipeline.adapters.haproxy.last_resort import LAST, SPARE
 from pipeline.adapters.haproxy.measuring import access, latencies
-from pipeline.adapters.haproxy.rules import https, registry, service, sharing, sleeping, sticky
+from pipeline.adapters.haproxy.rules import https, paths, registry, service, sharing, sleeping, sticky
 from pipeline.adapters.haproxy.rules.https import Https
 from pipeline.adapters.haproxy.rules.listening import bound
 from pipeline.adapters.haproxy.rules.sharing import Shared
 from pipeline.adapters.haproxy.texts import TEXTS
+from pipeline.config.address.public import own_hosts
 from pipeline.config.settings import Settings
 from pipeline.domain.environment import SLOTS, Slot
 
@@ -48,13 +49,15 @@ MAPS = (
     https.HTTPS,
     https.HSTS,
     https.MOVED,
+    paths.MAP,
     "hosts.map",
 )
 
 
 @dataclass(frozen=True)
 class Routes:
-    """One environment: its hosts, and the addresses of each slot's containers."""
+    """One environment: its hosts (``shop.example``, ``shop.example/api``, ``*.shop.example``), and the addresses of each
+    slot's containers."""
 
     name: str  # "hello-live"
     hosts: tuple[str, ...] = ()
@@ -111,7 +114,10 @@ def maps(state: State, settings: Settings) -> dict[str, dict[str, str]]:
             for i in sorted(known)
             for slot in sorted(known[i].checks)
         },
-        "hosts.map": {host: f"e{i}" for i in sorted(known) for host in known[i].hosts},
+        "hosts.map": {host: f"e{i}" for i in sorted(known) for host in known[i].hosts if "/" not in host},
+        paths.MAP: paths.entries(
+            ((host, f"e{i}") for i in sorted(known) for host in known[i].hosts), own_hosts(settings)
+        ),
         "ports.map": {str(ports[i]): f"e{i}" for i in indexes},
         "names.map": {f"e{i}": known[i].name for i in sorted(known)},
         "last.map": {key: value for i in sorted(known) for key, value in _last(i, known[i]).items()},
@@ -275,6 +281,7 @@ def _frontends(settings: Settings, token: str, inside_at: tuple[str, str]) -> st
         binds="\n    ".join(binds),
         ports=f"127.0.0.1:{ports[0]}-{ports[-1]}" if len(ports) > 1 else f"127.0.0.1:{ports[0]}",
         preview=f"127.0.0.1:{settings.preview_port}",
+        whose=paths.rules(TEXTS),
         hosts=inside.replace("{https}", https.rules(settings.proxy_http, settings.proxy_https)),
         inside=inside.replace("    {https}\n", ""),
         forwarded=told,
@@ -387,7 +394,7 @@ _SLOT = f"{last_resort.RULES}\n    {timeouts.RULES}"
 _FRONTENDS = """\
 frontend hosts
     {binds}
-    http-request set-var(txn.env) req.hdr(host),host_only,lower,rtrim(.),map(/proxy/hosts.map)
+    {whose}
     {hosts}
 
 frontend ports

@@ -36,6 +36,7 @@ from pipeline.adapters.haproxy.rules import sharing, sleeping
 from pipeline.adapters.haproxy.rules.https import Https, decided
 from pipeline.adapters.haproxy.rules.listening import without_ipv6
 from pipeline.adapters.haproxy.timeouts import TIMEOUT
+from pipeline.config.address.entries import hosts_in
 from pipeline.config.https.policy import HostPolicy
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Answered
@@ -183,7 +184,7 @@ class Proxy:
         self.ensure()
         with self._locked():
             state = self._folder.load()
-            hosts = (
+            hosts = hosts_in(
                 host for routes in state.environments.values() for host in (*routes.hosts, *routes.wanted)
             )
             wanted = replace(state, https=decided(policies, hosts, self._certificates.served))

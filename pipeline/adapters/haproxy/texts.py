@@ -14,6 +14,8 @@ TEXTS = {
     "slow": r"504: the application took too long to answer. Try again in a moment.\nFor its operators: it sent nothing"
     " for %[var(txn.timeout),div(1000)] s, its `timeout` in pipelines.yaml.",
     "unknown": "404: no environment is served under this name. `pushlive status` lists the names.",
+    "ambiguous": "400: applications read this address in different ways (`//`, `..`, `%2f` and the like), so it is not"
+    " known which of those on this host is meant. Write it plainly.",
     "empty": r"503: %[var(txn.name)] has no release yet, or its traffic was taken off.\nFor its operators: see"
     " `pushlive status`.",
     "exchanged": "503: %[var(txn.name)] is being replaced by another release, which takes longer than requests may"

@@ -38,7 +38,11 @@ from pipeline.adapters.kubernetes.names import (
 from pipeline.adapters.kubernetes.workload.claims import one_node_label, with_volumes
 from pipeline.adapters.kubernetes.workload.options import with_options
 from pipeline.adapters.kubernetes.workload.probes import PROBES, probes
-from pipeline.adapters.kubernetes.workload.routes import with_ingress_options, with_service_options
+from pipeline.adapters.kubernetes.workload.routes import (
+    ingress_rules,
+    with_ingress_options,
+    with_service_options,
+)
 from pipeline.adapters.workload import CAP_DROP, environment, fingerprint, port
 from pipeline.config.workload.kubernetes import IngressOptions, ServiceOptions
 from pipeline.domain.adoption import remembered
@@ -83,9 +87,7 @@ class Manifests:
         """Routes the host names to the public Service. ``ingress_class``: "" for the cluster's default. Without host
         names it routes nothing; the API does not accept an Ingress without a rule."""
         backend = {"service": {"name": base(ref), "port": {"name": PORT}}}
-        path = {"path": "/", "pathType": "Prefix", "backend": backend}
-        rules: list[Manifest] = [{"host": host, "http": {"paths": [path]}} for host in hosts]
-        spec: Manifest = {"rules": rules or [{"host": NO_HOST}]}
+        spec: Manifest = {"rules": ingress_rules(hosts, backend) or [{"host": NO_HOST}]}
         if ingress_class:
             spec["ingressClassName"] = ingress_class
         manifest = self._manifest("networking.k8s.io/v1", "Ingress", base(ref), self._labels(ref), spec=spec)

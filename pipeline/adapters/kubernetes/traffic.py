@@ -21,6 +21,7 @@ from pipeline.adapters.kubernetes.names import (
 from pipeline.adapters.kubernetes.pods.events import last_probe_failure
 from pipeline.adapters.kubernetes.pods.state import is_ready, ready_since, waiting_reason
 from pipeline.adapters.kubernetes.probe import proxy_path, replica_set_of, serving_replica_sets
+from pipeline.adapters.kubernetes.workload.routes import entries_of
 from pipeline.domain.engine_types import Answered, ReplicaHealth, Route, SlotRef, SlotSpec
 from pipeline.domain.environment import SLOTS
 from pipeline.domain.judging.latency.times import Timed
@@ -115,7 +116,7 @@ class KubeTraffic(KubeSharing):
             other = slot_ref({SLOT: SLOTS[0], **found["metadata"]["labels"]}, self._key)
             if (other.pipeline, other.environment) == (spec.ref.pipeline, spec.ref.environment):
                 continue
-            has = tuple(host for rule in found["spec"].get("rules") or () if (host := rule.get("host", "")))
+            has = entries_of(found)
             left = tuple(host for host in has if host not in spec.hosts)
             if left != has and (left or self._keeps_ingress(other)):
                 # Its annotations and certificate are those of its own release.
@@ -127,7 +128,7 @@ class KubeTraffic(KubeSharing):
         if self.serving(spec.ref) != spec.ref.slot:
             return False
         found = self._owned.get_if_owned("Ingress", base(spec.ref), spec.ref)
-        hosts = {rule.get("host", "") for rule in (found or {}).get("spec", {}).get("rules") or ()}
+        hosts = set(entries_of(found)) if found else set()
         return hosts - {NO_HOST} != set(spec.hosts)
 
     def unroute(self, ref: SlotRef) -> None:

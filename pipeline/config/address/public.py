@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
+from pipeline.config.address.entries import hosts_in
+
 if TYPE_CHECKING:
     from pipeline.config.models import Config
     from pipeline.config.settings import Settings
@@ -82,7 +84,7 @@ def taken(config: Config, settings: Settings) -> Iterator[tuple[str, str]]:
     ours = own_hosts(settings)
     for name, pipeline in config.pipelines.items():
         for stage in pipeline.environments:
-            for host in pipeline.render(stage).hosts:
+            for host in hosts_in(pipeline.render(stage).hosts):
                 if host in ours:
                     yield (
                         f"pipelines.{name}.environments.{stage}.hosts",

@@ -20,6 +20,9 @@ class Http(Model):
     """`true`: a visitor's requests go to the replica that answered the first one, by the cookie `pushlive-server`, as
     long as it runs. Socket.IO and other long polling with several replicas need it. Not on Kubernetes, where the
     Ingress controller decides."""
+    strip_path: bool = False
+    """`true`: where `host` or `hosts` has a path (`shop.example.com/api`), requests reach the application without it,
+    and the header `X-Forwarded-Prefix` says it. Not on Kubernetes, where paths are passed on whole."""
     connections: Literal["move", "keep"] = "move"
     """What becomes of WebSockets, event streams and other requests that still last when `drain` is over after a
     switch. `move`: they are closed, and clients come back to the release that serves. `keep`: they may stay with the
@@ -37,3 +40,9 @@ class Http(Model):
         if self.sticky:
             text = "has no effect on Kubernetes, where the Ingress controller decides; for ingress-nginx annotate the"
             yield "sticky", f'{text} Ingress: `nginx.ingress.kubernetes.io/affinity: "cookie"`'
+        if self.strip_path:
+            text = "has no effect on Kubernetes, where an Ingress passes paths on whole: let the application serve"
+            yield (
+                "strip_path",
+                f"{text} under its path, or strip it in the controller (`stripPrefix` of Traefik)",
+            )

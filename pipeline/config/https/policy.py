@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from pipeline.config.address.entries import hosts_in, named
 from pipeline.config.https.keys import Hsts, HttpsMode
 from pipeline.config.models import Config, Pipeline
 from pipeline.config.yaml_nodes import Problem, show_path
@@ -28,24 +29,30 @@ def policies(config: Config, engine: str, own: tuple[str, ...] = ()) -> dict[str
     for pipeline in config.pipelines.values():
         for name in pipeline.environments:
             if pipeline.environment(name).engine.key == engine:
-                found |= _of(pipeline, name)
+                whole = {*pipeline.render(name).hosts, *pipeline.environment(name).redirect_hosts}
+                # Of a host that several share, the one that has all of it decides.
+                found |= {
+                    host: policy
+                    for host, policy in _of(pipeline, name).items()
+                    if host in whole or host not in found
+                }
     return found
 
 
 def _of(pipeline: Pipeline, name: str) -> dict[str, HostPolicy]:
-    environment, hosts = pipeline.environment(name), pipeline.render(name).hosts
+    environment, hosts = pipeline.environment(name), hosts_in(pipeline.render(name).hosts)
     found = {host: HostPolicy(environment.https, environment.hsts) for host in hosts}
-    if hosts:
+    if first := named(hosts)[:1]:
         found |= {
-            host: HostPolicy(environment.https, environment.hsts, hosts[0])
+            host: HostPolicy(environment.https, environment.hsts, first[0])
             for host in environment.redirect_hosts
         }
     return found
 
 
 def names(pipeline: Pipeline, environment: str) -> tuple[str, ...]:
-    """The host names of that environment that need a certificate each."""
-    hosts = pipeline.render(environment).hosts
+    """The host names of that environment that need a certificate each. Those of a pattern are not known."""
+    hosts = named(pipeline.render(environment).hosts)
     return tuple(
         dict.fromkeys([*hosts, *(pipeline.environment(environment).redirect_hosts if hosts else ())])
     )
@@ -61,7 +68,7 @@ def problems(config: Config, line: Line) -> Iterator[Problem]:
 
 
 def _impossible(pipeline: Pipeline, name: str) -> Iterator[tuple[str, str]]:
-    own, hosts = pipeline.environment(name), pipeline.render(name).hosts
+    own, hosts = pipeline.environment(name), named(pipeline.render(name).hosts)
     if own.redirect_hosts and not hosts:
         yield "redirect_hosts", f"there is no host to lead to; write `host` in {name} as well"
     if own.redirect_hosts and set(own.redirect_hosts) & set(hosts):

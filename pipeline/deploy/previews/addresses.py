@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.config.address.entries import plain
 from pipeline.config.https.listeners import port_of
 from pipeline.config.models import Config
 from pipeline.config.settings import Settings
@@ -16,8 +17,8 @@ def address(settings: Settings, config: Config, name: str) -> str:
     rendered = own.render(name)
     if not rendered.service.web:
         return NO_WEB
-    if rendered.hosts:
-        return f"http://{rendered.hosts[0]}"
+    if hosts := plain(rendered.hosts):
+        return f"http://{hosts[0]}"
     if rendered.engine.kind.local:
         return f"http://{name}.localhost:{port_of(settings.proxy_http)}"
     return f"inside {rendered.engine.key}"

@@ -23,6 +23,7 @@ ACME = "/.well-known/acme-challenge/"
 
 _HEADER = "Strict-Transport-Security"
 _FREE = "!{ var(txn.free) -m bool }"
+_WILD = "!{ var(txn.moved) -m found } !{ var(txn.mode) -m found }"  # then what holds for `*.shop.example`
 _PORT = "{ req.hdr(host) -m reg :[0-9]+$ }"
 
 
@@ -68,17 +69,18 @@ def _value(hsts: Hsts) -> str:
 
 
 def rules(http: str, https: str) -> str:
-    """For the frontend ``hosts``, after ``txn.scheme`` and ``txn.probe``. ``http`` and ``https``: where it listens,
-    which says the port that an address has to name. If a host is asked for without a port, though we listen on another
-    one than browsers take, something before us leads from their port to ours."""
+    """For the frontend ``hosts``, after ``txn.host``, ``txn.wild``, ``txn.scheme`` and ``txn.probe``. ``http`` and
+    ``https``: where it listens, which says the port that an address has to name. If a host is asked for without a port,
+    though we listen on another one than browsers take, something before us leads from their port to ours."""
     lines = [
-        "set-var(txn.host) req.hdr(host),host_only,lower,rtrim(.)",
         f"set-var(txn.free) bool(true) if {{ var(txn.probe) -m bool }} || {{ path_beg {ACME} }}",
         f"set-var(txn.hsts) var(txn.host),map(/proxy/{HSTS}) if {{ var(txn.scheme) -m str https }}",
         f"set-var(txn.moved) var(txn.host),map(/proxy/{MOVED})",
         "set-var(txn.aim) var(txn.host)",
         "set-var(txn.aim) var(txn.moved) if { var(txn.moved) -m found }",
         f"set-var(txn.mode) var(txn.aim),map(/proxy/{HTTPS})",
+        f"set-var(txn.hsts) var(txn.wild),map(/proxy/{HSTS}) if {_WILD} {_is('scheme', 'https')}",
+        f"set-var(txn.mode) var(txn.wild),map(/proxy/{HTTPS}) if {_WILD}",
         f"set-var(txn.to) str(https) if {_is('mode', 'redirect')} {_is('scheme', 'http')} {_FREE}",
         f"set-var(txn.to) str(http) if {{ var(txn.moved) -m found }} {_FREE}",
         f"set-var(txn.to) str(https) if {{ var(txn.moved) -m found }} {_is('mode', 'redirect')} {_FREE}",

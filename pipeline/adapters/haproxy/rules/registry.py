@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from pipeline.adapters.haproxy.rules import body
+from pipeline.adapters.haproxy.rules import body, paths
 from pipeline.config.http.keys import Http
 
 
@@ -23,7 +23,10 @@ class Rule:
     lines: str
 
 
-ALL = (Rule(body.MAP, body.value, body.LINES),)
+ALL = (
+    Rule(body.MAP, body.value, body.LINES),
+    Rule(paths.STRIP, paths.strip_value, paths.STRIP_LINES),
+)
 MAPS = tuple(rule.map for rule in ALL)
 LINES = "\n    ".join(rule.lines for rule in ALL)
 

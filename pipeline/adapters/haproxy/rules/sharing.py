@@ -20,12 +20,13 @@ COOKIE = "pushlive-shift"
 WHOLE = 1000  # a share is counted in thousandths
 MAP = "shift.map"
 
-_SET = f"{COOKIE}=%[var(txn.give)]; Path=/; HttpOnly; SameSite=Lax"
-_END = f"{COOKIE}=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax"
+_SET = f"{COOKIE}=%[var(txn.give)]; Path=%[var(txn.cookies)]; HttpOnly; SameSite=Lax"
+_END = f"{COOKIE}=; Path=%[var(txn.cookies)]; Max-Age=0; HttpOnly; SameSite=Lax"
 
 # In the public frontends, after the slot was read from ``active.map``. An answer that shared caches may keep gets no
 # cookie, or they would hand one visitor's to all.
 RULES = f"""
+    http-request set-var(txn.cookies) str(/) unless {{ var(txn.cookies) -m found }}
     http-request set-var(txn.given) req.cook({COOKIE})
     http-request replace-header Cookie ^{COOKIE}=[^;]*(;[[:space:]]*(.*))?$ \\2 if {{ var(txn.given) -m found }}
     http-request replace-header Cookie ^(.*);[[:space:]]*{COOKIE}=[^;]*(.*)$ \\1\\2 if {{ var(txn.given) -m found }}

@@ -17,8 +17,8 @@ from collections.abc import Mapping
 COOKIE = "pushlive-server"
 MAP = "sticky.map"
 
-_SET = f"{COOKIE}=%[var(txn.keep)]; Path=/; HttpOnly; SameSite=Lax"
-_END = f"{COOKIE}=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax"
+_SET = f"{COOKIE}=%[var(txn.keep)]; Path=%[var(txn.cookies)]; HttpOnly; SameSite=Lax"
+_END = f"{COOKIE}=; Path=%[var(txn.cookies)]; Max-Age=0; HttpOnly; SameSite=Lax"
 
 # In the public frontends, once the slot is known and before a container is chosen.
 RULES = f"""

@@ -8,6 +8,7 @@ from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.adapters.kubernetes.capacity import parse_quantity
 from pipeline.adapters.kubernetes.manifests import NO_HOST
 from pipeline.adapters.kubernetes.pods.state import app_spec
+from pipeline.adapters.kubernetes.workload.routes import entries_of
 from pipeline.config.parity.properties import SET, Value, plain
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.parity import seen
@@ -39,8 +40,7 @@ def inside(spec: SlotSpec, live: KubeObject, wanted: KubeObject) -> dict[str, Va
 
 def hosts(ingress: KubeObject | None, wanted: tuple[str, ...]) -> dict[str, Value | None]:
     """Those that the Ingress routes, if they are not these."""
-    rules = (ingress or {"spec": {}})["spec"].get("rules") or ()
-    has = {str(one.get("host", "")) for one in rules} - {NO_HOST}
+    has = set(entries_of(ingress) if ingress else ()) - {NO_HOST}
     return {} if has == set(wanted) else {"hosts": plain(", ".join(sorted(has)) or "none")}
 
 
