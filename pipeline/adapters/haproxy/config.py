@@ -56,8 +56,8 @@ MAPS = (
 
 @dataclass(frozen=True)
 class Routes:
-    """One environment: its hosts (``shop.example``, ``shop.example/api``, ``*.shop.example``), and the addresses of each
-    slot's containers."""
+    """One environment: its hosts (``shop.example``, ``shop.example/api``, ``*.shop.example``), and the addresses of
+    each slot's containers."""
 
     name: str  # "hello-live"
     hosts: tuple[str, ...] = ()
