@@ -14,6 +14,7 @@ from pipeline.adapters.fake.engine_state import (
     same_containers,
 )
 from pipeline.adapters.fake.script import require
+from pipeline.config.address.entries import covers
 from pipeline.config.engines import kind_of
 from pipeline.domain.engine_types import Replica, SlotRef, SlotSpec, Written
 from pipeline.domain.environment import SLOTS
@@ -36,7 +37,9 @@ class FakeSlots(EngineState):
                 self.active.setdefault(key, None)
                 return
             others = {other: names for other, names in self.hosts.items() if other != key}
-            served = {host for other, names in others.items() if self.active.get(other) for host in names}
+            there = {host for other, names in others.items() if self.active.get(other) for host in names}
+            new = [host for host in hosts if host not in self.hosts.get(key, ())]
+            served = there | {host for host in new if any(covers(wide, host) for wide in there)}
             self.hosts[key] = tuple(host for host in hosts if host not in served)
             self.wanted[key] = tuple(host for host in hosts if host in served)
             self.active.setdefault(environment_key(ref), None)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pipeline.adapters.haproxy.config import Routes, Server, State
 from pipeline.adapters.haproxy.rules.sharing import Shared
 from pipeline.adapters.haproxy.timeouts import TIMEOUT
+from pipeline.config.address.entries import covers
 from pipeline.domain.environment import SLOTS, Slot
 from pipeline.errors import EngineFailed, RequestError
 
@@ -41,7 +42,8 @@ def with_slot(
 
 
 def added(state: State, index: int, name: str, hosts: tuple[str, ...]) -> State:
-    """The environment with those hosts. One that another environment serves stays there until this one's next switch;
+    """The environment with those hosts. One that another environment serves, by itself or as a part of what it has,
+    stays there until this one's next switch;
     one that this environment no longer has goes to the environment that waits for it. Raises EngineFailed if another
     one has this name: two names of a pipeline and an environment can be the same once they are joined."""
     for number, routes in state.environments.items():
@@ -52,7 +54,9 @@ def added(state: State, index: int, name: str, hosts: tuple[str, ...]) -> State:
             )
     known = state.environments.get(index, Routes(name))
     others = [routes for number, routes in state.environments.items() if number != index and routes.active]
-    served = {host for routes in others for host in routes.hosts}
+    there = {host for routes in others for host in routes.hosts}
+    new = [host for host in hosts if host not in known.hosts]
+    served = there | {host for host in new if any(covers(wide, host) for wide in there)}
     own = tuple(host for host in hosts if host not in served)
     wanted = tuple(host for host in hosts if host in served)
     changed = _taken(state, index, own)
@@ -73,7 +77,7 @@ def switched(state: State, index: int, slot: Slot | None) -> State:
         return _given_back(
             state.with_routes(index, replace(routes, active=None, waits=0.0, sleeps=0.0, shared=None)), index
         )
-    from_ = {host: number for host in routes.wanted if (number := _has(state, host)) is not None}
+    from_ = {host: number for host in routes.wanted if (number := _serves(state, host, index)) is not None}
     moved = replace(
         routes,
         active=slot,
@@ -124,6 +128,16 @@ def _has(state: State, host: str) -> int | None:
     return next((number for number, routes in state.environments.items() if host in routes.hosts), None)
 
 
+def _serves(state: State, host: str, index: int) -> int | None:
+    """Which environment has it, or else one, not ``index``, that has it as a part of what it has."""
+    if (owner := _has(state, host)) is not None:
+        return owner
+    others = (
+        (number, routes) for number, routes in state.environments.items() if number != index and routes.active
+    )
+    return next((n for n, routes in others if any(covers(wide, host) for wide in routes.hosts)), None)
+
+
 def _taken(state: State, index: int, hosts: tuple[str, ...]) -> State:
     """No environment but this one has those hosts."""
     for number, routes in state.environments.items():
@@ -150,7 +164,8 @@ def _given_back(state: State, index: int) -> State:
     for host, number in routes.came.items():
         before = state.environments.get(number)
         if host in routes.hosts and before and before.active:
-            state = state.with_routes(number, replace(before, hosts=(*before.hosts, host)))
+            if not any(covers(wide, host) for wide in before.hosts):
+                state = state.with_routes(number, replace(before, hosts=(*before.hosts, host)))
             routes = replace(
                 routes, hosts=tuple(one for one in routes.hosts if one != host), wanted=(*routes.wanted, host)
             )

@@ -42,6 +42,16 @@ def plain(entries: Iterable[str]) -> tuple[str, ...]:
     return tuple(entry for entry in entries if not is_pattern(entry))
 
 
+def covers(wide: str, narrow: str) -> bool:
+    """True if what ``narrow`` gets would be ``wide``'s without it, as far as these two are concerned."""
+    host, asked = host_of(wide), host_of(narrow)
+    if host == asked:
+        return wide != narrow and path_of(narrow).startswith(f"{path_of(wide)}/")
+    parent = asked.partition(".")[2]
+    same = host == ANY or (host.startswith("*.") and not is_pattern(asked) and host == f"*.{parent}")
+    return same and f"{path_of(narrow)}/".startswith(f"{path_of(wide)}/")
+
+
 def problem(text: str) -> str:
     """What is wrong with an entry that has the right characters; "" if nothing is."""
     host, path = host_of(text), path_of(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from pipeline.config.address.entries import hosts_in, named
+from pipeline.config.address.entries import host_of, hosts_in, named, path_of
 from pipeline.config.https.keys import Hsts, HttpsMode
 from pipeline.config.models import Config, Pipeline
 from pipeline.config.yaml_nodes import Problem, show_path
@@ -65,6 +65,25 @@ def problems(config: Config, line: Line) -> Iterator[Problem]:
             for key, why in _impossible(pipeline, environment):
                 path = ("pipelines", name, "environments", environment, key)
                 yield Problem(line(*path), show_path(path), why)
+    yield from _under_redirects(config, line)
+
+
+def _under_redirects(config: Config, line: Line) -> Iterator[Problem]:
+    """Parts of a host that only leads on: none of their requests would arrive."""
+    every = [(name, one, own) for name, own in config.pipelines.items() for one in own.environments]
+    leads = {
+        host: f"{name}/{one}" for name, one, own in every for host in own.environment(one).redirect_hosts
+    }
+    for name, one, own in every:
+        for entry in own.render(one).hosts:
+            if path_of(entry) and (by := leads.get(host_of(entry))):
+                path = ("pipelines", name, "environments", one, "hosts")
+                yield Problem(
+                    line(*path),
+                    show_path(path),
+                    f"{entry}: {host_of(entry)} only leads on, by `redirect_hosts` of {by}, so nothing below it is "
+                    "served; remove it there",
+                )
 
 
 def _impossible(pipeline: Pipeline, name: str) -> Iterator[tuple[str, str]]:

@@ -58,3 +58,32 @@ def test_a_host_name_that_is_given_up_goes_to_the_one_that_waits_for_it_without_
 def test_one_that_serves_nothing_keeps_no_host_name_from_others() -> None:
     idle = changes.switched(OLD, 1, None)
     assert led(changes.added(idle, 2, "shop-production", (WWW,))) == [2]
+
+
+API = f"{WWW}/api"
+
+
+def test_a_part_of_a_host_stays_with_the_whole_until_the_switch() -> None:
+    waits = serving(OLD, 2, "api-live", API)
+    assert led(waits, API) == []
+    came = changes.switched(waits, 2, "blue")
+    assert (led(came), led(came, API)) == ([1], [2])
+    assert changes.added(came, 2, "api-live", (API,)) == came  # as the keeper does
+    back = changes.switched(came, 2, None)
+    assert (led(back), led(back, API)) == ([1], [])
+    assert led(changes.switched(back, 2, "blue"), API) == [2]
+    assert led(changes.removed(came, 2), API) == []
+
+
+def test_a_part_that_no_one_serves_leads_there_at_once() -> None:
+    assert led(changes.added(changes.switched(OLD, 1, None), 2, "api-live", (API,)), API) == [2]
+    assert led(changes.added(OLD, 2, "api-live", ("other.example/api",)), "other.example/api") == [2]
+
+
+def test_a_part_moves_as_a_whole_host_does() -> None:
+    first = changes.switched(serving(OLD, 2, "api-live", API), 2, "blue")
+    second = serving(first, 3, "api2-live", API)
+    assert led(second, API) == [2]
+    moved = changes.switched(second, 3, "blue")
+    assert led(moved, API) == [3]
+    assert led(changes.switched(moved, 3, None), API) == [2]
