@@ -109,6 +109,21 @@ def test_the_commands_of_the_guide_about_containers(service: Service, tmp_path: 
         assert key in shown
 
 
+def test_the_commands_of_the_guide_about_hosts(service: Service, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "guides" / "hosts.md").read_text()
+    check, status = (
+        shlex.split(line.replace("shop", "hello"))[1:]
+        for line in page.rpartition("```\n")[0].rpartition("```\n")[2].splitlines()
+    )
+    file = tmp_path / "pipelines.yaml"
+    file.write_text(re.findall(r"```yaml\n(pipelines:.*?)```", page, re.S)[0])
+    assert "has no problems" in service.pushlive(*check, PUSHLIVE_CONFIG=str(file)).out
+    file.write_text(file.read_text().replace('["*"]', "[shop.example.com/api]"))
+    refused = service.pushlive(*check, code=1, PUSHLIVE_CONFIG=str(file))
+    assert "'shop.example.com/api' already belongs to api/live (line 7)" in refused.out + refused.err
+    assert "hello" in service.pushlive(*status).out
+
+
 def test_a_developer_cannot_deploy_what_only_a_maintainer_may_change(service: Service) -> None:
     """With the command line of a developer; what each key allows is tested in tests/unit/config."""
     mine, before = developer(service), service.run()["number"]

@@ -84,6 +84,19 @@ def test_hosts_are_led_to_https_once_they_have_a_certificate(secure: Installatio
     assert asked(settings, "old.example", authority=authority) == (503, "", "")
 
 
+def test_what_a_wildcard_covers_is_led_to_https(secure: Installation) -> None:
+    proxy, settings, authority = secure
+    proxy.add_environment(1, "tenants-live", ("*.wild.example", "named.wild.example/app"))
+    policy = HostPolicy("redirect", Hsts(max_age=60.0))
+    write(settings.data / "certificates" / "wild.pem", authority.issue("*.wild.example"))
+    proxy.secure({"*.wild.example": policy, "named.wild.example": HostPolicy("both")})
+    assert asked(settings, "a.wild.example", "/x")[:2] == (308, "https://a.wild.example/x")
+    assert asked(settings, "a.wild.example", authority=authority) == (503, "", "max-age=60")
+    assert asked(settings, "named.wild.example", "/app")[:2] == (503, "")
+    assert asked(settings, "named.wild.example", "/app", authority=authority) == (503, "", "")
+    assert asked(settings, "b.a.wild.example", "/x")[:2] == (404, "")
+
+
 def test_one_s_own_certificate_is_shown_in_place_of_the_service_s(secure: Installation) -> None:
     proxy, settings, authority = secure
     mine, gotten = authority.issue("mine.example"), authority.issue("mine.example")

@@ -12,9 +12,12 @@ import pytest
 
 import docker
 from pipeline.adapters.haproxy.proxy import Proxy
+from pipeline.adapters.http.probe import HttpProbe
 from pipeline.config.settings import Settings
+from pipeline.domain.engine_types import Route
 from pipeline.ports.clock import SystemClock
 from tests.conftest import Bench
+from tests.integration.test_proxy_passes_on import COMMAND
 from tests.support.installation import own_settings
 
 Asked = tuple[int, str, dict[str, str]]
@@ -135,12 +138,31 @@ def expected(owners: dict[str, int], host: str, path: str) -> str:
 
 def test_a_prefix_is_stripped_if_the_release_wants_it(bench: Bench, settings: Settings) -> None:
     host = f"{bench.name}.example.com"
-    bench.hosts = (f"{host}/api/v1",)
-    bench.deploy(bench.spec(http={"strip_path": True}))
-    status, body, _ = ask(settings, host, "/api/v1?text")
-    assert (status, "path=/" in body or "environment=live" in body) == (200, True)
-    assert ask(settings, host, "/api/v1/healthz")[0] == 200
-    assert ask(settings, host, "/healthz")[0] == 404
-    whole = bench.spec("green", release=2)
-    bench.deploy(whole)
-    assert ask(settings, host, "/api/v1/healthz")[0] != 200
+    bench.hosts = (f"{host}/api/v1", f"{host}/x")
+    strips = bench.spec(command=COMMAND, http={"strip_path": True, "sticky": True})
+    bench.deploy(strips)
+
+    def told(path: str) -> tuple[str, str]:
+        """What the application is asked for, and which prefix it is told."""
+        body = ask(settings, host, path, **{"X-Forwarded-Prefix": "/forged"})[1]
+        prefix = re.search("(?im)^x-forwarded-prefix: (.*)$", body)
+        return body.split()[1], prefix[1] if prefix else ""
+
+    assert told("/api/v1") == ("/", "/api/v1")
+    assert told("/api/v1/") == ("/", "/api/v1")
+    assert told("/api/v1?a=/api/v1") == ("/?a=/api/v1", "/api/v1")
+    assert told("/api/v1/a//b%2Fc/api/v1?q=%20") == ("/a//b%2Fc/api/v1?q=%20", "/api/v1")
+    assert told("/api/v1//x") == ("//x", "/api/v1")
+    assert told("/x/y") == ("/y", "/x")
+    cookie = ask(settings, host, "/api/v1")[2]["set-cookie"]
+    assert cookie.startswith("pushlive-server=")
+    assert "; Path=/api/v1; " in cookie
+    by_port = (
+        HttpProbe().get(Route(f"http://127.0.0.1:{settings.port_range[bench.index]}"), "/api/v1", 5).body
+    )
+    assert by_port.startswith(b"GET /api/v1 ")
+
+    bench.deploy(bench.spec("green", release=2, command=COMMAND))
+    assert told("/api/v1/a") == ("/api/v1/a", "")
+    bench.engine.switch(strips)  # a revert
+    assert told("/api/v1/a") == ("/a", "/api/v1")

@@ -46,3 +46,9 @@ def test_on_a_cluster_the_annotation_for_bodies_is_named() -> None:
     config = load(TEXT % ("http: {body: 1MiB}", "engine: {kubernetes: prod}"))
     assert config.pipelines["hello"].render("live").service.http.body == 2**20
     assert any('proxy-body-size: "1048576"' in one for one in warnings(config))
+
+
+def test_on_a_cluster_no_path_is_stripped() -> None:
+    config = load(TEXT % ("http: {strip_path: true}", "engine: {kubernetes: prod}"))
+    (said,) = [one for one in warnings(config) if "dev.http.strip_path" in one]
+    assert "passes paths on whole" in said

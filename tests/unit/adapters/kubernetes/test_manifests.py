@@ -15,9 +15,11 @@ from pipeline.adapters import workload
 from pipeline.adapters.docker import containers
 from pipeline.adapters.kubernetes import manifests
 from pipeline.adapters.kubernetes.api.objects import Manifest
-from pipeline.adapters.kubernetes.manifests import Manifests
+from pipeline.adapters.kubernetes.manifests import NO_HOST, Manifests
 from pipeline.adapters.kubernetes.names import INSTANCE, NOWHERE, RUN, SLOT, SPEC, selector
+from pipeline.adapters.kubernetes.workload.routes import entries_of
 from pipeline.config.models import Registry
+from pipeline.config.workload.kubernetes import IngressOptions
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.lib.secret import Secret
 from tests.support.specs import slot_spec
@@ -335,6 +337,23 @@ def test_host_names_are_routed_to_the_public_service() -> None:
     assert backend == {"name": "hello-live", "port": {"name": "http"}}
     assert found["ingressClassName"] == "nginx"
     assert "ingressClassName" not in MAKE.ingress(spec().ref, ("a.example.com",), "")["spec"]
+
+
+def test_paths_and_wildcards_are_those_of_the_ingress() -> None:
+    hosts = ("a.example.com/api", "*.example.com", "*", "a.example.com", "*/x")
+    manifest = MAKE.ingress(spec().ref, hosts, "", IngressOptions(tls="certificate"))
+    found = [
+        (rule.get("host"), [(one["path"], one["pathType"]) for one in rule["http"]["paths"]])
+        for rule in manifest["spec"]["rules"]
+    ]
+    assert found == [
+        ("a.example.com", [("/api", "Prefix"), ("/", "Prefix")]),
+        ("*.example.com", [("/", "Prefix")]),
+        (None, [("/", "Prefix"), ("/x", "Prefix")]),
+    ]
+    assert manifest["spec"]["tls"][0]["hosts"] == ["a.example.com", "*.example.com"]
+    assert set(entries_of(manifest)) == set(hosts)
+    assert entries_of(MAKE.ingress(spec().ref, (), "")) == (NO_HOST,)
 
 
 # ── ownership ──────────────────────────────────────────────────────────────

@@ -102,3 +102,10 @@ def test_only_names_need_a_certificate_each() -> None:
 )
 def test_what_an_entry_would_get_without_another_one(wide: str, narrow: str, *, does: bool) -> None:
     assert entries.covers(wide, narrow) is does
+
+
+def test_only_what_can_be_asked_for_becomes_a_url_or_a_host_header() -> None:
+    hosts = ("*", "*.s.example", "s.example/api", "t.example", "s.example")
+    assert entries.plain(hosts) == ("s.example/api", "t.example", "s.example")
+    assert entries.named(hosts) == ("s.example", "t.example")
+    assert entries.hosts_in(hosts) == ("*", "*.s.example", "s.example", "t.example")
