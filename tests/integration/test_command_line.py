@@ -119,8 +119,8 @@ def test_the_commands_of_the_guide_about_hosts(service: Service, tmp_path: Path)
     file.write_text(re.findall(r"```yaml\n(pipelines:.*?)```", page, re.S)[0])
     assert "has no problems" in service.pushlive(*check, PUSHLIVE_CONFIG=str(file)).out
     file.write_text(file.read_text().replace('["*"]', "[shop.example.com/api]"))
-    refused = service.pushlive(*check, code=1, PUSHLIVE_CONFIG=str(file))
-    assert "'shop.example.com/api' already belongs to api/live (line 7)" in refused.out + refused.err
+    refused = service.pushlive(*check, code=2, PUSHLIVE_CONFIG=str(file)).text
+    assert "'shop.example.com/api' already belongs to api/live (line 8)" in refused
     assert "hello" in service.pushlive(*status).out
 
 
