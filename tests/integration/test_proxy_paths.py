@@ -92,7 +92,7 @@ def test_the_longest_path_of_the_most_specific_host_decides(parted: tuple[Proxy,
 
 def test_a_path_that_can_be_read_as_another_ones_is_refused(parted: tuple[Proxy, Settings]) -> None:
     proxy, settings = parted
-    given(proxy, ("shop.example",), ("shop.example/api",), ("plain.example",), (), ())
+    given(proxy, ("shop.example",), ("shop.example/api",), ("plain.example",), ("only.example/app",), ())
     asked = {
         "//api": "400", "/%61pi": "400", "/api%2fx": "400", "/%2fapi": "400", "/x/../api": "400",
         "/x/%2e%2e/api": "400",
@@ -102,6 +102,15 @@ def test_a_path_that_can_be_read_as_another_ones_is_refused(parted: tuple[Proxy,
     }  # fmt: skip
     assert {path: whose(settings, "shop.example", path) for path in asked} == asked
     assert {path: whose(settings, "plain.example", path) for path in asked} == dict.fromkeys(asked, "e2")
+    only = {
+        "/.well-known/x": "404",
+        "/a//b": "404",
+        "/app//b": "e3",
+        "//app": "400",
+        "/%61pp": "400",
+        "/x/..": "400",
+    }
+    assert {path: whose(settings, "only.example", path) for path in only} == only
     assert [whose(settings, host, "/api") for host in ("shop.example/x", "=shop.example", "-", "")] == [
         "e1", "404", "404", "404",
     ]  # fmt: skip

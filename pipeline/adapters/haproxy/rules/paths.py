@@ -59,7 +59,8 @@ def rules(texts: Mapping[str, str]) -> str:
         "!{ var(txn.read) -m found }",
         "{ var(txn.read) -m sub \\\\ }",
         "{ var(txn.read) -m reg (^|/)[.][.]?(/|$) }",
-        "!{ var(txn.owner),strcmp(txn.reading) eq 0 }",
+        "{ var(txn.owner) -m found } !{ var(txn.owner),strcmp(txn.reading) eq 0 }",
+        "!{ var(txn.owner) -m found } { var(txn.reading) -m found }",
     )
     refusals = (f"{answer} if {_ODD} {{ var(txn.divided) -m found }} {doubt}" for doubt in doubts)
     return "\n    ".join(f"http-request {line}" for line in (*_lines(), *refusals))
