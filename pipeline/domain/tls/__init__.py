@@ -1,0 +1,1 @@
+"""Certificates that the service gets by itself: which names get one, and when it is renewed."""
