@@ -9,13 +9,15 @@ from typing import Literal, Protocol
 
 from pipeline.errors import ConfigError, RequestError, TryAgain
 
-Kind = Literal["http-01", "dns-01"]
+Kind = Literal["http-01", "dns-01", "tls-alpn-01"]
 
 
 @dataclass(frozen=True)
 class Challenge:
     """What the authority asks for: with ``http-01`` that ``http://<name>/.well-known/acme-challenge/<token>`` answers
-    ``value``; with ``dns-01`` that the TXT record ``_acme-challenge.<name>`` is ``value``."""
+    ``value``; with ``dns-01`` that the TXT record ``_acme-challenge.<name>`` is ``value``; with ``tls-alpn-01`` that a
+    handshake for ``acme-tls/1`` shows a certificate with ``value``, a SHA-256 in hexadecimal (RFC 8737). ``name``: of a
+    wildcard, without ``*.``."""
 
     kind: Kind
     name: str
@@ -76,9 +78,11 @@ class Authority(Protocol):
         names: tuple[str, ...],
         answer: Callable[[Challenge], AbstractContextManager[None]],
         kind: Kind = "http-01",
+        replaces: str = "",
     ) -> Issued:
         """One certificate for all these names. ``answer``: while its context is open, the challenge is answered.
-        It takes seconds, and minutes at most. May be repeated after a crash: an order left behind costs nothing, but
+        ``replaces``: the chain whose place it takes; such an order does not count against the limits of authorities that
+        know RFC 9773. It takes seconds, and minutes at most. May be repeated after a crash: an order left behind costs nothing, but
         a certificate that was issued and not kept counts against the authority's limits. Raises NameRefused,
         RateLimited, CaAway or BadAccount."""
 
