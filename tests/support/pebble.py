@@ -129,8 +129,8 @@ def running(*, lifetime: int = 90 * 86400, bind: bool = False, rejected: int = 2
                 env=environment, stdout=log, stderr=log,
             )  # fmt: skip
         found = Pebble(
-            f"https://127.0.0.1:{acme}/dir", place / "ca.pem", http, tls, f"http://127.0.0.1:{manage_dns}",
-            f"https://127.0.0.1:{managed}", pebble,
+            f"https://localhost:{acme}/dir", place / "ca.pem", http, tls, f"http://127.0.0.1:{manage_dns}",
+            f"https://localhost:{managed}", pebble,
         )  # fmt: skip
         try:
             until(lambda: _answers(found) or pebble.poll() is not None, 20)
@@ -147,7 +147,7 @@ def _write(place: Path, acme: int, managed: int, http: int, tls: int, lifetime: 
     """Its files. Its own address has a certificate of ours, since that which it comes with is in its sources alone."""
     own = Authority()
     (place / "ca.pem").write_text(own.root)
-    both = own.issue("localhost", "127.0.0.1")
+    both = own.issue("localhost")
     (place / "own.pem").write_text(both)
     config = {
         "listenAddress": f"127.0.0.1:{acme}",

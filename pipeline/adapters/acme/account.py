@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.lib.key_file import KeyFile
 from pipeline.lib.secret import NO_SECRET, Secret
+from pipeline.ports.certificates.authority import BadAccount
 
 if TYPE_CHECKING:
     from acme.client import ClientV2
@@ -68,6 +69,11 @@ def _binding(account: Account, client: ClientV2) -> dict[str, object] | None:
         return None
     key = client.net.key
     assert key is not None
-    return messages.ExternalAccountBinding.from_data(
-        key.public_key(), account.eab_kid, account.eab_key.reveal(), client.directory
-    )
+    try:
+        return messages.ExternalAccountBinding.from_data(
+            key.public_key(), account.eab_kid, account.eab_key.reveal(), client.directory
+        )
+    except ValueError as error:
+        raise BadAccount(
+            "PUSHLIVE_ACME_EAB_KEY is not a key in base64url.", advice="Correct it: the authority has given it to you."
+        ) from error

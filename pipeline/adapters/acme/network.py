@@ -15,7 +15,7 @@ from pipeline.lib.sockets import within
 
 SECONDS = 30  # for one request and its answer
 LARGEST = 1 << 20  # bytes of an answer
-_NONCES = 6  # attempts; the library itself makes two
+_NONCES = 10  # attempts; the library itself makes two
 
 
 class Network(client.ClientNetwork):
