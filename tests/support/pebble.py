@@ -26,7 +26,9 @@ from tests.support.ports import free_ports
 from tests.support.waiting import until
 
 VERSION = "v2.10.3"
-MODULES = [f"github.com/letsencrypt/pebble/v2/cmd/{name}@{VERSION}" for name in ("pebble", "pebble-challtestsrv")]
+MODULES = [
+    f"github.com/letsencrypt/pebble/v2/cmd/{name}@{VERSION}" for name in ("pebble", "pebble-challtestsrv")
+]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pushlive"
 REFUSED = "refused.example"  # it never issues for this name
 KID, MAC = "customer-1", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
@@ -81,7 +83,9 @@ class Pebble:
 
     def leads(self, name: str, *addresses: str) -> None:
         """From now on that name has these IPv4 addresses; without one, only an IPv6 address on which no one listens."""
-        self._dns("/add-a" if addresses else "/add-aaaa", host=name, addresses=[*addresses] or ["2001:db8::1"])
+        self._dns(
+            "/add-a" if addresses else "/add-aaaa", host=name, addresses=[*addresses] or ["2001:db8::1"]
+        )
 
     def txt(self, name: str, value: str) -> None:
         self._dns("/set-txt", host=f"_acme-challenge.{name}.", value=value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.lib.key_file import KeyFile
 from pipeline.lib.secret import NO_SECRET, Secret
@@ -12,6 +12,7 @@ from pipeline.ports.certificates.authority import BadAccount
 
 if TYPE_CHECKING:
     from acme.client import ClientV2
+    from josepy.jwk import JWK
 
     from pipeline.adapters.acme.network import Network
 
@@ -53,7 +54,7 @@ def registered(account: Account, network: Network) -> ClientV2:
     wanted = messages.NewRegistration.from_data(
         email=account.email or None,
         terms_of_service_agreed=True,
-        external_account_binding=_binding(account, found),
+        external_account_binding=_binding(account, found, network.public),
     )
     try:
         found.new_account(wanted)
@@ -62,18 +63,17 @@ def registered(account: Account, network: Network) -> ClientV2:
     return found
 
 
-def _binding(account: Account, client: ClientV2) -> dict[str, object] | None:
+def _binding(account: Account, client: ClientV2, key: JWK) -> dict[str, Any] | None:
     from acme import messages
 
     if not account.eab_kid:
         return None
-    key = client.net.key
-    assert key is not None
     try:
         return messages.ExternalAccountBinding.from_data(
-            key.public_key(), account.eab_kid, account.eab_key.reveal(), client.directory
+            key, account.eab_kid, account.eab_key.reveal(), client.directory
         )
     except ValueError as error:
         raise BadAccount(
-            "PUSHLIVE_ACME_EAB_KEY is not a key in base64url.", advice="Correct it: the authority has given it to you."
+            "PUSHLIVE_ACME_EAB_KEY is not a key in base64url.",
+            advice="Correct it: the authority has given it to you.",
         ) from error

@@ -12,7 +12,12 @@ from pipeline.adapters.acme import pem
 from pipeline.adapters.acme.account import Account
 from pipeline.errors import RequestError
 from pipeline.ports.certificates.authority import (
-    BadAccount, CaAway, Challenge, Held, Issued, Kind,
+    BadAccount,
+    CaAway,
+    Challenge,
+    Held,
+    Issued,
+    Kind,
 )  # fmt: skip
 from pipeline.ports.clock import Clock
 

@@ -9,10 +9,11 @@ from contextlib import AbstractContextManager
 from hashlib import sha256
 from typing import Any
 
-import josepy
 import requests
 from acme import challenges, errors, messages
 from cryptography import x509
+from josepy.json_util import field
+from josepy.jwk import JWKEC
 
 from pipeline.adapters.acme import pem
 from pipeline.adapters.acme.account import Account, registered
@@ -33,16 +34,18 @@ Json = Mapping[str, Any]
 
 
 class _Replacing(messages.NewOrder):
-    replaces: str = josepy.field("replaces", omitempty=True)
+    replaces: str = field("replaces", omitempty=True)
 
 
 class Exchange:
     """``limit``: seconds until it has to be over, counted from now."""
 
-    def __init__(self, account: Account, names: tuple[str, ...], kind: Kind, clock: Clock, limit: float) -> None:
+    def __init__(
+        self, account: Account, names: tuple[str, ...], kind: Kind, clock: Clock, limit: float
+    ) -> None:
         self._account, self._clock = account, clock
         self._asked = Asked(names, kind, str(account.key_file.path))
-        self._key = josepy.JWKEC(key=pem.account_key(account.secret()))
+        self._key = JWKEC(key=pem.account_key(account.secret()))
         self._network = Network(self._key, account.ca)
         self.problems = Problems(account.directory, self._network)
         self._end = clock.monotonic() + limit
@@ -67,7 +70,9 @@ class Exchange:
                 return self._ordered(None)  # replaced before, or issued by another authority
 
     def _ordered(self, replaces: str | None) -> tuple[str, Json]:
-        names = tuple(messages.Identifier(typ=messages.IDENTIFIER_FQDN, value=one) for one in self._asked.names)
+        names = tuple(
+            messages.Identifier(typ=messages.IDENTIFIER_FQDN, value=one) for one in self._asked.names
+        )
         answer = self._post(self._directory["newOrder"], _Replacing(identifiers=names, replaces=replaces))
         return answer.headers["Location"], answer.json()
 
@@ -115,7 +120,11 @@ class Exchange:
             return
         with self._translated():
             failed = [one["error"] for one in found.get("challenges", ()) if one.get("error")]
-            told = {"detail": f"its authorization is {found['status']}", "type": "malformed", **next(iter(failed), {})}
+            told = {
+                "detail": f"its authorization is {found['status']}",
+                "type": "malformed",
+                **next(iter(failed), {}),
+            }
             identifier = {"type": "dns", "value": name}
             raise self._refused({**told, "identifier": identifier, "subproblems": []})
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import josepy
 import requests
 from acme import client, messages
+from josepy.jwa import ES256
+from josepy.jwk import JWK
 from requests.adapters import HTTPAdapter
 
 from pipeline.adapters.deadline_connections import keep_pools_to_deadline
@@ -22,9 +23,10 @@ class Network(client.ClientNetwork):
     """See ``acme.client.ClientNetwork``. ``ca``: a file with the certificates that sign the authority's own address,
     instead of those that are trusted otherwise. ``wait_asked``: the ``Retry-After`` of the last answer."""
 
-    def __init__(self, key: josepy.JWK, ca: Path | None) -> None:
-        super().__init__(key, alg=josepy.ES256, user_agent="pushlive", timeout=SECONDS)
+    def __init__(self, key: JWK, ca: Path | None) -> None:
+        super().__init__(key, alg=ES256, user_agent="pushlive", timeout=SECONDS)
         self.wait_asked = ""
+        self.public = key.public_key()
         if ca:
             self.verify_ssl = str(ca)  # type: ignore[assignment] # requests takes a path as well
         self.session.mount("https://", _Adapter())

@@ -11,7 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pipeline.ports.certificates.authority import Held
 
 _CURVE = ec.SECP256R1()
-_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # of the curve (FIPS 186-4, D.1.2.3)
+_ORDER = (
+    0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # of the curve (FIPS 186-4, D.1.2.3)
+)
 
 
 def account_key(secret: bytes) -> ec.EllipticCurvePrivateKey:

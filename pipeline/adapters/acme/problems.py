@@ -24,8 +24,8 @@ from pipeline.ports.certificates.authority import BadAccount, CaAway, Kind, Name
 _LIMITED = 429
 _HTTP = {
     "dns": "Check that {name} has an A or AAAA record, and that it leads to this machine.",
-    "connection": "The authority could not connect to {name}. Check that its A and AAAA records lead to this machine, and "
-    "that port 80 is open to the internet.",
+    "connection": "The authority could not connect to {name}. Check that its A and AAAA records lead to this machine, "
+    "and that port 80 is open to the internet.",
     "unauthorized": "Something other than this service's proxy answered for {name}. Check its A and AAAA records, and "
     "what is between the internet and this machine.",
 }
@@ -41,8 +41,8 @@ _ANY = {
     "tls": "Check what answers for {name} over TLS.",
     "rejectedIdentifier": "The authority never issues for this name. Use another name, another authority, or a "
     "certificate of your own.",
-    "unsupportedIdentifier": "The authority does not issue for names of this kind. Use another name, another authority, "
-    "or a certificate of your own.",
+    "unsupportedIdentifier": "The authority does not issue for names of this kind. Use another name, another "
+    "authority, or a certificate of your own.",
     "malformed": "Check that {name} is a name of the public DNS.",
     "badCSR": "Use fewer names, or another authority.",
 }
@@ -50,7 +50,8 @@ _SAME = {"incorrectResponse": "unauthorized", "compound": "malformed"}
 _ACCOUNT = {
     "invalidContact": "Correct PUSHLIVE_ACME_EMAIL.",
     "unsupportedContact": "Correct PUSHLIVE_ACME_EMAIL.",
-    "externalAccountRequired": "Set PUSHLIVE_ACME_EAB_KID and PUSHLIVE_ACME_EAB_KEY to what the authority has given you.",
+    "externalAccountRequired": "Set PUSHLIVE_ACME_EAB_KID and PUSHLIVE_ACME_EAB_KEY: the authority gives them to "
+    "its customers.",
     "userActionRequired": "The authority's message says what it wants from you.",
     "accountDoesNotExist": "It is registered again with the next order.",
     "badPublicKey": "Use another authority: this one does not take keys on P-256.",
@@ -90,7 +91,14 @@ class Problems:
             raise self._unlike(error, now) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise self._away(error) from error
-        except (errors.Error, josepy.errors.Error, LookupError, TypeError, ValueError, AttributeError) as error:
+        except (
+            errors.Error,
+            josepy.errors.Error,
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+        ) as error:
             raise CaAway(
                 f"{self.host} answers, but not as an ACME server does ({summary(str(error), 100)}).",
                 advice=f"Check that {self.directory} is the URL of an ACME directory. It is tried again.",

@@ -81,10 +81,11 @@ class Authority(Protocol):
         replaces: str = "",
     ) -> Issued:
         """One certificate for all these names. ``answer``: while its context is open, the challenge is answered.
-        ``replaces``: the chain whose place it takes; such an order does not count against the limits of authorities that
-        know RFC 9773. It takes seconds, and minutes at most. May be repeated after a crash: an order left behind costs nothing, but
-        a certificate that was issued and not kept counts against the authority's limits. Raises NameRefused,
-        RateLimited, CaAway or BadAccount."""
+        ``replaces``: the chain whose place it takes; such an order does not count against the limits of authorities
+        that know RFC 9773. It takes seconds, and minutes at most. May be repeated after a crash: an order left behind
+        costs nothing, but a certificate that was issued and not kept counts against the authority's limits. Raises
+        NameRefused, RateLimited, CaAway or BadAccount, EngineFailed if the account's key cannot be read, and what
+        ``answer`` raises."""
 
     def renewal_window(self, chain: str) -> tuple[float, float] | None:
         """When the authority wants it to be renewed, in seconds since 1970; None if it does not say so."""

@@ -1,0 +1,1 @@
+"""An authority that issues certificates, in memory."""
