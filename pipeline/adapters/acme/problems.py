@@ -22,6 +22,10 @@ from pipeline.lib.text import summary
 from pipeline.ports.certificates.authority import BadAccount, CaAway, Kind, NameRefused, RateLimited
 
 _LIMITED = 429
+_LONGEST = (
+    7 * 86400.0
+)  # seconds: no limit that is known is longer, and a slip of the authority must not stop all
+_DIGITS = 9
 _HTTP = {
     "dns": "Check that {name} has an A or AAAA record, and that it leads to this machine.",
     "connection": "The authority could not connect to {name}. Check that its A and AAAA records lead to this machine, "
@@ -137,7 +141,7 @@ class Problems:
         return CaAway(f"{self.host} cannot issue a certificate now: {said}.", advice="It is tried again.")
 
     def _limited(self, said: str, now: float) -> RateLimited:
-        wait = seconds(self.network.wait_asked, now)
+        wait = min(_LONGEST, seconds(self.network.wait_asked, now))
         return RateLimited(
             f"{self.host} takes no more orders for now: {said}.",
             now + wait if wait else 0.0,
@@ -168,10 +172,8 @@ class Problems:
 
 def seconds(retry_after: str, now: float) -> float:
     """What a ``Retry-After`` asks to wait, 0 if it cannot be read: seconds, or a date (RFC 9110, 10.2.3)."""
-    try:
-        return max(0.0, float(int(retry_after)))
-    except ValueError:
-        pass
+    if retry_after.isascii() and retry_after.isdigit():
+        return float(retry_after[:_DIGITS])
     try:
         return max(0.0, parsedate_to_datetime(retry_after).timestamp() - now)
     except (ValueError, OverflowError):

@@ -13,7 +13,8 @@ State = Literal["valid", "waiting", "failing", "expired"]
 @dataclass(frozen=True)
 class Record:
     """Times are seconds since 1970, 0 for never. ``next``: no attempt before; ``ordered``: whether the last failure
-    was one of the authority; ``told``: that a person was told of the problem; ``left``: since when nothing needs it."""
+    was one of the authority; ``told``: that a person was told of the problem; ``left``: since when nothing needs it;
+    ``issued``: when, within a week; ``first``: when it got its first certificate."""
 
     name: str
     engine: str = "docker"
@@ -28,6 +29,7 @@ class Record:
     told: bool = False
     left: float = 0.0
     issued: tuple[float, ...] = ()
+    first: float = 0.0
 
     def due(self, now: float) -> bool:
         return now >= self.next and (not self.not_after or now >= self.renew)
@@ -54,7 +56,7 @@ class Records:
 
     def firsts(self, now: float) -> int:
         """How many names got their first certificate within a week: what a limit of the authority counts."""
-        return sum(len(one.issued) for one in self.names.values() if one.issued[:1] > (now - renewal.WEEK,))
+        return sum(one.first > now - renewal.WEEK for one in self.names.values())
 
 
 def has(record: Record, not_before: float, not_after: float, renew: float, now: float) -> Record:
@@ -64,6 +66,7 @@ def has(record: Record, not_before: float, not_after: float, renew: float, now: 
     issued = (*(at for at in record.issued if at > now - renewal.WEEK), now)
     return replace(
         record, not_before=not_before, not_after=not_after, renew=renew, issued=issued,
+        first=record.first or record.not_before or now,
         next=0.0, failures=0, problem="", advice="", told=False,
     )  # fmt: skip
 

@@ -31,7 +31,7 @@ def within(name: str, window: tuple[float, float]) -> float:
 def pause(failures: int, *, ordered: bool) -> float:
     """How long to wait after that many failures in a row, 1 or more."""
     first, most = _FAILED if ordered else _ASTRAY
-    return min(most, first * 2 ** min(failures - 1, 20))
+    return min(most, first * 2.0 ** min(failures - 1, 20))
 
 
 def warn_at(not_before: float, not_after: float) -> float:
