@@ -15,7 +15,7 @@ from pipeline.adapters.kubernetes.names import base, slot_name
 from pipeline.config.engines import kind_of
 from pipeline.config.parity.properties import properties
 from pipeline.domain.adoption import made_of, remembered
-from pipeline.domain.engine_types import Answer, Answered, CommandResult, Share, SlotRef, SlotSpec
+from pipeline.domain.engine_types import Answer, Answered, CommandResult, Route, Share, SlotRef, SlotSpec
 from pipeline.domain.events import Event
 from pipeline.domain.parity.seen import image
 from pipeline.errors import (
@@ -166,6 +166,13 @@ def assert_found_as_made(kit: Kit, blue: SlotSpec, green: SlotSpec) -> None:
         assert kit.engine.spec_hash(other, one.replica) != one.spec
 
 
+def answered(probe: Probe, route: Route) -> Answer:
+    """The first answer of the application there. A cluster's Services learn of a ready pod a moment after its status
+    says so; the checks of a run ask again, too."""
+    until(lambda: probe.get(route, "/healthz", 5).status == 200)
+    return probe.get(route, "/healthz", 5)
+
+
 def test_two_releases_take_turns_and_a_removal_leaves_nothing(prepared: Kit) -> None:
     engine, probe = prepared.engine, prepared.probe
     blue, green = prepared.spec("blue", 1), prepared.spec("green", 2)
@@ -179,8 +186,7 @@ def test_two_releases_take_turns_and_a_removal_leaves_nothing(prepared: Kit) -> 
         assert {r.release for r in replicas} == {spec.release}
         assert len({r.address for r in replicas}) == 2
         assert engine.serving(spec.ref) == others
-        answer = probe.get(engine.preview(spec), "/healthz", 5)
-        assert answer.status == 200
+        answer = answered(probe, engine.preview(spec))
         assert answer.served_by in engine.preview(spec).expect
         engine.switch(spec)
         assert engine.serving(spec.ref) == spec.ref.slot
