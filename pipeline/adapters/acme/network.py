@@ -29,7 +29,8 @@ class Network(client.ClientNetwork):
         self.public = key.public_key()
         if ca:
             self.verify_ssl = str(ca)  # type: ignore[assignment] # requests takes a path as well
-        self.session.mount("https://", _Adapter())
+        for scheme in ("http://", "https://"):
+            self.session.mount(scheme, _Adapter())
 
     def _send_request(self, method: str, url: str, *args: Any, **options: Any) -> requests.Response:
         # A redirected POST would become a GET, whose answer looks like one to the POST.
