@@ -37,7 +37,7 @@ def environment(spec: SlotSpec, more: dict[str, str]) -> list[str]:
 def port(spec: SlotSpec) -> dict[str, str]:
     """The variable that tells the application its port, unless the configuration has one of that name."""
     service = spec.config.service
-    if not spec.form or not spec.web or PORT in service.env or PORT in spec.secrets:
+    if not spec.form or not spec.web or PORT in service.env or PORT in spec.given:
         return {}
     return {PORT: str(service.port)}
 

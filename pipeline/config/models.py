@@ -259,6 +259,16 @@ class Service(ContainerOptions, ClusterOptions):
         return self
 
     @property
+    def all_secrets(self) -> tuple[str, ...]:
+        """The names of the secrets that a release needs: of its containers, and of what the proxy asks visitors for."""
+        return tuple(dict.fromkeys([*self.secrets, *self.http.basic.values()]))
+
+    @property
+    def proxys_secrets(self) -> frozenset[str]:
+        """Those of them that no container gets."""
+        return frozenset(self.http.basic.values()) - set(self.secrets)
+
+    @property
     def web_replicas(self) -> int:
         """0 without a web process; 1 for `auto`, which every environment begins with."""
         return 0 if not self.web else 1 if isinstance(self.replicas, str) else self.replicas

@@ -388,18 +388,34 @@ def used(config: Rendered) -> tuple[str, ...]:
 def revealing(
     reveal: Callable[[], dict[str, Secret]], store: Store, vault: Vault, ref: SlotRef, config: Rendered
 ) -> Callable[[], dict[str, Secret]]:
-    """``reveal``, and the variables with references, filled in. Raises ConfigError or EngineFailed if a value is not
-    there."""
+    """What containers are given of ``reveal``, and the variables with references, filled in. Raises ConfigError or
+    EngineFailed if a value is not there."""
     names = referring(config.service.env, config.uses)
+
+    apart = config.service.proxys_secrets
+
+    def given() -> dict[str, Secret]:
+        return {name: value for name, value in reveal().items() if name not in apart}
+
     if not names:
-        return reveal
+        return given if apart else reveal
 
     def whole() -> dict[str, Secret]:
         values = partial(_value, store, vault, ref, config)
         filled = {name: Secret(fill(config.service.env[name], config.uses, values)) for name in names}
-        return {**reveal(), **filled}
+        return {**given(), **filled}
 
     return whole
+
+
+def admitting(reveal: Callable[[], dict[str, Secret]], config: Rendered) -> Callable[[], dict[str, Secret]]:
+    """What a proxy needs of ``reveal`` to know whom it lets in."""
+    names = set(config.service.http.basic.values())
+
+    def passwords() -> dict[str, Secret]:
+        return {name: value for name, value in reveal().items() if name in names} if names else {}
+
+    return passwords
 
 
 def _value(store: Store, vault: Vault, ref: SlotRef, config: Rendered, one: Reference) -> str:

@@ -289,7 +289,7 @@ class BuildStage:
         made: list[Release] = []
 
         def act(transaction: Transaction, run: Run) -> Run:
-            wanted = {env: one.service.secrets for env, one in rendered.items()}
+            wanted = {env: one.service.all_secrets for env, one in rendered.items()}
             versions = newest(transaction.secrets(), self._key, wanted)
             number = transaction.next_release()
             tag = f"{name}:r{number}"

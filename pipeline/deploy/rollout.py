@@ -204,9 +204,12 @@ class Rollout:
             self._context.note(note, self._name, "warning")
         plain = partial(self._vault.reveal, ref.pipeline, self._name, chosen.versions)
         reveal = accessories.revealing(plain, self._context.store, self._vault, ref, self._config)
-        self._spec = replace(self._spec, secrets=chosen.versions, reveal=reveal, login=self._login)
+        passwords = accessories.admitting(plain, self._config)
+        self._spec = replace(
+            self._spec, secrets=chosen.versions, reveal=reveal, passwords=passwords, login=self._login
+        )
         if not slots.is_warm(self._record.known, ref.slot, self._release.number, chosen.versions):
-            self._context.redact_also(reveal().values())
+            self._context.redact_also([*reveal().values(), *passwords().values()])
 
     def _login(self) -> Login | None:
         return self._login_of(self._spec)

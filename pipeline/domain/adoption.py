@@ -147,7 +147,7 @@ def _held(
 ) -> Environment:
     """Held if it needs a secret that is lost, or if a newer release than the one that serves was there."""
     reasons: list[str] = []
-    if secrets := spec.config.service.secrets:
+    if secrets := spec.config.service.all_secrets:
         commands = " and ".join(f"`pushlive secret set {environment.pipeline} {name}`" for name in secrets)
         option = f"(`--env {environment.name}`: for it alone)"
         reasons.append(f"lost with the store: {', '.join(secrets)}; set again with {commands} {option}")

@@ -66,11 +66,19 @@ class SlotSpec:
     )  # versions by name; another version means another container
     reveal: Callable[[], dict[str, Secret]] = field(default=dict, compare=False, repr=False)
     """Returns the values, when a container is created; raises what ``Vault.reveal`` does."""
+    passwords: Callable[[], dict[str, Secret]] = field(default=dict, compare=False, repr=False)
+    """The same for the secrets of `http.basic`, when a proxy is told whom to let in. No container gets them."""
     remote: str = ""  # the image by digest in a registry, "" if it is only on the build machine
     login: Callable[[], Login | None] = field(default=nobody, compare=False, repr=False)
     """Returns the login for pulling ``remote``; raises what ``Vault.login`` does."""
 
     form: int = 0  # see `release.FORM`
+
+    @property
+    def given(self) -> dict[str, int]:
+        """The versions of what its containers are given."""
+        apart = self.config.service.proxys_secrets
+        return {name: one for name, one in self.secrets.items() if name not in apart}
 
     @property
     def filled(self) -> tuple[str, ...]:

@@ -162,7 +162,7 @@ def chosen(records: Records, release: Release, environment: str) -> Chosen:
     own = release.secrets.get(environment, {})
     versions: dict[str, int] = {}
     notes: list[str] = []
-    for name in release.environments[environment].service.secrets:
+    for name in release.environments[environment].service.all_secrets:
         record = records.get(name, SecretRecord(name))
         version = record.version(own.get(name, 0))
         if version and version.good:

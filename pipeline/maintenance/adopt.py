@@ -290,7 +290,7 @@ class _Adopt:
         found = set(plan.secrets)
         pipeline = self._config.pipelines.get(name)
         for environment in pipeline.environments if pipeline else ():
-            found |= set(pipeline.render(environment).service.secrets) if pipeline else set()
+            found |= set(pipeline.render(environment).service.all_secrets) if pipeline else set()
         if pipeline and pipeline.registry and pipeline.registry.password:
             found.add(pipeline.registry.password)
         return sorted(found)

@@ -34,13 +34,15 @@ def named(config: Config) -> Iterator[Named]:
             yield Named(name, EVERY, pipeline.registry.password, f"{path}.registry.password", no_run)
         for environment, own in pipeline.environments.items():
             where = f"{path}.environments.{environment}"
-            for secret in pipeline.render(environment).service.secrets:
-                yield Named(name, environment, secret, f"{where}.secrets", no_run)
+            service = pipeline.render(environment).service
+            for secret in service.all_secrets:
+                key = "secrets" if secret in service.secrets else "http.basic"
+                yield Named(name, environment, secret, f"{where}.{key}", no_run)
             if own and own.metrics and own.metrics.token:
                 without = "its answers are not counted, and its releases are not compared"
                 yield Named(name, environment, own.metrics.token, f"{where}.metrics.token", without)
         if pipeline.previews:
-            for secret in pipeline.render(pipeline.previews.from_).service.secrets:
+            for secret in pipeline.render(pipeline.previews.from_).service.all_secrets:
                 yield Named(name, PREVIEWS, secret, f"{path}.previews", "no preview will start")
     for accessory, environment in sorted({*pairs(config), *_of_previews(config)}):
         if is_preview(environment):

@@ -121,7 +121,7 @@ class Vault(AccessoryValues):
     ) -> dict[str, dict[str, int]]:
         """The newest version of every secret that those environments need. Decrypts each, and the registry's password,
         to be sure that it can. Raises ConfigError (not set) or EngineFailed (cannot be read)."""
-        wanted = {env: pipeline.render(env).service.secrets for env in environments}
+        wanted = {env: pipeline.render(env).service.all_secrets for env in environments}
         found = secret_versions.newest(self._store.secrets(name), name, wanted)
         for environment, numbers in found.items():
             self.reveal(name, environment, numbers)
@@ -153,7 +153,7 @@ class Vault(AccessoryValues):
     def choose(self, release: Release, environment: str) -> Chosen:
         """The versions that the release gets in that environment now. Raises ConfigError; see
         ``secret_versions.chosen``."""
-        if not release.environments[environment].service.secrets:
+        if not release.environments[environment].service.all_secrets:
             return Chosen({})
         return secret_versions.chosen(self._store.secrets(release.pipeline), release, environment)
 

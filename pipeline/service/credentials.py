@@ -52,7 +52,7 @@ class Credentials(Audited):
                 f"(`pushlive deploy {pipeline} --config pipelines.yaml` makes one of the image that is live)."
             )
         where = [own.previews.from_ if one == PREVIEWS and own.previews else one for one in targets]
-        if not any(name in own.render(one).service.secrets for one in where):
+        if not any(name in own.render(one).service.all_secrets for one in where):
             yield f"pipelines.yaml does not use it there yet: add `secrets: [{name}]` under `service:`."
 
     def _to_accessory(

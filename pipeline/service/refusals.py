@@ -59,7 +59,7 @@ class Refusals(Credentials):
             run = self._store.run(pipeline, release.run)
             made, sent = self._configurations.by_hash(run.config), loading.load(text)
             wanted = sent.pipelines[pipeline]
-            names = {env: wanted.render(env).service.secrets for env in wanted.environments}
+            names = {env: wanted.render(env).service.all_secrets for env in wanted.environments}
             secrets = newest(self._store.secrets(pipeline), pipeline, names)
             on_its_way = self._store.open_runs(pipeline)
         except (NotFound, DamagedRecord, ConfigError):
@@ -141,7 +141,7 @@ class Refusals(Credentials):
             if run.release in missing_images(self._store, run.pipeline):
                 return None
             rendered = {env: wanted.render(env) for env in wanted.environments}
-            names = {env: one.service.secrets for env, one in rendered.items()}
+            names = {env: one.service.all_secrets for env, one in rendered.items()}
             secrets = newest(self._store.secrets(run.pipeline), run.pipeline, names)
         except (NotFound, DamagedRecord, ConfigError):
             return None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import http.client
 import subprocess
+from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,8 @@ from pipeline.adapters.haproxy.proxy import Proxy
 from pipeline.adapters.haproxy.rules.sharing import COOKIE
 from pipeline.adapters.http.probe import HttpProbe
 from pipeline.config.settings import Settings
+from pipeline.errors import EngineFailed
+from pipeline.lib.secret import Secret
 from pipeline.ports.clock import SystemClock
 from tests.conftest import Bench
 from tests.support.installation import own_settings
@@ -305,3 +309,95 @@ def test_a_body_may_be_as_large_as_the_release_says(behind: Behind) -> None:
     finally:
         bench.engine.expose(bench.spec(command=COMMAND))
     assert sends(behind, b"a" * 2000)[0] == 200
+
+
+def asks(
+    behind: Behind, sender: str = ANYONE, path: str = "/", pair: str = "", **headers: str
+) -> http.client.HTTPResponse:
+    """The answer to a visitor; ``pair``: name and password."""
+    port = behind[1].port_range[0]
+    with closing(
+        http.client.HTTPConnection("127.0.0.1", port, timeout=10, source_address=(sender, 0))
+    ) as connection:
+        if pair:
+            headers["Authorization"] = f"Basic {b64encode(pair.encode()).decode()}"
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        answer.text = answer.read().decode()  # type: ignore[attr-defined]
+        return answer
+
+
+CHALLENGE = "/.well-known/acme-challenge"
+PASSWORD = "se:cr\"et ' ☃, %[var(txn.slot)] \\"
+
+
+def test_only_who_has_a_name_and_its_password_is_let_in(behind: Behind) -> None:
+    bench, settings = behind
+    http_keys = {"basic": {"alice": "DEV", "b\u00f6b": "DEV"}}
+    spec = bench.spec(command=COMMAND, http=http_keys)
+    bench.engine.expose(replace(spec, passwords=lambda: {"DEV": Secret(PASSWORD)}))
+    try:
+        refused = asks(behind)
+        assert refused.status == 401
+        assert refused.headers["WWW-Authenticate"] == 'Basic realm="e0-live", charset="UTF-8"' or (
+            'charset="UTF-8"' in refused.headers["WWW-Authenticate"]
+        )
+        for pair in (
+            f"alice:{PASSWORD}x",
+            "alice:",
+            ":",
+            f"carol:{PASSWORD}",
+            f"ALICE:{PASSWORD}",
+            f":{PASSWORD}",
+        ):
+            assert asks(behind, pair=pair).status == 401, pair
+        for scheme in ("Bearer", "Basic", ""):
+            assert asks(behind, Authorization=f"{scheme} !!").status == 401
+        for name in ("alice", "b\u00f6b"):
+            found = asks(behind, pair=f"{name}:{PASSWORD}")
+            assert (found.status, "authorization" in found.text.lower()) == (200, False)
+        assert asks(behind, path=f"{CHALLENGE}/a-B_9").status == 200
+        for path in ("/..", "/../x", "/a/../../../x", "/a%2f..", "/", "", "/a?", "/a;b", "//a"):
+            wanted = 200 if path == "/a?" else 401
+            assert asks(behind, path=f"{CHALLENGE}{path}").status == wanted, path
+        assert HttpProbe().get(bench.engine.public(spec), "/", 10).status == 200
+        assert HttpProbe().get(bench.engine.preview(spec), "/", 10).status == 200
+        whole = "".join(one.read_text() for one in (settings.data / "proxy").glob("*.*") if one.is_file())
+        assert "alice" not in whole
+        assert PASSWORD not in whole
+        with pytest.raises(EngineFailed, match=r"no value of DEV"):
+            bench.engine.expose(spec)
+    finally:
+        bench.engine.expose(bench.spec(command=COMMAND))
+    assert asks(behind, Authorization="Bearer mine").status == 200
+
+
+def test_only_the_allowed_addresses_are_let_in(behind: Behind) -> None:
+    bench, _ = behind
+    nets = ["127.0.0.3/32", "198.51.100.0/24", "2001:db8::/32"]
+    spec = bench.spec(command=COMMAND, http={"allow": nets, "basic": {"alice": "DEV"}})
+    bench.engine.expose(replace(spec, passwords=lambda: {"DEV": Secret(PASSWORD)}))
+    try:
+        pair = f"alice:{PASSWORD}"
+        assert [asks(behind, one, pair=pair).status for one in ("127.0.0.3", ANYONE, TRUSTED)] == [
+            200,
+            403,
+            403,
+        ]
+        assert asks(behind, "127.0.0.3").status == 401
+        for visitor, status in (
+            ("198.51.100.7", 200), ("198.51.101.7", 403), ("2001:db8::7", 200), ("2001:db9::7", 403),
+            ("::ffff:198.51.100.7", 200), ("1.2.3.4, 198.51.100.7", 200), ("198.51.100.7, 1.2.3.4", 403),
+            ("not-an-address", 403),
+        ):  # fmt: skip
+            said = {"X-Forwarded-For": visitor}
+            assert asks(behind, TRUSTED, pair=pair, **said).status == status, visitor
+            assert asks(behind, pair=pair, **said).status == 403, visitor
+        refused = asks(behind)
+        assert "your address, 127.0.0.1, is not one of those" in refused.text  # type: ignore[attr-defined]
+        assert asks(behind, path=f"{CHALLENGE}/a").status == 200
+        assert HttpProbe().get(bench.engine.public(spec), "/", 10).status == 200
+        assert HttpProbe().get(bench.engine.preview(spec), "/", 10).status == 200
+    finally:
+        bench.engine.expose(bench.spec(command=COMMAND))
+    assert asks(behind).status == 200

@@ -10,8 +10,10 @@ from pipeline.adapters.docker import containers
 from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.api import ClientFactory, DockerApi, Found
 from pipeline.adapters.docker_api.labels import Body
+from pipeline.adapters.haproxy.config import backend
 from pipeline.adapters.haproxy.health import request
 from pipeline.adapters.haproxy.proxy import Proxy
+from pipeline.adapters.haproxy.rules import basic, registry
 from pipeline.config.engines import DOCKER
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import SlotRef, SlotSpec
@@ -62,6 +64,24 @@ class EngineBase:
     def _check(self, spec: SlotSpec) -> str:
         """The request by which the proxy checks the slot's containers."""
         return request(spec.config.service.health.path, self._visited(spec).health_headers)
+
+    def _rules(self, spec: SlotSpec) -> dict[str, str]:
+        """What the proxy does with the slot's visitors, see ``registry.values``. Raises what ``spec.passwords`` does,
+        and EngineFailed for passwords that are not known."""
+        http, ref = spec.config.service.http, spec.ref
+        found = dict(registry.values(http))
+        if http.basic:
+            passwords = spec.passwords()
+            if missing := sorted(set(http.basic.values()) - passwords.keys()):
+                names = ", ".join(missing)
+                raise EngineFailed(
+                    f"{name_of_environment(ref)}: r{spec.release} has no value of {names} (`http.basic`), so no one"
+                    " could be let in.",
+                    advice=f"`pushlive deploy {ref.pipeline} --config pipelines.yaml` makes a release that has them.",
+                )
+            slot = backend(ref.index, ref.slot)
+            found[basic.MAP] = basic.with_pairs(http, passwords, slot, self._proxy.token)
+        return found
 
     def _visited(self, spec: SlotSpec) -> SlotSpec:
         """The spec with the scheme over which people reach the environment."""

@@ -150,7 +150,7 @@ class DockerDrift(DockerSlots, DockerTraffic):
 
     def _changes(self, spec: SlotSpec, running: Running) -> tuple[Change, ...]:
         found, body = running.found, running.body
-        given = {*spec.secrets, *spec.filled}
+        given = {*spec.given, *spec.filled}
         networks = {body["HostConfig"]["NetworkMode"], *wanted_by(found["Config"]["Labels"])}
         return by_hand.changes(found, body, running.image_env, given, networks, self._settable)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pipeline.adapters.docker.base import EngineBase, name_of_environment
 from pipeline.adapters.haproxy.config import backend, server_name
-from pipeline.adapters.haproxy.rules import registry
 from pipeline.adapters.haproxy.rules.sharing import Shared
 from pipeline.domain.engine_types import Answered, ReplicaHealth, Route, Share, SlotRef, SlotSpec
 from pipeline.domain.judging.latency.times import Timed
@@ -18,9 +17,8 @@ class DockerTraffic(EngineBase):
     def expose(self, spec: SlotSpec) -> None:
         ref, service = spec.ref, spec.config.service
         servers, check, sticky = self._servers(spec), self._check(spec), service.http.sticky
-        rules = registry.values(service.http)
         self._proxy.set_servers(
-            ref.index, ref.slot, servers, service.timeout, check, sticky=sticky, rules=rules
+            ref.index, ref.slot, servers, service.timeout, check, sticky=sticky, rules=self._rules(spec)
         )
 
     def preview(self, spec: SlotSpec) -> Route:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 from pipeline.adapters.haproxy.config import MAPS, SERVERS, Server, State, backend, maps
 from pipeline.adapters.haproxy.control import Control
 from pipeline.adapters.haproxy.last_resort import LAST
 from pipeline.adapters.haproxy.plan import map_commands, server_commands
+from pipeline.adapters.haproxy.rules import registry
 from pipeline.config.settings import Settings
 from pipeline.domain.environment import SLOTS
 from pipeline.errors import TryAgain
@@ -22,14 +24,21 @@ def apply(control: Control, settings: Settings, state: State, indexes: Iterable[
         routes = state.environments.get(index)
         for slot in SLOTS:
             apply_servers(control, backend(index, slot), routes.servers.get(slot, ()) if routes else ())
+    for name in registry.TABLES:
+        apply_map(control, name, wanted[name], lambda _: True)
     for name in MAPS[1:]:
         apply_map(control, name, wanted[name])
+    for name in reversed(registry.TABLES):
+        apply_map(control, name, wanted[name], partial(registry.kept, name, wanted))
 
 
-def apply_map(control: Control, name: str, wanted: dict[str, str]) -> None:
+def apply_map(
+    control: Control, name: str, wanted: dict[str, str], stays: Callable[[str], bool] = lambda _: False
+) -> None:
+    """``stays``: whether an entry stays that is not wanted."""
     running = control.map(name)
     if running is not None:
-        for command in map_commands(name, wanted, running):
+        for command in map_commands(name, wanted, running, stays):
             control.ask(command)
 
 

@@ -129,7 +129,7 @@ def maps(state: State, settings: Settings) -> dict[str, dict[str, str]]:
         sticky.MAP: {
             key: value for i in sorted(known) for key, value in _sticky(i, known[i], state.token).items()
         },
-        **{name: _ruled(name, state) for name in registry.MAPS},
+        **registry.maps(_ruled(state)),
         "active.map": {f"e{i}": _target(i, known.get(i)) for i in indexes},
         sharing.MAP: {
             f"e{i}": sharing.map_value(shared, backend(i, shared.slot), state.token)
@@ -152,13 +152,12 @@ def _target(index: int, routes: Routes | None) -> str:
     return backend(index, routes.active if routes else None)
 
 
-def _ruled(name: str, state: State) -> dict[str, str]:
-    """One rule's map."""
+def _ruled(state: State) -> dict[str, dict[str, str]]:
+    """What the slots have in the maps of rules."""
     return {
-        backend(i, slot): values[name]
+        backend(i, slot): values
         for i, routes in sorted(state.environments.items())
         for slot, values in sorted(routes.rules.items())
-        if name in values
     }
 
 
@@ -268,7 +267,7 @@ def _frontends(settings: Settings, token: str, inside_at: tuple[str, str]) -> st
         sizes=sizes.RULES,
         share=sharing.RULES,
         wait=f"{waiting.RULES}\n    {sleeping.RULES}",
-        rules=registry.LINES,
+        rules=registry.lines(token),
         stay=sticky.RULES,
         slot=_SLOT,
         stayed=sticky.ANSWERS,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from pipeline.adapters.haproxy.config import FOLDER, SERVERS, Server
 from pipeline.adapters.haproxy.last_resort import LAST, SPARE
@@ -34,10 +34,16 @@ def server_commands(backend: str, wanted: tuple[Server, ...], running: Running) 
     return commands
 
 
-def map_commands(name: str, wanted: Mapping[str, str], running: Mapping[str, str]) -> list[str]:
-    """Brings a map to the wanted entries. A value changes in one step: its key is never missing."""
+def map_commands(
+    name: str,
+    wanted: Mapping[str, str],
+    running: Mapping[str, str],
+    stays: Callable[[str], bool] = lambda _: False,
+) -> list[str]:
+    """Brings a map to the wanted entries. A value changes in one step: its key is never missing. ``stays``: whether an
+    entry stays that is not wanted."""
     path = f"{FOLDER}/{name}"
-    gone = [f"del map {path} {key}" for key in running if key not in wanted]
+    gone = [f"del map {path} {key}" for key in running if key not in wanted and not stays(key)]
     new = [f"add map {path} {key} {value}" for key, value in wanted.items() if key not in running]
     changed = [
         f"set map {path} {key} {value}"

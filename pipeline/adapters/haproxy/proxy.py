@@ -32,7 +32,7 @@ from pipeline.adapters.haproxy.handover.draining import MOST, limit
 from pipeline.adapters.haproxy.health import ServerHealth, map_value, servers_health
 from pipeline.adapters.haproxy.https import Schemes
 from pipeline.adapters.haproxy.liveness import Liveness
-from pipeline.adapters.haproxy.rules import sharing, sleeping
+from pipeline.adapters.haproxy.rules import registry, sharing, sleeping
 from pipeline.adapters.haproxy.rules.https import Https, decided
 from pipeline.adapters.haproxy.rules.listening import without_ipv6
 from pipeline.adapters.haproxy.timeouts import TIMEOUT
@@ -242,21 +242,46 @@ class Proxy:
     ) -> None:
         """Sets the addresses of the slot's containers; an empty list takes the slot out. ``timeout``: seconds that they
         may send nothing; ``check``: the request of their health check; ``sticky``: a visitor stays with one of them;
-        ``rules``: see ``registry.values``."""
+        ``rules``: see ``registry.values``. Raises EngineFailed if they keep people out and an earlier version started
+        the HAProxy that runs, TryAgain while one that was replaced still has connections."""
 
         def change(state: State) -> State:
             known = routes_of(state, index)
             routes = with_slot(known, slot, tuple(servers), timeout, check, sticky=sticky, rules=rules)
             return state.with_routes(index, routes)
 
+        if servers:
+            self._insist_on(backend(index, slot), rules or {})
         if servers or index in self._state().environments:
             self._change(index, change)
+
+    def _insist_on(self, slot: str, rules: Mapping[str, str]) -> None:
+        names = registry.guarded(rules)
+        if not names:
+            return
+        self.ensure()
+        if any(self._control.map_value(name, slot) is None for name in names):
+            raise EngineFailed(
+                f"The proxy {self._container.name} would let in everyone: an earlier version started it, which does not"
+                " know `http.basic` and `http.allow`.",
+                advice="`pushlive doctor --fix` replaces it, and ends no request.",
+            )
+        first = self._container.handover.first()
+        if first and any(first.map_value(name, slot) is None for name in names):
+            raise TryAgain(
+                f"The proxy {self._container.name} was replaced by one that knows `http.basic` and `http.allow`, and"
+                f" still ends the connections that it had before, for {MOST / 60:.0f} minutes at most: those would be"
+                " let in without a question."
+            )
 
     def switch(self, index: int, slot: Slot | None) -> None:
         """In one atomic step, the environment's traffic goes to this slot, or to the explained 503. Hosts that it waits
         for come with the first slot, each in a step of its own. Raises RequestError if the slot has no servers."""
-        if slot is None and index not in self._state().environments:
+        known = self._state().environments.get(index)
+        if slot is None and known is None:
             return
+        if slot and known:
+            self._insist_on(backend(index, slot), known.rules.get(slot, {}))
         try:
             self._change(index, lambda state: switched(state, index, slot))
         except TryAgain:  # the answer was lost, but the switch may have been made

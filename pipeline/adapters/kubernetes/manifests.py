@@ -313,7 +313,7 @@ class Manifests:
         return sources
 
     def _secret_name(self, spec: SlotSpec) -> str:
-        what: dict[str, Any] = dict(spec.secrets)
+        what: dict[str, Any] = dict(spec.given)
         if spec.filled:  # as they were written: releases may write them in other ways
             what = {"versions": what, "filled": {name: spec.config.service.env[name] for name in spec.filled}}
         return hashed_name(spec.ref, "secrets", fingerprint(what))
@@ -345,7 +345,7 @@ def plain_env(spec: SlotSpec) -> dict[str, str]:
 
 def has_secrets(spec: SlotSpec) -> bool:
     """True if its pods have a Secret with variables."""
-    return bool(spec.secrets or spec.filled)
+    return bool(spec.given or spec.filled)
 
 
 def selected_label(service: Manifest | None) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from pipeline.config.fields import Model, Size
+from pipeline.config.http.access import Allowed, Basic
 
 
 class Http(Model):
@@ -16,6 +17,15 @@ class Http(Model):
     body: Annotated[Size, Field(ge=1, le=2**40)] | None = None
     """The largest body that a request may have. A larger one gets 413, and one that does not say how long it is gets
     411. Default: no limit. Not on Kubernetes, where the Ingress controller decides."""
+    basic: Basic = {}
+    """Who is let in, and with which password: `{alice: DEV_PASSWORD}`, where `DEV_PASSWORD` is the name of a secret
+    (`pushlive secret set`). Anyone else gets 401, and a browser asks for name and password. The application is not
+    given them. A changed secret holds from the next release on. `{}`: everyone is let in. Not on Kubernetes, where the
+    Ingress controller decides."""
+    allow: Allowed = ()
+    """The addresses and networks that are let in, of IPv4 or IPv6: `[10.0.0.0/8, "2001:db8::/32"]`. Others get 403.
+    Behind a proxy of `PUSHLIVE_PROXY_TRUSTED` it is the visitor's own address. `[]`: all are let in. With `basic`, both
+    hold. Not on Kubernetes, where the Ingress controller decides."""
     sticky: bool = False
     """`true`: a visitor's requests go to the replica that answered the first one, by the cookie `pushlive-server`, as
     long as it runs. Socket.IO and other long polling with several replicas need it. Not on Kubernetes, where the
@@ -34,6 +44,24 @@ class Http(Model):
 
     def without_proxy(self) -> Iterator[tuple[str, str]]:
         """The key, and the text of a warning, of what does not hold on a cluster."""
+        if self.basic:
+            text = (
+                "has no effect on Kubernetes, where the Ingress controller decides: everyone is let in. For"
+            )
+            yield (
+                "basic",
+                f'{text} ingress-nginx annotate the Ingress: `nginx.ingress.kubernetes.io/auth-type: "basic"` and '
+                '`nginx.ingress.kubernetes.io/auth-secret: "NAME"`, a Secret whose key `auth` is a file of htpasswd',
+            )
+        if self.allow:
+            text = (
+                "has no effect on Kubernetes, where the Ingress controller decides: everyone is let in. For"
+            )
+            yield (
+                "allow",
+                f"{text} ingress-nginx annotate the Ingress: "
+                f'`nginx.ingress.kubernetes.io/whitelist-source-range: "{",".join(self.allow)}"`',
+            )
         if self.body:
             text = "has no effect on Kubernetes, where the Ingress controller decides; for ingress-nginx annotate the"
             yield "body", f'{text} Ingress: `nginx.ingress.kubernetes.io/proxy-body-size: "{self.body}"`'

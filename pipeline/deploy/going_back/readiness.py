@@ -121,7 +121,7 @@ def _not_ready(store: Store, environment: Environment, target: int, missing: fro
     pipeline, name = environment.pipeline, environment.name
     try:
         release = store.release(pipeline, target)
-        if name in release.environments and release.environments[name].service.secrets:
+        if name in release.environments and release.environments[name].service.all_secrets:
             secret_versions.chosen(store.secrets(pipeline), release, name)
     except (NotFound, ConfigError) as error:
         return error.message

@@ -24,4 +24,6 @@ def spec_in(services: Services, environment: Environment, slot: Slot) -> SlotSpe
     taken = hosts.elsewhere(
         services.store, services.configurations, ref.pipeline, ref.environment, spec.config.hosts
     )
-    return replace(spec, reveal=reveal, login=login, elsewhere=taken)
+    return replace(
+        spec, reveal=reveal, passwords=accessories.admitting(plain, spec.config), login=login, elsewhere=taken
+    )

@@ -52,3 +52,54 @@ def test_on_a_cluster_no_path_is_stripped() -> None:
     config = load(TEXT % ("http: {strip_path: true}", "engine: {kubernetes: prod}"))
     (said,) = [one for one in warnings(config) if "dev.http.strip_path" in one]
     assert "passes paths on whole" in said
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("basic: {'a:b': DEV}", "has a colon"),
+        ("basic: {'': DEV}", "is not a user's name"),
+        ('basic: {"a\\nb": DEV}', "is not a user's name"),
+        ("basic: {a: ''}", "is empty"),
+        ("basic: {a: 'my password'}", "is not a valid secret name"),
+        ("basic: {a: PUSHLIVE_A}", "is not a valid secret name"),
+        ("basic: [a]", "write"),
+        ("allow: [10.0.0.1/8]", "write 10.0.0.0/8"),
+        ("allow: [example.com]", "is not an address or a network"),
+        ("allow: ['fe80::1%eth0']", "has a zone"),
+        ("allow: ['::ffff:10.0.0.0/104']", "write 10.0.0.0/8"),
+        ("allow: 10.0.0.0/8", "is not a list"),
+    ],
+)
+def test_who_is_let_in_is_written_so_that_it_can_mean_one_thing(written: str, said: str) -> None:
+    found = problems(TEXT % ("", f"http: {{{written}}}"))
+    assert any(said in one.message for one in found), found
+    assert not any("my password" in one.message for one in found)
+
+
+def test_addresses_are_networks_of_one_address() -> None:
+    config = load(TEXT % ("http: {allow: [203.0.113.7, '2001:DB8:0::/32', ' ::1 ']}", ""))
+    http = config.pipelines["hello"].render("dev").service.http
+    assert http.allow == ("203.0.113.7/32", "2001:db8::/32", "::1/128")
+
+
+def test_an_environment_may_let_in_everyone() -> None:
+    text = TEXT % ("http: {basic: {a: DEV}, allow: [10.0.0.0/8]}", "http: {basic: {}, allow: []}")
+    hello = load(text).pipelines["hello"]
+    assert hello.render("dev").service.http == Http()
+    assert hello.render("live").service.all_secrets == ("DEV",)
+    assert hello.render("live").service.proxys_secrets == {"DEV"}
+
+
+def test_on_a_cluster_it_is_said_that_everyone_is_let_in() -> None:
+    config = load(TEXT % ("http: {basic: {a: DEV}, allow: [10.0.0.0/8]}", "engine: {kubernetes: prod}"))
+    said = "\n".join(warnings(config))
+    for text in (
+        "dev.http.basic",
+        "dev.http.allow",
+        "auth-type",
+        "auth-secret",
+        'whitelist-source-range: "10.0.0.0/8"',
+    ):
+        assert text in said
+    assert "live.http" not in said

@@ -15,11 +15,13 @@ accessories:
 pipelines:
   hello:
     registry: {repository: r.example/hello, username: bob, password: OF_REGISTRY}
-    service: {secrets: [OF_SERVICE]}
+    service: {secrets: [OF_SERVICE], http: {basic: {carol: OF_ALL_VISITORS}}}
     uses: {db: {accessory: db}}
     environments:
+      qa: {}
       live:
         secrets: [OF_ENVIRONMENT]
+        http: {basic: {alice: OF_VISITORS, bob: OF_VISITORS, dan: OF_SERVICE}}
         metrics: {prometheus: https://prometheus.example.com, token: OF_METRICS}
 """
 NAMES = {
@@ -27,6 +29,8 @@ NAMES = {
     "pipelines.*.registry.password": "OF_REGISTRY",
     "pipelines.*.service.secrets": "OF_SERVICE",
     "pipelines.*.environments.*.secrets": "OF_ENVIRONMENT",
+    "pipelines.*.service.http.basic": "OF_ALL_VISITORS",
+    "pipelines.*.environments.*.http.basic": "OF_VISITORS",
     "pipelines.*.environments.*.metrics.token": "OF_METRICS",
 }
 
@@ -55,8 +59,12 @@ def test_each_is_found_where_it_is_named_and_what_is_made_is_not() -> None:
     assert found == {
         ("hello", "", "OF_REGISTRY", "pipelines.hello.registry.password"),
         ("hello", "live", "OF_SERVICE", "pipelines.hello.environments.live.secrets"),
+        ("hello", "qa", "OF_SERVICE", "pipelines.hello.environments.qa.secrets"),
+        ("hello", "live", "OF_VISITORS", "pipelines.hello.environments.live.http.basic"),
+        ("hello", "qa", "OF_ALL_VISITORS", "pipelines.hello.environments.qa.http.basic"),
         ("hello", "live", "OF_ENVIRONMENT", "pipelines.hello.environments.live.secrets"),
         ("hello", "live", "OF_METRICS", "pipelines.hello.environments.live.metrics.token"),
+        ("db", "qa", "OF_ACCESSORY", "accessories.db.secrets"),
         ("db", "live", "OF_ACCESSORY", "accessories.db.secrets"),
     }
     assert {one[2] for one in found} == set(NAMES.values())

@@ -70,13 +70,13 @@ def _variables(spec: SlotSpec, every: list[Running]) -> dict[str, Value | None]:
     sides = [(variables(one.found["Config"].get("Env") or ()), one) for one in every]
     for name in sorted({name for has, _ in sides for name in has} | config.keys()):
         values = [has.get(name) for has, _ in sides]
-        if name in filled or name in spec.secrets:
+        if name in filled or name in spec.given:
             continue
         if name not in config and all(_own(has, one, name) for has, one in sides):
             continue
         there = [seen.hidden(value) for value in values if value is not None]
         found[f"env.{name}"] = seen.merged(there) if there else None
-    for name in sorted(spec.secrets):
+    for name in sorted(spec.given):
         found[f"secrets.{name}"] = plain(SET) if all(name in has for has, _ in sides) else None
     return found
 

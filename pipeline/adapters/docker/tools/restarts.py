@@ -12,7 +12,6 @@ from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.api import name_of
 from pipeline.adapters.haproxy.config import Server
 from pipeline.adapters.haproxy.control import Resting
-from pipeline.adapters.haproxy.rules import registry
 from pipeline.adapters.health_page import HealthPage
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import SlotRef, SlotSpec
@@ -167,9 +166,8 @@ class DockerRestarts(DockerTerminals, DockerProcesses):
     def _set(self, spec: SlotSpec, servers: list[Server]) -> None:
         ref, service = spec.ref, spec.config.service
         check, sticky = self._check(spec), service.http.sticky
-        rules = registry.values(service.http)
         self._proxy.set_servers(
-            ref.index, ref.slot, servers, service.timeout, check, sticky=sticky, rules=rules
+            ref.index, ref.slot, servers, service.timeout, check, sticky=sticky, rules=self._rules(spec)
         )
 
 

@@ -32,7 +32,7 @@ def inside(spec: SlotSpec, live: KubeObject, wanted: KubeObject) -> dict[str, Va
         found["replicas"] = seen.count(int(live["spec"].get("replicas") or 0))
     if has.get("args") != made.get("args"):
         found["command"] = plain(json.dumps(has.get("args") or []))
-    found |= {f"secrets.{name}": plain(SET) for name in spec.secrets}
+    found |= {f"secrets.{name}": plain(SET) for name in spec.given}
     if has.get("envFrom") != made.get("envFrom"):
         found["env"] = seen.hidden(json.dumps(has.get("envFrom") or []))
     return found | _variables(spec, has, made)
@@ -59,7 +59,7 @@ def _variables(spec: SlotSpec, has: KubeObject, made: KubeObject) -> dict[str, V
         there = sides[0].get(name)
         if there != sides[1].get(name):
             found[f"env.{name}"] = seen.hidden(_value(there)) if there else None
-    for name in sorted(spec.secrets.keys() & sides[0].keys()):
+    for name in sorted(spec.given.keys() & sides[0].keys()):
         found[f"secrets.{name}"] = plain("replaced by a variable")
     return found
 
