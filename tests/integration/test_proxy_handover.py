@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 
@@ -16,6 +16,7 @@ from pipeline.adapters.haproxy import config
 from pipeline.adapters.haproxy.handover import draining
 from pipeline.adapters.haproxy.handover.local import NEXT
 from pipeline.adapters.haproxy.proxy import Proxy
+from pipeline.adapters.haproxy.rules import body, registry
 from pipeline.config.settings import Settings
 from pipeline.errors import EngineFailed, TryAgain
 from tests.conftest import Bench
@@ -86,6 +87,31 @@ def test_fault_55_a_proxy_is_replaced_under_load_and_no_request_fails(
     assert [text for text in load.failures if "ConnectionResetError" not in text] == []
     assert len(load.failures) <= 1
     assert all(client.answers for client in clients)
+
+
+def test_one_that_does_not_know_whom_to_keep_out_gets_no_such_release(
+    bench: Bench, settings: Settings, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.deploy(bench.spec())
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "lines", lambda _: body.LINES)
+        proxy.renew(60)
+        ended(proxy)
+    port, closed = settings.port_range[bench.index], bench.spec(http={"allow": ["192.0.2.1"]})
+    with pytest.raises(EngineFailed, match="would let in everyone"):
+        bench.engine.expose(closed)
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as before:
+        before.request("GET", "/cgi-bin/slow.cgi?2")  # the one that is replaced still has it
+        proxy.renew(60)
+        with pytest.raises(TryAgain, match="still ends the connections"):
+            bench.engine.expose(closed)
+        assert before.getresponse().status == 200
+    ended(proxy)
+    bench.engine.expose(closed)
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as visitor:
+        visitor.request("GET", "/")
+        assert visitor.getresponse().status == 403
+    bench.engine.expose(bench.spec())
 
 
 def test_fault_55_one_that_cannot_be_replaced_goes_on(

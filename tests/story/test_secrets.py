@@ -94,6 +94,41 @@ def test_a_missing_secret_stops_the_run_before_anything_is_built(world):
     assert given(world)["API_KEY"] == "now-it-is-there"
 
 
+def test_passwords_of_visitors_go_to_the_proxy_and_to_no_container(world):
+    asks = CONFIG.replace("dev: ,", "dev: {http: {basic: {alice: DEV_PASSWORD, bob: TOKEN}}},")
+    world.configure(asks)
+    run = world.push("one")
+    assert "DEV_PASSWORD for dev" in run.failure.message
+    assert "`pushlive secret set hello DEV_PASSWORD --env dev`" in run.failure.advice
+    assert len(put(world, "DEV_PASSWORD", "open sesame", "dev")["messages"]) == 1
+    world.commands.retry("hello", run.number, "ann")
+    world.work()
+    assert passwords(world) == {"DEV_PASSWORD": "open sesame", "TOKEN": "the-first-token"}
+    assert given(world, "dev") == {"TOKEN": "the-first-token"}
+    assert passwords(world, "live") == {}
+    assert "open sesame" not in everything(world)
+    before = world.store.release("hello", 1)
+    put(world, "DEV_PASSWORD", "another one", "dev")
+    world.commands.deploy("hello", "ann", config=asks)
+    world.work()
+    assert passwords(world)["DEV_PASSWORD"] == "another one"
+    after = world.store.release("hello", 2)
+    assert after.fingerprint("dev") != before.fingerprint("dev")
+    assert after.environments["dev"].fingerprint() == before.environments["dev"].fingerprint()
+    assert after.fingerprint("live") == before.fingerprint("live")
+    world.engine.contents.clear()  # it is made again with the versions that it had
+    world.reconcile()
+    assert passwords(world)["DEV_PASSWORD"] == "another one"
+    assert given(world, "dev") == {"TOKEN": "the-first-token"}
+
+
+def passwords(world, environment: str = "dev") -> dict[str, str]:
+    """Those that the proxy was given for what serves there."""
+    active = world.environment(environment).active
+    [slot] = [s for p, s in world.engine.contents.items() if (p.environment, p.slot) == (environment, active)]
+    return {name: value.reveal() for name, value in slot.passwords.items()}
+
+
 def test_commands_in_the_image_get_the_secrets_and_builds_do_not(world):
     world.configure(CONFIG.replace("secrets: [TOKEN]", "secrets: [TOKEN], release: [migrate]").replace(
         "[{get: /, contains: r}]", "[{run: [./check]}]"))  # fmt: skip

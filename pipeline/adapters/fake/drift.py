@@ -34,7 +34,10 @@ class FakeDrift(EngineState):
             if current and current.alive and current.exposed and same_containers(current.spec, spec):
                 return False
             self._require_image(spec)
-            self.contents[spec.ref] = SlotContent(spec, ready=True, exposed=True, secrets=spec.reveal())
+            secrets, passwords = spec.reveal(), spec.passwords()
+            self.contents[spec.ref] = SlotContent(
+                spec, ready=True, exposed=True, secrets=secrets, passwords=passwords
+            )
             return True
 
     def drift(self, spec: SlotSpec) -> tuple[ByHand, ...]:

@@ -44,7 +44,7 @@ CommandKey = tuple[SlotRef, int, str]  # slot, release and name
 
 @dataclass
 class SlotContent:
-    """What runs in a slot. ``secrets``: what its containers were given."""
+    """What runs in a slot. ``secrets``: what its containers were given; ``passwords``: what its proxy was."""
 
     spec: SlotSpec
     ready: bool = False
@@ -55,6 +55,7 @@ class SlotContent:
     restarts: int = 0
     sessions: int = 0
     secrets: dict[str, Secret] = field(default_factory=dict)
+    passwords: dict[str, Secret] = field(default_factory=dict)
     written: tuple[Written, ...] = ()
     sick: dict[str, str] = field(default_factory=dict)  # what the check found, by the replica's name
 

@@ -20,7 +20,11 @@ class FakeTraffic(EngineState):
     def expose(self, spec: SlotSpec) -> None:
         with self.call("expose", spec):
             require(self._require_content(spec, "expose before start").ready, "expose before ready")
-            self.contents[spec.ref].exposed = True
+            passwords = spec.passwords()
+            require(
+                passwords.keys() == set(spec.config.service.http.basic.values()), "expose without passwords"
+            )
+            self.contents[spec.ref].exposed, self.contents[spec.ref].passwords = True, passwords
 
     def preview(self, spec: SlotSpec) -> Route:
         with self.call("preview", spec):

@@ -52,7 +52,7 @@ class FakeSleeping(EngineState):
             status = self.answers(spec, spec.config.service.health.path).status
             if not 200 <= status < 400:
                 raise AppFailed(f"it is not ready: its health path answered {status}.")
-            current.ready = current.exposed = True
+            current.ready, current.exposed, current.passwords = True, True, spec.passwords()
 
     def awaits_request(self, ref: SlotRef) -> bool:
         with self.call("awaits_request", ref):

@@ -26,10 +26,7 @@ _LENGTH = 32  # hexadecimal digits of a hash
 _GATE = "{ var(txn.gate) -m found }"
 _TEXT = 'content-type "text/plain; charset=utf-8" hdr Cache-Control no-store'
 _REALM = r'hdr WWW-Authenticate "Basic realm=\"%[var(txn.name)]\", charset=\"UTF-8\""'
-_SAID = (
-    "401: %[var(txn.name)] asks for a name and a password.\\nFor its operators: `http.basic` in pipelines.yaml, and"
-    " `pushlive secret set`."
-)
+_SAID = "401: %[var(txn.name)] asks for a name and a password.\\nFor its operators: `http.basic` in pipelines.yaml."
 LINES = f"""
     http-request set-var(txn.gate) var(txn.slot),map(/proxy/{MAP}) unless {{ var(txn.passes) -m bool }}
     http-request set-var(txn.pass) http_auth_pass if {_GATE}
