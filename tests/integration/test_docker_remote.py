@@ -73,6 +73,24 @@ def test_the_public_port_serves_and_the_switch_moves_requests(there: RemoteEngin
     assert told(there, blue)[0] == 404
 
 
+def test_a_host_is_shared_by_paths_there_as_well(there: RemoteEngine) -> None:
+    site, part = new_ref(there), new_ref(there)
+
+    def answers(host: str, path: str, ref: SlotRef) -> bool:
+        body = get(f"http://{there.settings.proxy_http}{path}", Host=host)[1]
+        return f"{ref.pipeline}-live has no release" in body
+
+    try:
+        there.engine.prepare(site, ("shared.example", "*.shared.example"))
+        there.engine.prepare(part, ("shared.example/api",))
+        assert answers("shared.example", "/apix", site)
+        assert answers("a.shared.example", "/api", site)
+        assert answers("shared.example", "/api/x", part)
+    finally:
+        for ref in (site, part):
+            there.engine.remove(ref)
+
+
 def test_the_proxy_restarts_with_the_last_wanted_state(there: RemoteEngine) -> None:
     spec = spec_of(there, new_ref(there))
     deploy(there, spec)
