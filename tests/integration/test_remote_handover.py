@@ -130,7 +130,11 @@ def test_fault_55_a_remote_proxy_that_cannot_be_replaced_goes_on(
                 with pytest.raises(EngineFailed, match=r"does not start\. It said: .*goes on as before"):
                     proxy.renew(60)
         until(load.reached(10), 20)
-    assert load.failures == []
+    # The second one may have had the port for a moment. A connection that the kernel gave it then ends with it: by a
+    # reset, or without an answer where Docker's own proxy is in between.
+    cut = ("ConnectionResetError", "RemoteDisconnected")
+    assert [text for text in load.failures if not any(name in text for name in cut)] == []
+    assert len(load.failures) <= 1
     assert proxy._control.info("Pid") == before
     assert proxy.renew(60) == []
     there.engine.switch(serving)
