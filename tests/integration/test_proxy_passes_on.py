@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import subprocess
+import threading
 from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,8 +17,10 @@ import pytest
 import docker
 from pipeline.adapters.docker.engine import DockerEngine
 from pipeline.adapters.haproxy.proxy import Proxy
+from pipeline.adapters.haproxy.rules import registry
 from pipeline.adapters.haproxy.rules.sharing import COOKIE
 from pipeline.adapters.http.probe import HttpProbe
+from pipeline.config.http.keys import Http
 from pipeline.config.settings import Settings
 from pipeline.errors import EngineFailed
 from pipeline.lib.secret import Secret
@@ -399,3 +402,32 @@ def test_only_the_allowed_addresses_are_let_in(behind: Behind) -> None:
     finally:
         bench.engine.expose(bench.spec(command=COMMAND))
     assert asks(behind).status == 200
+
+
+def test_a_visitor_is_let_in_while_another_slots_networks_change(behind: Behind) -> None:
+    bench, _ = behind
+    proxy = bench.engine._proxy
+    bench.engine.expose(bench.spec(command=COMMAND, http={"allow": ["127.0.0.0/8"]}))
+    narrow = [f"127.0.0.0/{length}" for length in range(9, 30)]
+    done = threading.Event()
+
+    def visit() -> set[int]:
+        found = set[int]()
+        while not done.is_set():
+            found.add(asks(behind).status)
+        return found
+
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            visits = pool.submit(visit)
+            for network in [*narrow, *reversed(narrow)]:
+                rules = registry.values(Http(allow=(network, "198.51.100.0/24")))
+                proxy.set_servers(bench.index, "green", [("127.0.0.1", 1)], rules=rules)
+            done.set()
+            assert visits.result() == {200}
+    finally:
+        done.set()
+        proxy.set_servers(bench.index, "green", [])
+        bench.engine.expose(bench.spec(command=COMMAND))
+    assert proxy._control.map("closest.map") == {}
+    assert proxy._control.map("within.map") == {}

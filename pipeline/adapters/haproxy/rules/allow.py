@@ -21,6 +21,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 
 from pipeline.config.http.access import Network
 from pipeline.config.http.keys import Http
@@ -55,7 +56,12 @@ def entries(slot: str, value: str) -> Mapping[str, str]:
 
 def tables(values: Iterable[str]) -> dict[str, dict[str, str]]:
     """The two other maps. ``values``: of all slots."""
-    sets = {value: _networks(value) for value in sorted(set(values))}
+    return {name: dict(entries) for name, entries in _tables(tuple(sorted(set(values)))).items()}
+
+
+@lru_cache(4)  # a change is seldom one of networks
+def _tables(values: tuple[str, ...]) -> dict[str, dict[str, str]]:
+    sets = {value: _networks(value) for value in values}
     known = {one for networks in sets.values() for one in networks}
     within = {
         f"{_mark(value)}/{one}": "1"
@@ -84,15 +90,16 @@ def _networks(value: str) -> set[Network]:
 
 def _covered(known: set[Network], networks: set[Network]) -> Iterator[Network]:
     """Those of the known ones that are inside one of the networks."""
+    wide = {_start(one, one.prefixlen) for one in networks}
+    lengths = sorted({one.prefixlen for one in networks})
     for one in known:
-        if any(wide in networks for wide in _around(one)):
+        if any(_start(one, length) in wide for length in lengths if length <= one.prefixlen):
             yield one
 
 
-def _around(network: Network) -> Iterator[Network]:
-    """The network, and each one that contains it."""
-    for length in range(network.prefixlen, -1, -1):
-        yield network.supernet(new_prefix=length)
+def _start(network: Network, length: int) -> tuple[int, int, int]:
+    """That many bits of it."""
+    return network.version, length, int(network.network_address) >> network.max_prefixlen - length
 
 
 def _as_ipv6(network: Network) -> str:
