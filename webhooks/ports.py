@@ -188,6 +188,24 @@ class SleepingPort(Protocol):
         """Returns once it serves."""
 
 
+class MaintenancePort(Protocol):
+    """Environments in maintenance. Raises as ``ServicePort``."""
+
+    def turn_on(
+        self,
+        pipeline: str,
+        by: Actor,
+        *,
+        environment: str,
+        message: str,
+        until: str = "",
+        lasting: str = "",
+        zone: str = "UTC",
+    ) -> tuple[str, ...]: ...
+
+    def turn_off(self, pipeline: str, by: Actor, *, environment: str) -> tuple[str, ...]: ...
+
+
 class ServicePort(Protocol):
     """Every method may raise StoreUnavailable (503); those that act raise RequestError (409) or NotFound (404)."""
 
@@ -205,6 +223,9 @@ class ServicePort(Protocol):
 
     @property
     def sleeping(self) -> SleepingPort: ...
+
+    @property
+    def maintenance(self) -> MaintenancePort: ...
 
     def accept(self, push: Push, by: Actor) -> AcceptedPort:
         """Returns once the run is on disk. Idempotent for one delivery id and pipeline."""

@@ -65,6 +65,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "resume": "policy",
         "freeze": "policy",
         "thaw": "policy",
+        "maintenance": "policy",
         "preview": "app.preview",
         "withdraw": "policy",
         "unquarantine": "policy",

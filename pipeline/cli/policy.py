@@ -1,10 +1,11 @@
-"""``pushlive hold``, ``resume``, ``freeze``, ``thaw``, ``withdraw``, ``unquarantine``: what may enter environments."""
+"""``pushlive hold``, ``resume``, ``freeze``, ``thaw``, ``withdraw``, ``unquarantine``: what may enter environments; and
+``maintenance``: what visitors get in place of their answers."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from pipeline.cli.command import ENV, JSON, PIPELINE, REASON, Given, argument, command
+from pipeline.cli.command import ENV, JSON, PIPELINE, REASON, Given, argument, command, group
 from pipeline.cli.context import Context, UsageError, pipeline_name, reference, release_number
 
 HELD_BY = argument(
@@ -29,6 +30,11 @@ WHERE = argument("where", nargs="?", default="", metavar="ENV", help="default: e
 EVERYWHERE = argument(
     "--env", action=Given, default="", metavar="NAME", help="the same as ENV, without naming a pipeline"
 )
+ENDS = (
+    argument("--until", action=Given, default="", metavar="TIME", help='"2026-12-01 08:00", or 08:00'),
+    argument("--for", dest="lasting", action=Given, default="", metavar="2h", help="how long"),
+    argument("--zone", action=Given, default="", metavar="ZONE", help="of --until (default: UTC)"),
+)
 WHY = argument("--reason", action=Given, required=True, metavar="TEXT", help="why; shown to those who wait")
 
 
@@ -38,20 +44,48 @@ WHY = argument("--reason", action=Given, required=True, metavar="TEXT", help="wh
     WHERE,
     EVERYWHERE,
     WHY,
-    argument("--until", action=Given, default="", metavar="TIME", help='"2026-12-01 08:00", or 08:00'),
-    argument("--for", dest="lasting", action=Given, default="", metavar="2h", help="how long"),
-    argument("--zone", action=Given, default="", metavar="ZONE", help="of --until (default: UTC)"),
+    *ENDS,
     JSON,
 )
 def freeze(context: Context) -> int:
+    return _post(context, "/api/freeze", _places(context) | _end(context))
+
+
+def _end(context: Context) -> dict[str, str]:
     args = context.args
-    more = {"until": args.until, "for": args.lasting, "zone": args.zone}
-    return _post(context, "/api/freeze", _places(context) | {key: text for key, text in more.items() if text})
+    found = {"until": args.until, "for": args.lasting, "zone": args.zone}
+    return {key: text for key, text in found.items() if text}
 
 
 @command("lift freezes by hand, and windows that are open now", NAME, WHERE, EVERYWHERE, WHY, JSON)
 def thaw(context: Context) -> int:
     return _post(context, "/api/thaw", _places(context))
+
+
+NAMED = (argument("pipeline", metavar="PIPELINE"), argument("environment", metavar="ENV"))
+MESSAGE = argument("--message", action=Given, required=True, metavar="TEXT", help="what visitors read")
+
+
+@command(
+    "show visitors of an environment a message until it is ended or a time", *NAMED, MESSAGE, *ENDS, JSON
+)
+def maintenance_on(context: Context) -> int:
+    body = {"environment": context.args.environment, "message": context.args.message}
+    return _post(context, _maintenance(context, "on"), body | _end(context))
+
+
+@command("show visitors the application again", *NAMED, JSON)
+def maintenance_off(context: Context) -> int:
+    return _post(context, _maintenance(context, "off"), {"environment": context.args.environment})
+
+
+def _maintenance(context: Context, act: str) -> str:
+    return f"/api/pipelines/{pipeline_name(context.args.pipeline)}/maintenance/{act}"
+
+
+maintenance = group(
+    "show visitors a message in place of an environment", on=maintenance_on, off=maintenance_off
+)
 
 
 def _places(context: Context) -> dict[str, Any]:

@@ -92,6 +92,8 @@ def environment_row(environment: dict[str, Any], now: float) -> tuple[Cell, ...]
         state = ("problem", "red")
     elif health.get("state") == "degraded":
         state = (f"{health['serving']}/{health['replicas']} serve", "yellow")
+    elif environment.get("maintenance"):
+        state = ("maintenance", "yellow")
     elif environment.get("hold"):
         state = ("hold", "yellow")
     elif environment.get("freeze"):
@@ -226,6 +228,9 @@ def _below(entry: dict[str, Any], paint: Paint) -> list[str]:
         if (bake := environment.get("bake") or {}).get("state") == "failed" and bake["text"] not in said:
             lines.append(paint(f"  ! {where}: {bake['text']}", "yellow"))
         lines += _failing(name, environment, paint) + _scheduled(name, environment, paint)
+        if maintenance := environment.get("maintenance"):
+            ends = paint(f"`{maintenance['command']}`", "bold")
+            lines.append(paint(f"  ! {where} is {maintenance['text']}", "yellow") + "  → " + ends)
         if hold := environment.get("hold"):
             by = f" ({hold['by']})" if hold.get("by") else ""
             resume = paint(f"`pushlive resume {name} --env {where}`", "bold")

@@ -19,6 +19,7 @@ from pipeline.deploy.sleep.sleeper import Sleeper
 from pipeline.deploy.slot import failed_slot, processes
 from pipeline.deploy.slot.in_turn import alone, end_other
 from pipeline.deploy.slot.serving import spec_in
+from pipeline.deploy.visitors import notices
 from pipeline.domain.engine_types import Share, SlotSpec
 from pipeline.domain.environment import SLOTS, Environment, Slot, SlotState, other
 from pipeline.domain.run import State
@@ -84,6 +85,7 @@ class Reconciler:
             yield from self._processes()
             yield from self._crashing()
             yield from self._warm()
+        yield from self._noticed()
         yield from self._left_behind()
         yield from self._failed()
         yield from self._commands()
@@ -200,6 +202,19 @@ class Reconciler:
                 f"the proxy serves {serves}, which was never recorded",
                 "the proxy served a slot that was never recorded; it answers 503 now",
                 lambda: self._engine.traffic.unroute(ref),
+            )
+
+    def _noticed(self) -> Iterator[Difference]:
+        """Visitors read a notice in maintenance, and at no other time."""
+        traffic, here = self._engine.traffic, self._environment
+        if here.active and notices.differs(traffic, here):
+            what = (
+                "the notice of its maintenance" if here.maintenance else "no notice: it is not in maintenance"
+            )
+            yield Difference(
+                f"visitors should get {what}",
+                f"visitors now get {what}",
+                lambda: notices.settle(self._store, traffic, here.pipeline, here.name),
             )
 
     def _restore(self, spec: SlotSpec) -> bool:

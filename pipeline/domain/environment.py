@@ -10,6 +10,7 @@ from pipeline.domain.cron.records import CronState
 from pipeline.domain.health import Health
 from pipeline.domain.shifting.records import Shift
 from pipeline.domain.sleep.records import Asleep
+from pipeline.domain.visitors.maintenance import Maintenance
 
 Slot = str  # "blue" or "green"
 SLOTS: tuple[Slot, Slot] = ("blue", "green")
@@ -171,6 +172,7 @@ class Environment:
     switching: Slot | None = None  # the intended slot, recorded before the switch
     shift: Shift | None = None  # a part of the new visitors goes to a slot that does not serve yet
     asleep: Asleep | None = None  # what serves has ended until a request comes, or is being woken by one
+    maintenance: Maintenance | None = None  # visitors read a notice, whatever serves
     hold: Hold | None = None
     quarantine: tuple[Quarantined, ...] = ()
     taken_back: tuple[TakenBack, ...] = ()  # until they are verified here again

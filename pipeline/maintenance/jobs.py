@@ -44,6 +44,7 @@ from pipeline.maintenance.watching.answers import CountAnswers
 from pipeline.maintenance.watching.baking import Baking
 from pipeline.maintenance.watching.damaged_records import RepairRecords
 from pipeline.maintenance.watching.latencies import TimeAnswers
+from pipeline.maintenance.watching.notices import Notices
 from pipeline.maintenance.watching.revive import Revive
 from pipeline.maintenance.watching.taking_back import TakeBack
 from pipeline.maintenance.watching.usage import SampleUsage
@@ -108,6 +109,7 @@ class Jobs:
         self.replaced_code = ReplacedCode(store, replaced)
         self.cron = Cron(services, adapters, self.damage)
         self.opening = Opening(services, adapters, self.damage)
+        self.notices = Notices(services, adapters, self.damage)
         self.repair_records = RepairRecords(services, adapters)
         self.previews = KeepPreviews(services, adapters, repositories, self.damage)
         self.reconcile = Reconcile(services, adapters, self.requeue, self.damage)
@@ -148,6 +150,7 @@ class Jobs:
                     self.repair_records,
                     self.previews,
                     self.accessories,
+                    self.notices,
                     self.reconcile,
                     self.fall_asleep,
                     self.health,

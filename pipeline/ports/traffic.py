@@ -7,6 +7,7 @@ from typing import Protocol
 from pipeline.domain.engine_types import Answered, ReplicaHealth, Route, Share, SlotRef, SlotSpec
 from pipeline.domain.environment import Slot
 from pipeline.domain.judging.latency.times import Timed
+from pipeline.domain.visitors.maintenance import Notice
 from pipeline.ports.clock import Watch
 
 
@@ -54,6 +55,20 @@ class Traffic(Protocol):
         """From now on the environment's requests wait for its next ``switch``, each for that long at most; ``unroute``
         ends it as well. Nothing serves meanwhile. False if they get a 503 at once instead: the engine cannot let them
         wait. Survives a restart of the proxy. Idempotent."""
+
+    def can_have_notice(self, ref: SlotRef) -> None:
+        """Returns if visitors of the environment can be given a notice (``ref.slot`` is ignored). Raises ConfigError or
+        EngineFailed, with what to do, if not. Changes nothing."""
+
+    def set_notice(self, ref: SlotRef, notice: Notice | None) -> None:
+        """From now on visitors get that notice with 503 and `Retry-After`, whether anything serves or sleeps; None
+        ends it (``ref.slot`` is ignored). Our own checks of the routes and the preview go on as before. It stays
+        through ``switch``, ``unroute``, ``pause`` and a restart of the proxy, until the environment is removed.
+        Idempotent. Raises RequestError if nothing was prepared there, and what
+        ``can_have_notice`` raises."""
+
+    def has_notice(self, ref: SlotRef, notice: Notice | None) -> bool:
+        """True if visitors get exactly that notice now (None: none). Read-only."""
 
     def waited(self, ref: SlotRef) -> int:
         """A count that grows with each request that has to wait in that environment (``ref.slot`` is ignored)."""

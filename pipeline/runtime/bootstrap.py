@@ -80,6 +80,7 @@ from pipeline.service.baking import Baking
 from pipeline.service.commands import Commands
 from pipeline.service.sleep.sleeping import Sleeping
 from pipeline.service.tools import Tools
+from pipeline.service.visitors.maintenance import MaintenanceCommands
 from pipeline.store import Store
 from pipeline.store.origin import Beside
 
@@ -489,6 +490,7 @@ def commands(settings: Settings) -> Commands:
     found.backups = Backups(*parts, lambda: adapters(settings))
     found.evidence = Evidence(*parts, lambda: adapters(settings))
     found.sleeping = Sleeping(*parts, lambda: adapters(settings))
+    found.maintenance = MaintenanceCommands(*parts, lambda: adapters(settings))
     return found
 
 

@@ -30,6 +30,7 @@ from pipeline.service.promotion.freezes import FreezeCommands
 from pipeline.service.promotion.withdrawing import WithdrawCommands
 from pipeline.service.sleep.sleeping import Sleeping
 from pipeline.service.tools import Tools
+from pipeline.service.visitors.maintenance import MaintenanceCommands
 from pipeline.store import Transaction
 
 
@@ -50,6 +51,7 @@ class Commands(CostCommands, VolumeCommands, FreezeCommands, WithdrawCommands, P
     baking: Baking
     evidence: Evidence
     sleeping: Sleeping
+    maintenance: MaintenanceCommands
 
     # ── pushes ───────────────────────────────────────────────────────────────
 

@@ -31,6 +31,7 @@ from pipeline.service.previews.shown import shown
 from pipeline.service.promotion import approvals, frozen, shifts
 from pipeline.service.scheduled import scheduled
 from pipeline.service.sleep import asleep
+from pipeline.service.visitors import shown as visitors
 from pipeline.store import Store
 from pipeline.store.freezes import FreezeLook, Freezes
 
@@ -275,6 +276,7 @@ class Views:
             "removed": "" if configured else self._removed(pipeline),
             "health": health.shown(record),
             "asleep": asleep.shown(record),
+            "maintenance": visitors.maintenance(record, self._now),
             "answers": answers.shown(self._store, record),
             "figures": answers.figures(self._store, self._config, record),
             "bake": bakes.shown(record),

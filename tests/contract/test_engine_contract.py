@@ -18,8 +18,10 @@ from pipeline.domain.adoption import made_of, remembered
 from pipeline.domain.engine_types import Answer, Answered, CommandResult, Route, Share, SlotRef, SlotSpec
 from pipeline.domain.events import Event
 from pipeline.domain.parity.seen import image
+from pipeline.domain.visitors.maintenance import Notice
 from pipeline.errors import (
     AppFailed,
+    ConfigError,
     DoesNotFit,
     EngineFailed,
     OutcomeUnknown,
@@ -247,6 +249,35 @@ def test_a_part_of_the_visitors_goes_to_a_slot_that_does_not_serve_yet(prepared:
         end()
         assert engine.shared(green.ref) is None
     assert engine.serving(green.ref) == "green"
+
+
+def test_visitors_get_a_notice_whatever_serves(prepared: Kit) -> None:
+    engine, ref, notice = prepared.engine, prepared.ref(), Notice("We are back soon.")
+    assert engine.has_notice(ref, None)
+    if prepared.key.startswith("kubernetes"):
+        for act in (lambda: engine.can_have_notice(ref), lambda: engine.set_notice(ref, notice)):
+            with pytest.raises(ConfigError, match="cannot be put in maintenance"):
+                act()
+        engine.set_notice(ref, None)
+        return
+    engine.can_have_notice(ref)
+    prepared.deploy(prepared.spec())
+    for _ in range(2):
+        engine.set_notice(ref, notice)
+    assert engine.has_notice(ref, notice)
+    assert not engine.has_notice(ref, None)
+    assert not engine.has_notice(ref, replace(notice, until=5.0))
+    green = prepared.spec("green", 2)
+    prepared.deploy(green)
+    assert prepared.probe.get(engine.public(green), "/healthz", 5).status == 200
+    engine.unroute(ref)
+    assert engine.has_notice(ref, notice)
+    for _ in range(2):
+        engine.set_notice(ref, None)
+    assert engine.has_notice(ref, None)
+    engine.set_notice(ref, notice)
+    engine.remove(ref)
+    assert engine.has_notice(ref, None)
 
 
 def test_every_call_is_idempotent(prepared: Kit) -> None:

@@ -55,6 +55,7 @@ from pipeline.service.baking import Baking
 from pipeline.service.commands import Commands
 from pipeline.service.sleep.sleeping import Sleeping
 from pipeline.service.tools import Tools
+from pipeline.service.visitors.maintenance import MaintenanceCommands
 from pipeline.store import Store
 from pipeline.store import store as stores
 from pipeline.store.connection import Client
@@ -219,6 +220,8 @@ class World:
         self.backups = self.commands.backups = Backups(*parts, lambda: self.adapters)
         self.sleeping = self.commands.sleeping = Sleeping(*parts, lambda: self.adapters)
         self.evidence = self.commands.evidence = Evidence(*parts, lambda: self.adapters)
+        self.maintenance = MaintenanceCommands(*parts, lambda: self.adapters)
+        self.commands.maintenance = self.maintenance
         self.runner = Runner(self.services, self.adapters, self.commands.accept, go_on)
         self.jobs = self.another_process()
         self.keeper = self.keeper_of(self.jobs)

@@ -152,6 +152,11 @@ def held(world: World) -> str:
     return "shop#2"
 
 
+def in_maintenance(world: World) -> str:
+    world.maintenance.turn_on("shop", "mia", environment="live", message="We are back soon.")
+    return ""
+
+
 def asleep(world: World) -> str:
     world.sleeping.put_to_sleep("shop", "mia", environment="qa")
     return ""
@@ -260,6 +265,7 @@ SCENES: dict[str, Scene] = {
     "token revoke": with_token,
     "init": without_file,
     "wake": asleep,
+    "maintenance off": in_maintenance,
     "preview add": branched,
     "preview rm": previewed,
 }

@@ -88,6 +88,7 @@ def test_every_difference_is_reported_without_a_change_and_repaired_by_fix(two, 
     before = len(two.engine.calls)
     assert said in found(two)
     looks = {"missing", "serving", "shared", "replicas", "command_runs", "processes", "missing_processes"}
+    looks |= {"has_notice"}
     assert {name for name, _ in two.engine.calls[before:]} <= looks
     assert two.fix() != ()
     assert found(two) == []

@@ -72,6 +72,10 @@ stats nope live
 stats shop nowhere
 open nope live
 open shop nowhere
+maintenance on nope live --message later
+maintenance on shop nowhere --message later
+maintenance off nope live
+maintenance off shop nowhere
 hold nope
 hold shop --env nowhere
 resume nope
@@ -148,6 +152,10 @@ report shop --json -o x.html
 evidence shop first
 cp shop live out
 hold Shop
+maintenance on shop live
+maintenance on shop live --message ' '
+maintenance on shop live --message later --until 08:00 --for 1h
+maintenance on shop live --message later --zone Mars/Base
 freeze shop live --reason ' '
 freeze shop live --reason sales --until 08:00 --for 1h
 freeze shop live --reason sales --until yesterday

@@ -79,6 +79,7 @@ class FakeService:
         self.backups = FakeBackups(self)
         self.evidence = FakeEvidence(self)
         self.sleeping = FakeSleeping(self)
+        self.maintenance = FakeMaintenance(self)
 
     # Pushes
 
@@ -628,6 +629,22 @@ class FakeSleeping:
     def wake(self, pipeline: str, by: Who, *, environment: str) -> tuple[str, ...]:
         self._service._act("wake", pipeline, by, environment)
         return (f"{pipeline}/{environment} serves r17 again.",)
+
+
+class FakeMaintenance:
+    """It begins and ends at once."""
+
+    def __init__(self, service: FakeService) -> None:
+        self._service = service
+
+    def turn_on(self, pipeline: str, by: Who, *, environment: str, message: str, until: str = "",
+              lasting: str = "", zone: str = "UTC") -> tuple[str, ...]:  # fmt: skip
+        self._service._act("maintenance on", pipeline, by, environment, message, until, lasting, zone)
+        return (f"{pipeline}/{environment} is in maintenance: {message}",)
+
+    def turn_off(self, pipeline: str, by: Who, *, environment: str) -> tuple[str, ...]:
+        self._service._act("maintenance off", pipeline, by, environment)
+        return (f"{pipeline}/{environment} is no longer in maintenance.",)
 
 
 class FakeAccessories:

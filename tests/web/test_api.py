@@ -105,6 +105,9 @@ def test_each_call_reaches_the_service(client, service, run):
     call(client, "POST", "/api/pipelines/hello/promote", body={"run": 42, "release": 17})
     call(client, "POST", "/api/pipelines/hello/hold", body={"reason": "exam week"})
     call(client, "POST", "/api/pipelines/hello/resume")
+    said = {"environment": "live", "message": "back soon", "for": "2h"}
+    call(client, "POST", "/api/pipelines/hello/maintenance/on", body=said)
+    call(client, "POST", "/api/pipelines/hello/maintenance/off", body={"environment": "live"})
     call(client, "POST", "/api/pipelines/hello/unquarantine", body={"release": 17})
     call(client, "POST", "/api/freeze", body={"environment": "live", "reason": "exams", "for": "2h"})
     call(client, "POST", "/api/thaw", body={"pipeline": "hello", "reason": "over"})
@@ -115,6 +118,8 @@ def test_each_call_reaches_the_service(client, service, run):
         ("promote", "hello", "maintainer", 42, "", 17),
         ("hold", "hello", "maintainer", "", "exam week"),
         ("resume", "hello", "maintainer", ""),
+        ("maintenance on", "hello", "maintainer", "live", "back soon", "", "2h", "UTC"),
+        ("maintenance off", "hello", "maintainer", "live"),
         ("unquarantine", "hello", "maintainer", 17, ""),
         ("freeze", "hello", "maintainer", "live", "exams", "", "2h", "UTC"),
         ("thaw", "hello", "maintainer", "", "over"),

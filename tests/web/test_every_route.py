@@ -84,6 +84,8 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
         "POST /api/sessions/<session>/input",
         "DELETE /api/sessions/<session>",
         "POST /api/pipelines/<pipeline>/resume",
+        "POST /api/pipelines/<pipeline>/maintenance/on",
+        "POST /api/pipelines/<pipeline>/maintenance/off",
         "POST /api/runs/<pipeline>/<number>/cancel",
         "POST /api/runs/<pipeline>/<number>/abandon",
         "POST /api/runs/<pipeline>/<number>/retry",

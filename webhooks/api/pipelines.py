@@ -72,6 +72,22 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
         by = bearer(web, "developer")
         return messages(service.resume(pipeline, by, **fields({"environment": str, "held_by": str})))
 
+    @api.post("/api/pipelines/<pipeline>/maintenance/on")
+    def begin_maintenance(pipeline: str) -> ResponseReturnValue:
+        by = bearer(web, "developer")
+        names = ("environment", "message", "until", "for", "zone")
+        wanted = fields(dict.fromkeys(names, str), required=("environment", "message"))
+        return messages(service.maintenance.turn_on(pipeline, by, lasting=wanted.pop("for", ""), **wanted))
+
+    @api.post("/api/pipelines/<pipeline>/maintenance/off")
+    def end_maintenance(pipeline: str) -> ResponseReturnValue:
+        by = bearer(web, "developer")
+        return messages(
+            service.maintenance.turn_off(
+                pipeline, by, **fields({"environment": str}, required=("environment",))
+            )
+        )
+
     @api.post("/api/pipelines/<pipeline>/unquarantine")
     def unquarantine(pipeline: str) -> ResponseReturnValue:
         by = bearer(web, "maintainer")

@@ -7,6 +7,7 @@ from pipeline.adapters.haproxy.config import backend, server_name
 from pipeline.adapters.haproxy.rules.sharing import Shared
 from pipeline.domain.engine_types import Answered, ReplicaHealth, Route, Share, SlotRef, SlotSpec
 from pipeline.domain.judging.latency.times import Timed
+from pipeline.domain.visitors.maintenance import Notice
 from pipeline.errors import RequestError
 from pipeline.ports.clock import Watch
 
@@ -74,6 +75,16 @@ class DockerTraffic(EngineBase):
 
     def pause(self, ref: SlotRef, seconds: float) -> bool:
         return self._proxy.pause(ref.index, seconds)
+
+    def can_have_notice(self, ref: SlotRef) -> None:  # noqa: ARG002 - its proxy has all environments
+        self._proxy.insist_on_notices()
+
+    def set_notice(self, ref: SlotRef, notice: Notice | None) -> None:
+        self._proxy.set_notice(ref.index, notice)
+
+    def has_notice(self, ref: SlotRef, notice: Notice | None) -> bool:
+        self._proxy.ensure()
+        return self._proxy.has_notice(ref.index, notice)
 
     def waited(self, ref: SlotRef) -> int:
         return self._proxy.waited(ref.index)

@@ -28,6 +28,7 @@ from pipeline.domain.engine_types import (
 from pipeline.domain.environment import Slot
 from pipeline.domain.judging.latency.times import Timed
 from pipeline.domain.parity.by_hand import ByHand
+from pipeline.domain.visitors.maintenance import Notice
 from pipeline.domain.volumes import VolumeRef
 from pipeline.errors import DoesNotFit, EngineFailed
 from pipeline.lib.secret import Secret
@@ -85,6 +86,7 @@ class EngineState(Script):
         self.active: dict[EnvironmentKey, Slot | None] = {}
         self.paused: set[EnvironmentKey] = set()  # where requests wait
         self.shares: dict[EnvironmentKey, Share] = {}
+        self.notices: dict[EnvironmentKey, Notice] = {}  # that visitors get
         self.sleeping: set[EnvironmentKey] = set()  # where requests wait until it is woken
         self.knocking: set[EnvironmentKey] = set()  # where one waits now
         self.contents: dict[SlotRef, SlotContent] = {}

@@ -118,6 +118,7 @@ class FakeSlots(EngineState):
             key = environment_key(ref)
             self.hosts.pop(key, None)
             self.active.pop(key, None)
+            self.notices.pop(key, None)
             self.shares.pop(key, None)
             for slot in SLOTS:
                 self.contents.pop(replace(ref, slot=slot), None)

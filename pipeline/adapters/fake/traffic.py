@@ -8,6 +8,8 @@ from pipeline.adapters.haproxy.config import backend
 from pipeline.domain.engine_types import Answered, ReplicaHealth, Route, Share, SlotRef, SlotSpec
 from pipeline.domain.environment import Slot
 from pipeline.domain.judging.latency.times import Timed
+from pipeline.domain.visitors.maintenance import Notice
+from pipeline.errors import RequestError
 from pipeline.ports.clock import Watch
 
 DRAIN_STEP = 0.05  # seconds between two looks
@@ -84,6 +86,24 @@ class FakeTraffic(EngineState):
             self.paused.add(environment_key(ref))
             self.sleeping.discard(environment_key(ref))
             return True
+
+    def can_have_notice(self, ref: SlotRef) -> None:
+        with self.call("can_have_notice", ref):
+            pass
+
+    def set_notice(self, ref: SlotRef, notice: Notice | None) -> None:
+        with self.call("set_notice", ref, notice):
+            key = environment_key(ref)
+            if notice is None:
+                self.notices.pop(key, None)
+                return
+            if key not in self.active:
+                raise RequestError(f"{ref.environment}: a notice before prepare.")
+            self.notices[key] = notice
+
+    def has_notice(self, ref: SlotRef, notice: Notice | None) -> bool:
+        with self.call("has_notice", ref, notice):
+            return self.notices.get(environment_key(ref)) == notice
 
     def waited(self, ref: SlotRef) -> int:
         with self.call("waited", ref):

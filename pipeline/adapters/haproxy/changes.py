@@ -10,6 +10,7 @@ from pipeline.adapters.haproxy.rules.sharing import Shared
 from pipeline.adapters.haproxy.timeouts import TIMEOUT
 from pipeline.config.address.entries import covers
 from pipeline.domain.environment import SLOTS, Slot
+from pipeline.domain.visitors.maintenance import Notice
 from pipeline.errors import EngineFailed, RequestError
 
 
@@ -116,6 +117,11 @@ def sharing(state: State, index: int, shared: Shared | None) -> State:
             advice="Switch to it.",
         )
     return state.with_routes(index, replace(routes, shared=shared))
+
+
+def noticed(state: State, index: int, notice: Notice | None) -> State:
+    """Visitors get that notice, whichever slot serves; with None the application's answers again."""
+    return state.with_routes(index, replace(routes_of(state, index), notice=notice))
 
 
 def removed(state: State, index: int) -> State:

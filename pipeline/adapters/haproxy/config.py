@@ -20,7 +20,16 @@ from pipeline.adapters.haproxy.forwarded import forwarded
 from pipeline.adapters.haproxy.health import CHECKS, map_value
 from pipeline.adapters.haproxy.last_resort import LAST, SPARE
 from pipeline.adapters.haproxy.measuring import access, latencies
-from pipeline.adapters.haproxy.rules import https, paths, registry, service, sharing, sleeping, sticky
+from pipeline.adapters.haproxy.rules import (
+    https,
+    maintenance,
+    paths,
+    registry,
+    service,
+    sharing,
+    sleeping,
+    sticky,
+)
 from pipeline.adapters.haproxy.rules.https import Https
 from pipeline.adapters.haproxy.rules.listening import bound
 from pipeline.adapters.haproxy.rules.sharing import Shared
@@ -28,6 +37,7 @@ from pipeline.adapters.haproxy.texts import TEXTS
 from pipeline.config.address.public import own_hosts
 from pipeline.config.settings import Settings
 from pipeline.domain.environment import SLOTS, Slot
+from pipeline.domain.visitors.maintenance import Notice
 
 Server = tuple[str, int]  # address and port
 
@@ -46,6 +56,7 @@ MAPS = (
     *registry.MAPS,
     "active.map",
     sharing.MAP,
+    maintenance.MAP,
     https.HTTPS,
     https.HSTS,
     https.MOVED,
@@ -72,6 +83,7 @@ class Routes:
     shared: Shared | None = None  # a part of the visitors goes to the slot that does not serve yet
     rules: dict[Slot, dict[str, str]] = field(default_factory=dict)  # by map, what a slot has there
     sticky: tuple[Slot, ...] = ()  # whose visitors stay with the container that answered them first
+    notice: Notice | None = None  # visitors get it, whichever slot serves
 
 
 @dataclass(frozen=True)
@@ -135,6 +147,12 @@ def maps(state: State, settings: Settings) -> dict[str, dict[str, str]]:
             f"e{i}": sharing.map_value(shared, backend(i, shared.slot), state.token)
             for i in sorted(known)
             if (shared := known[i].shared)
+        },
+        maintenance.MAP: {
+            key: value
+            for i in sorted(known)
+            if (notice := known[i].notice)
+            for key, value in maintenance.entries(f"e{i}", notice).items()
         },
         **state.https.maps,
     }
@@ -265,6 +283,7 @@ def _frontends(settings: Settings, token: str, inside_at: tuple[str, str]) -> st
         token=token,
         forwarded=told,
         sizes=sizes.RULES,
+        closed=maintenance.RULES,
         share=sharing.RULES,
         wait=f"{waiting.RULES}\n    {sleeping.RULES}",
         rules=registry.lines(token),
@@ -374,6 +393,7 @@ _INSIDE = """
     {sizes}
     # The proxy must not repeat a request that may have had an effect.
     http-request disable-l7-retry unless {{ method GET HEAD OPTIONS }}
+    {closed}
     http-request set-var(txn.slot) var(txn.env),map(/proxy/active.map,none)
     {share}
     {wait}

@@ -16,7 +16,16 @@ from pipeline.adapters.docker_api.api import ClientFactory
 from pipeline.adapters.haproxy import open_files, waiting
 from pipeline.adapters.haproxy.applying import apply, apply_servers, shut_down
 from pipeline.adapters.haproxy.certificates import Certificates
-from pipeline.adapters.haproxy.changes import added, asleep, paused, removed, routes_of, switched, with_slot
+from pipeline.adapters.haproxy.changes import (
+    added,
+    asleep,
+    noticed,
+    paused,
+    removed,
+    routes_of,
+    switched,
+    with_slot,
+)
 from pipeline.adapters.haproxy.changes import sharing as with_share
 from pipeline.adapters.haproxy.config import (
     Routes,
@@ -32,7 +41,7 @@ from pipeline.adapters.haproxy.handover.draining import MOST, limit
 from pipeline.adapters.haproxy.health import ServerHealth, map_value, servers_health
 from pipeline.adapters.haproxy.https import Schemes
 from pipeline.adapters.haproxy.liveness import Liveness
-from pipeline.adapters.haproxy.rules import registry, sharing, sleeping
+from pipeline.adapters.haproxy.rules import maintenance, registry, sharing, sleeping
 from pipeline.adapters.haproxy.rules.https import Https, decided
 from pipeline.adapters.haproxy.rules.listening import without_ipv6
 from pipeline.adapters.haproxy.timeouts import TIMEOUT
@@ -42,6 +51,7 @@ from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Answered
 from pipeline.domain.environment import SLOTS, Slot
 from pipeline.domain.judging.latency.times import Timed
+from pipeline.domain.visitors.maintenance import Notice
 from pipeline.errors import EngineAway, EngineFailed, PushliveError, TryAgain
 from pipeline.lib.retry import poll
 from pipeline.lib.sockets import DeadlineSocket
@@ -335,7 +345,38 @@ class Proxy:
                 advice="`pushlive doctor --fix` replaces one of an earlier version, and ends no request.",
             )
 
+    def set_notice(self, index: int, notice: Notice | None) -> None:
+        """From now on the environment's visitors get that notice, whichever slot serves; None ends it. Raises what
+        ``insist_on_notices`` does."""
+        if notice is None and index not in self._state().environments:
+            return
+        if notice:
+            self.insist_on_notices()
+        self._change(index, lambda state: noticed(state, index, notice))
+        if not self.has_notice(index, notice):
+            raise TryAgain(f"The proxy did not change what the visitors of e{index} read.")
+
+    def insist_on_notices(self) -> None:
+        """Raises EngineFailed if an earlier version started the HAProxy that runs."""
+        self.ensure()
+        first = self._container.handover.first()
+        if any(one.map(maintenance.MAP) is None for one in (self._control, first) if one):
+            raise EngineFailed(
+                f"The proxy {self._container.name} cannot tell visitors of maintenance: an earlier version started it.",
+                advice="`pushlive doctor --fix` replaces it, and ends no request.",
+            )
+
     # --- reading
+
+    def has_notice(self, index: int, notice: Notice | None) -> bool:
+        """True if visitors of the environment get exactly that notice, as HAProxy says itself."""
+        key = f"e{index}"
+        wanted = maintenance.entries(key, notice) if notice else {}
+        running = {
+            name: self._control.map_value(maintenance.MAP, name) or "" for name in (key, f"{key}.text")
+        }
+        kept = self._state().environments.get(index, Routes("")).notice
+        return kept == notice and all(running[name] == wanted.get(name, "") for name in running)
 
     def sleeps(self, index: int) -> bool:
         """True if the environment's requests wait until it was woken, as HAProxy says itself."""

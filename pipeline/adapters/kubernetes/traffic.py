@@ -25,7 +25,8 @@ from pipeline.adapters.kubernetes.workload.routes import entries_of
 from pipeline.domain.engine_types import Answered, ReplicaHealth, Route, SlotRef, SlotSpec
 from pipeline.domain.environment import SLOTS
 from pipeline.domain.judging.latency.times import Timed
-from pipeline.errors import RequestError, TryAgain
+from pipeline.domain.visitors.maintenance import Notice
+from pipeline.errors import ConfigError, RequestError, TryAgain
 from pipeline.lib.units import bracketed
 from pipeline.ports.clock import Watch
 
@@ -140,6 +141,21 @@ class KubeTraffic(KubeSharing):
     def pause(self, ref: SlotRef, seconds: float) -> bool:  # noqa: ARG002 - an Ingress controller does not wait
         self.unroute(ref)
         return False
+
+    def can_have_notice(self, ref: SlotRef) -> None:
+        raise ConfigError(
+            f"{base(ref)} cannot be put in maintenance: on Kubernetes the Ingress controller answers visitors.",
+            advice="Lead them to a page of yours: for ingress-nginx annotate the Ingress "
+            f"`kubectl annotate ingress {base(ref)} nginx.ingress.kubernetes.io/temporal-redirect=URL`; the same with "
+            "`nginx.ingress.kubernetes.io/temporal-redirect-` ends it. Or let the application answer 503.",
+        )
+
+    def set_notice(self, ref: SlotRef, notice: Notice | None) -> None:
+        if notice:
+            self.can_have_notice(ref)
+
+    def has_notice(self, ref: SlotRef, notice: Notice | None) -> bool:  # noqa: ARG002
+        return notice is None
 
     def waited(self, ref: SlotRef) -> int:  # noqa: ARG002
         return 0

@@ -142,6 +142,11 @@ def _policies(was: Environment, now: Environment) -> Iterator[Change]:
         yield _env(now, "held", now.hold.reason, "warning", actor=now.hold.by)
     if was.hold and not now.hold:
         yield _env(now, "resumed")
+    if now.maintenance and now.maintenance != was.maintenance:
+        said, by = now.maintenance.message, now.maintenance.by
+        yield _env(now, "maintenance_begun", said, "warning", actor=by)
+    if was.maintenance and not now.maintenance:
+        yield _env(now, "maintenance_ended")
     for one in now.quarantine:
         if one not in was.quarantine:
             yield _env(now, "quarantined", one.reason, "warning", release=_release(one.release))

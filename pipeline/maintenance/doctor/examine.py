@@ -217,6 +217,8 @@ def _environment(environment: Environment, services: Services, adapters: Adapter
     poor = [*_health(environment), *_processes(environment), *_figures(environment, services)]
     poor += _route(environment, services, adapters)
     poor += sleep.examine(environment, services, adapters)
+    if environment.maintenance:  # nothing is wrong, and no one should forget it
+        poor.append(check(environment.id, True, environment.maintenance.text(adapters.clock.now())))
     yield from [*poor, *found] or [
         check(environment.id, True, _well(environment) + _counted(environment, services))
     ]

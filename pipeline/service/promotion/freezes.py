@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, time, timedelta
-from zoneinfo import ZoneInfo
 
 from pipeline.domain import audit_chain, gates
 from pipeline.domain.audit_chain import Who
@@ -15,15 +12,12 @@ from pipeline.domain.promotion import approvals, freezing
 from pipeline.domain.promotion.freezing import FREEZE, THAW, FreezeAct
 from pipeline.domain.run import Run
 from pipeline.errors import ConfigError, DamagedRecord, NotFound
-from pipeline.lib import schedule, windows
-from pipeline.lib.units import parse_duration
+from pipeline.lib import windows
 from pipeline.service.audited import Audited
+from pipeline.service.promotion.until import end_of
 from pipeline.service.views import obstacle_of
 
-_CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}")
-LONGEST = 366 * 86400.0  # seconds; what is to last longer is no slip of the keyboard as a freeze until a thaw
-_TIMES = 'Write --until "2026-12-01 08:00", --until 08:00 (the next one), or --for 2h.'
+_WITHOUT = "Without --until and --for the freeze lasts until a thaw."
 
 
 class FreezeCommands(Audited):
@@ -43,7 +37,7 @@ class FreezeCommands(Audited):
         """No push and no deploy enters there until a thaw, or until that time: ``until`` is a date and a time or a time
         in ``zone``, ``lasting`` a duration; it ends within a year. Raises ConfigError, NotFound."""
         self.insist_on_store()
-        now, end = self._clock.now(), self._end(until, lasting, zone)
+        now, end = self._clock.now(), end_of(until, lasting, zone, self._clock.now(), _WITHOUT)
         act = self._act(FREEZE, by, pipeline, environment, reason)
         act = replace(act, until=end, zone=zone)
         detail = f"until {windows.utc(end)}" if end else "until a thaw"
@@ -109,30 +103,6 @@ class FreezeCommands(Audited):
         )
         self._freezes.add(act, entry)
         self._move_entries()
-
-    def _end(self, until: str, lasting: str, zone: str) -> float:
-        """When it ends, 0 if nothing says so. Raises ConfigError: what is written is wrong, whenever it is asked."""
-        now = self._clock.now()
-        if until and lasting:
-            raise ConfigError("--until and --for cannot be combined.", advice=_TIMES)
-        if not schedule.is_zone(zone):
-            raise ConfigError(
-                f"{zone[:60]!r} is not a time zone.", advice="Write a name such as Europe/Dublin or UTC."
-            )
-        if not until and not lasting:
-            return 0.0
-        try:
-            end = now + parse_duration(lasting) if lasting else _time(until, zone, now)
-        except ValueError as error:
-            raise ConfigError(f"{(until or lasting)[:40]!r} is not a time.", advice=_TIMES) from error
-        if end <= now:
-            raise ConfigError(f"{(until or lasting)[:40]} is not in the future.", advice=_TIMES)
-        if end - now > LONGEST:
-            raise ConfigError(
-                f"{(until or lasting)[:40]} is more than a year away.",
-                advice="Without --until and --for the freeze lasts until a thaw.",
-            )
-        return end
 
     def _known_places(self) -> dict[str, tuple[str, ...]]:
         """Every pipeline with its environments: those of the file, and those that still run."""
@@ -207,18 +177,6 @@ def _none(act: FreezeAct) -> str:
     if act.environment:
         return f"{act.environment} of no pipeline is"
     return f"no environment of {act.pipeline} is" if act.pipeline else "no environment is"
-
-
-def _time(text: str, zone: str, now: float) -> float:
-    """Raises ValueError."""
-    if _DATE.fullmatch(text):
-        return windows.moment(datetime.fromisoformat(text), zone)
-    if not _CLOCK.fullmatch(text):
-        raise ValueError(text)
-    today = datetime.fromtimestamp(now, ZoneInfo(zone)).date()
-    clock = time.fromisoformat(text)
-    ends = (windows.moment(datetime.combine(today + timedelta(days=day), clock), zone) for day in (0, 1))
-    return next(end for end in ends if end > now)
 
 
 def _frozen(places: list[str]) -> str:

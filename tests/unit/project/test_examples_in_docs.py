@@ -63,4 +63,5 @@ def test_every_page_of_the_guides_that_has_keys_shows_them() -> None:
         "setting",
         "configuration-in-git",
         "monitoring",
+        "maintenance",
     }

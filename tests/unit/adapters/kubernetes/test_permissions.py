@@ -42,7 +42,7 @@ from pipeline.config.workload.accessory import Accessory
 from pipeline.domain.accessories import AccessoryRef, AccessorySpec, Attachment
 from pipeline.domain.engine_types import Login, Share, SlotRef, SlotSpec
 from pipeline.domain.volumes import VolumeRef
-from pipeline.errors import EngineFailed
+from pipeline.errors import ConfigError, EngineFailed
 from pipeline.lib.secret import Secret
 from pipeline.ports.clock import Deadline, SystemClock
 from pipeline.ports.commands import Commands
@@ -315,6 +315,10 @@ def use_every_method(api: FakeApi) -> None:
     engine.stop(blue.ref)
     engine.pause(green.ref, 5)
     engine.waited(green.ref)
+    with pytest.raises(ConfigError, match="cannot be put in maintenance"):
+        engine.can_have_notice(green.ref)
+    engine.set_notice(green.ref, None)
+    assert engine.has_notice(green.ref, None)
     engine.answered(green.ref)
     engine.sent(green.ref)
     engine.timed(green.ref)

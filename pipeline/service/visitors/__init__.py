@@ -1,0 +1,1 @@
+"""What people ask and do about what visitors get in place of an application's answers."""
