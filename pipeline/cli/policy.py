@@ -69,13 +69,13 @@ MESSAGE = argument("--message", action=Given, required=True, metavar="TEXT", hel
 @command(
     "show visitors of an environment a message until it is ended or a time", *NAMED, MESSAGE, *ENDS, JSON
 )
-def maintenance_on(context: Context) -> int:
+def _on(context: Context) -> int:
     body = {"environment": context.args.environment, "message": context.args.message}
     return _post(context, _maintenance(context, "on"), body | _end(context))
 
 
 @command("show visitors the application again", *NAMED, JSON)
-def maintenance_off(context: Context) -> int:
+def _off(context: Context) -> int:
     return _post(context, _maintenance(context, "off"), {"environment": context.args.environment})
 
 
@@ -83,9 +83,7 @@ def _maintenance(context: Context, act: str) -> str:
     return f"/api/pipelines/{pipeline_name(context.args.pipeline)}/maintenance/{act}"
 
 
-maintenance = group(
-    "show visitors a message in place of an environment", on=maintenance_on, off=maintenance_off
-)
+maintenance = group("show visitors a message in place of an environment", on=_on, off=_off)
 
 
 def _places(context: Context) -> dict[str, Any]:

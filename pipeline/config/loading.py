@@ -9,6 +9,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from pipeline.config.cost import cap_rules
 from pipeline.config.engines import Where
+from pipeline.config.http import redirect_rules
 from pipeline.config.https import policy
 from pipeline.config.introspection import hint_of
 from pipeline.config.models import Config
@@ -93,6 +94,7 @@ def _read(text: str) -> tuple[Config | None, list[Problem]]:
             shift_rules,
             sleep_rules,
             policy,
+            redirect_rules,
             cap_rules,
             preview_rules,
         ):

@@ -155,7 +155,7 @@ OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {
     IngressOptions: {"annotations": _M, "tls": _M},
     ClaimOptions: {"size": _M, "class": _M, "access": _M},
     Liveness: {"restart": _M},
-    Http: {"body": _M, "basic": _M, "allow": _M, "sticky": _M, "strip_path": _M, "connections": _M},
+    Http: {"body": _M, "basic": _M, "allow": _M, "sticky": _M, "strip_path": _M, "connections": _M, "redirects": _M},
     ReleaseCommand: {
         "command": _D,
         "timeout": _M,  # how long it may keep other runs out of the environment

@@ -84,7 +84,7 @@ SERVICE = {"web": False, "port": 81, "health.path": "/", "health.host": "www.exa
            "ignore": ["/x"], "liveness.restart": "9m", "http.body": "2MiB", "http.basic": {"bob": "OTHERS"},
            "http.allow": ["10.0.0.0/8"], "http.sticky": True,
            "http.strip_path": True,
-           "http.connections": "keep",
+           "http.connections": "keep", "http.redirects": {"/old": "https://evil.example/"},
            "release.back": ["true"], "release.reversible": False, "release.cancel": True, "release.entrypoint": False,
            "drain": "9s", "stop": "9s", "keep_warm": "9s", "timeout": "9s", "security": "strict",
            "pids": 99, "init": False, "one": True, "shm": "1GiB", "working_dir": "/srv", "tmpfs": {"/run": "1MiB"},

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from pipeline.config.fields import Model, Size
+from pipeline.config.http import redirects as redirects_of
 from pipeline.config.http.access import Allowed, Basic
 
 
@@ -37,6 +38,12 @@ class Http(Model):
     """What becomes of WebSockets, event streams and other requests that still last when `drain` is over after a
     switch. `move`: they are closed, and clients come back to the release that serves. `keep`: they may stay with the
     old release as long as `keep_warm` keeps it, and for `drain` after that."""
+
+    redirects: Annotated[dict[str, str], AfterValidator(redirects_of.checked)] = {}
+    """Paths that lead elsewhere (308), at most 100: `{/old: /new, "/blog/*": "https://blog.example.com/*"}`. A path
+    that ends in `/*` is for all below it, and a `*` where it leads stands for the rest of the path. The query is kept.
+    The very path comes first, then the longest one above it. Not on Kubernetes, where the Ingress controller
+    decides."""
 
     def with_own(self, own: Http) -> Http:
         """As it is in an environment that has written these keys of its own."""
@@ -73,4 +80,10 @@ class Http(Model):
             yield (
                 "strip_path",
                 f"{text} under its path, or strip it in the controller (`stripPrefix` of Traefik)",
+            )
+        if self.redirects:
+            text = "has no effect on Kubernetes, where the Ingress controller decides; for ingress-nginx annotate an"
+            yield (
+                "redirects",
+                f"{text} Ingress for each path: `nginx.ingress.kubernetes.io/permanent-redirect: URL`",
             )

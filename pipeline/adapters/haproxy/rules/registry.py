@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from pipeline.adapters.haproxy.rules import allow, basic, body, paths
+from pipeline.adapters.haproxy.rules import allow, basic, body, paths, redirects
 from pipeline.config.http.keys import Http
 
 
@@ -33,6 +33,9 @@ class Rule:
 ALL = (
     Rule(allow.MAP, allow.value, allow.LINES, allow.entries, guards=True),
     Rule(basic.MAP, basic.value, basic.LINES, basic.entries, guards=True),
+    # Before what changes the path: they are for that which was asked for.
+    Rule(redirects.EXACT, redirects.exact, redirects.LINES, redirects.entries),
+    Rule(redirects.BELOW, redirects.below, "", redirects.entries),
     Rule(body.MAP, body.value, body.LINES),
     Rule(paths.STRIP, paths.strip_value, paths.STRIP_LINES),
 )
@@ -49,7 +52,7 @@ _PASSES = """
 
 def lines(token: str) -> str:
     """Of the public frontends. ``token``: a secret of the proxy."""
-    found = "\n    ".join([_PASSES, *(rule.lines for rule in ALL)])
+    found = "\n    ".join([_PASSES, *(rule.lines for rule in ALL if rule.lines)])
     return found.replace(basic.KEY, basic.key(token))
 
 
