@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import socket
+import ssl
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from pipeline.adapters.acme import pem
 from pipeline.adapters.acme.account import Account
 from pipeline.adapters.acme.authority import AcmeAuthority
 from pipeline.errors import EngineFailed
@@ -17,6 +25,9 @@ from pipeline.ports.certificates.authority import BadAccount, CaAway, Challenge,
 from pipeline.ports.clock import SystemClock
 from tests.support import pebble
 from tests.support.pebble import KID, MAC, Pebble
+
+PE_ACME = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.31")  # RFC 8737, 6.1
+DAY = timedelta(days=1)
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +149,42 @@ def test_an_authority_with_customers_takes_those_alone(tmp_path: Path):
         known = client(ca, tmp_path / "known", eab_kid=KID, eab_key=Secret(MAC))
         for _ in range(2):
             assert known.order(("a.example",), by_dns(ca), "dns-01").chain
+
+
+def by_handshake(ca: Pebble, folder: Path):
+    """Shows what RFC 8737 asks for, as a proxy would."""
+
+    @contextmanager
+    def answer(challenge: Challenge) -> Iterator[None]:
+        key, name, now = pem.new_key(), x509.Name([]), datetime.now(UTC)
+        builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+        builder = builder.serial_number(1).not_valid_before(now - DAY).not_valid_after(now + DAY)
+        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(challenge.name)]), False)
+        shown = x509.UnrecognizedExtension(PE_ACME, b"\x04\x20" + bytes.fromhex(challenge.value))
+        certificate = builder.add_extension(shown, critical=True).sign(key, hashes.SHA256())
+        both = folder / "shown.pem"
+        both.write_text(certificate.public_bytes(Encoding.PEM).decode() + pem.private(key))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(both)
+        context.set_alpn_protocols(["acme-tls/1"])
+        with socket.create_server(("127.0.0.1", ca.tls)) as listener:
+            thread = threading.Thread(target=_shake_hands, args=(listener, context))
+            thread.start()
+            yield
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+    return answer
+
+
+def _shake_hands(listener: socket.socket, context: ssl.SSLContext) -> None:
+    with suppress(OSError):  # until it is shut down
+        while True:  # an authority looks more than once
+            connection, _ = listener.accept()
+            with suppress(OSError), context.wrap_socket(connection, server_side=True) as secure:
+                secure.recv(1)
+
+
+def test_a_name_is_shown_by_a_handshake_alone(ca: Pebble, tmp_path: Path):
+    found = client(ca, tmp_path)
+    assert found.order(("a.example",), by_handshake(ca, tmp_path), "tls-alpn-01").chain
