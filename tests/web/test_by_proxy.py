@@ -6,7 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,8 +64,10 @@ def running(site: Site, folder: Path, port: int) -> Iterator[Server]:
         yield server
     finally:
         site.pause.set()
-        server.stop()
+        with suppress(RuntimeError):  # a test has stopped it, and its loop is closed
+            server.stop()
         thread.join(10)
+        assert not thread.is_alive()
 
 
 def asked(client: socket.socket, *headers: str, body: bytes = b"") -> dict[str, Any]:
