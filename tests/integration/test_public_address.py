@@ -84,8 +84,8 @@ def secured(port: int, host: str) -> str | None:
 def opened(port: int) -> http.client.HTTPSConnection:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    one = http.client.HTTPSConnection("127.0.0.1", port, timeout=30, context=context)
-    plain = socket.create_connection(("127.0.0.1", port), timeout=30)
+    one = http.client.HTTPSConnection("127.0.0.1", port, timeout=60, context=context)
+    plain = socket.create_connection(("127.0.0.1", port), timeout=60)
     one.sock = context.wrap_socket(plain, server_hostname=HOST)
     return one
 

@@ -17,7 +17,7 @@ from pipeline.config.settings import Settings
 NAME = "service"  # the backend; in the maps it stands where environments have e3
 SOCKET = "web.sock"  # in the proxy's folder; the web process listens there
 FILE = "service.lua"
-PATIENCE = 10  # seconds that a request waits
+PATIENCE = 30  # seconds that a request waits; a service on a busy machine takes more than ten to start
 LONGEST = 1000  # requests that wait at once
 
 SCRIPT = f"""\
