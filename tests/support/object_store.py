@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,39 +16,17 @@ from pathlib import Path
 
 import urllib3
 
+from tests.support.go_programs import built
 from tests.support.ports import free_port
 from tests.support.waiting import until
 
 VERSION = "v1.8.0"
-MODULE = f"github.com/versity/versitygw/cmd/versitygw@{VERSION}"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pushlive"
 KEY, SECRET = "pushlive-tests", "a secret of the tests"
 
 
 def program() -> Path:
     """Its path. Raises RuntimeError if it cannot be built."""
-    found = CACHE / f"versitygw-{VERSION}"
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "versitygw.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # one builds, and the others wait for it
-        if not found.exists():
-            _build(found)
-    return found
-
-
-def _build(target: Path) -> None:
-    if not shutil.which("go"):
-        raise RuntimeError(f"Go 1.26 or newer is needed to build {MODULE} (see https://go.dev/dl).")
-    with tempfile.TemporaryDirectory(dir=CACHE, prefix="versitygw-") as folder:
-        done = subprocess.run(
-            ["go", "install", "-trimpath", "-ldflags", "-s -w", MODULE],
-            env={**os.environ, "CGO_ENABLED": "0", "GOBIN": folder},
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode:
-            raise RuntimeError(f"Go could not build {MODULE}: {done.stderr[-2000:]}")
-        (Path(folder) / "versitygw").rename(target)
+    return built("versitygw", VERSION, "github.com/versity/versitygw/cmd/versitygw")
 
 
 @dataclass

@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import shutil
 import ssl
 import subprocess
 import sys
@@ -22,42 +20,19 @@ from typing import Any
 import urllib3
 
 from tests.support.certificates import Authority
+from tests.support.go_programs import built
 from tests.support.ports import free_ports
 from tests.support.waiting import until
 
 VERSION = "v2.10.3"
-MODULES = [
-    f"github.com/letsencrypt/pebble/v2/cmd/{name}@{VERSION}" for name in ("pebble", "pebble-challtestsrv")
-]
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pushlive"
+_MODULE = "github.com/letsencrypt/pebble/v2/cmd"
 REFUSED = "refused.example"  # it never issues for this name
 KID, MAC = "customer-1", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
 
 
 def programs() -> Path:
     """The folder that has them. Raises RuntimeError if they cannot be built."""
-    found = CACHE / f"pebble-{VERSION}"
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "pebble.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # one builds, and the others wait for it
-        if not found.exists():
-            _build(found)
-    return found
-
-
-def _build(target: Path) -> None:
-    if not shutil.which("go"):
-        raise RuntimeError(f"Go 1.26 or newer is needed to build {MODULES[0]} (see https://go.dev/dl).")
-    with tempfile.TemporaryDirectory(dir=CACHE, prefix="pebble-") as folder:
-        done = subprocess.run(
-            ["go", "install", "-trimpath", "-ldflags", "-s -w", *MODULES],
-            env={**os.environ, "CGO_ENABLED": "0", "GOBIN": f"{folder}/built"},
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode:
-            raise RuntimeError(f"Go could not build {MODULES[0]}: {done.stderr[-2000:]}")
-        (Path(folder) / "built").rename(target)
+    return built("pebble", VERSION, *(f"{_MODULE}/{name}" for name in ("pebble", "pebble-challtestsrv")))
 
 
 @dataclass
