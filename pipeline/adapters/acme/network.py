@@ -9,9 +9,8 @@ import requests
 from acme import client, messages
 from josepy.jwa import ES256
 from josepy.jwk import JWK
-from requests.adapters import HTTPAdapter
 
-from pipeline.adapters.deadline_connections import keep_pools_to_deadline
+from pipeline.adapters.deadline_sessions import DeadlineAdapter
 from pipeline.lib.sockets import within
 
 SECONDS = 30  # for one request and its answer
@@ -58,18 +57,9 @@ class TooLarge(requests.exceptions.RequestException):
     """The answer has more than LARGEST bytes."""
 
 
-class _Adapter(HTTPAdapter):
-    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        super().init_poolmanager(*arguments, **options)
-        keep_pools_to_deadline(self.poolmanager)
-
-    def proxy_manager_for(self, *arguments: Any, **options: Any) -> Any:
-        manager = super().proxy_manager_for(*arguments, **options)
-        keep_pools_to_deadline(manager)
-        return manager
-
+class _Adapter(DeadlineAdapter):
     def send(self, request: Any, *arguments: Any, **options: Any) -> requests.Response:
-        """See ``HTTPAdapter.send``. Reads the answer, and no more of it than is allowed."""
+        """See ``requests.adapters.HTTPAdapter.send``. Reads the answer, and no more of it than is allowed."""
         options["stream"] = True
         answer = super().send(request, *arguments, **options)
         body = b""

@@ -10,7 +10,7 @@ from docker.transport.unixconn import UnixHTTPConnection, UnixHTTPConnectionPool
 from requests.adapters import HTTPAdapter
 
 import docker
-from pipeline.adapters.deadline_connections import keep_pools_to_deadline
+from pipeline.adapters.deadline_sessions import DeadlineAdapter
 from pipeline.lib.sockets import DeadlineSocket, within
 
 POOL = 32  # connections that are kept
@@ -25,7 +25,7 @@ class DeadlineApi(docker.APIClient):
         if type(adapter) is docker.transport.UnixHTTPAdapter:
             adapter = _UnixAdapter(f"http+unix://{adapter.socket_path}", adapter.timeout, max_pool_size=POOL)
         elif type(adapter) is HTTPAdapter:
-            adapter = _TcpAdapter(pool_maxsize=POOL)
+            adapter = DeadlineAdapter(pool_maxsize=POOL)
         super().mount(prefix, adapter)
 
     def send(self, request: Any, **options: Any) -> Any:
@@ -33,17 +33,6 @@ class DeadlineApi(docker.APIClient):
         limit = options.get("timeout")
         with within(limit if isinstance(limit, int | float) else None):
             return super().send(request, **options)
-
-
-class _TcpAdapter(HTTPAdapter):
-    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        super().init_poolmanager(*arguments, **options)
-        keep_pools_to_deadline(self.poolmanager)
-
-    def proxy_manager_for(self, *arguments: Any, **options: Any) -> Any:
-        manager = super().proxy_manager_for(*arguments, **options)
-        keep_pools_to_deadline(manager)
-        return manager
 
 
 class _UnixAdapter(docker.transport.UnixHTTPAdapter):
