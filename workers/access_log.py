@@ -22,6 +22,7 @@ from pipeline.runtime import bootstrap
 from pipeline.secrets.redaction import Mask
 from pipeline.secrets.vault import Vault
 from pipeline.store import Store
+from workers.problems import Once
 
 BUFFER = 64 << 20  # bytes that wait in the kernel, if it allows as many
 LONGEST = 65536  # bytes of a datagram
@@ -80,7 +81,7 @@ def loop(settings: Settings) -> None:
     services = bootstrap.services(settings)
     files = AccessFiles(settings.data, settings.logs_keep, settings.logs_size)
     threading.Thread(target=_tidy, args=(files, stop), daemon=True, name="tidy").start()
-    writer, said = AccessLog(services.store, services.vault, files), _Once()
+    writer, said = AccessLog(services.store, services.vault, files), Once(log)
     while not stop.is_set():
         try:
             with listening(settings.preview_port) as source:
@@ -134,22 +135,10 @@ def received(source: socket.socket) -> list[bytes]:
 
 
 def _tidy(files: AccessFiles, stop: threading.Event) -> None:
-    said = _Once()
+    said = Once(log)
     while not stop.wait(TIDY):
         try:
             files.tidy()
             said("")
         except OSError as error:
             said(f"cannot keep the access log in order: {error}. It is tried again.")
-
-
-class _Once:
-    """Logs a problem once for each change."""
-
-    def __init__(self) -> None:
-        self._said = ""
-
-    def __call__(self, problem: str) -> None:
-        if problem and problem != self._said:
-            log.warning("%s", problem)
-        self._said = problem

@@ -12,6 +12,7 @@ from pipeline.errors import PushliveError
 from pipeline.notify.delivery import Delivery
 from pipeline.notify.traces import TraceDelivery
 from pipeline.runtime import bootstrap
+from workers.problems import Once
 
 EVERY = 0.5  # seconds
 CONCURRENT = 16  # receivers that are sent to at the same time
@@ -26,26 +27,20 @@ def loop(settings: Settings) -> None:
     traces = threading.Thread(target=_traces, args=(bootstrap.trace_messenger(settings), stop), daemon=True)
     traces.start()
     rounds = Rounds(bootstrap.messenger(settings))
-    logged = ""
+    said = Once(log)
     while not stop.wait(EVERY):
-        problem = rounds.run()
-        if problem and problem != logged:  # once for each change
-            log.warning("%s", problem)
-        logged = problem
+        said(rounds.run())
     rounds.stop()
 
 
 def _traces(delivery: TraceDelivery, stop: threading.Event) -> None:
     """In a thread of its own: what receives traces may hang."""
-    logged = ""
+    said = Once(log)
     while not stop.wait(EVERY):
         try:
-            problem = delivery.deliver()
+            said(delivery.deliver())
         except PushliveError:
             continue  # the store's: the other loop reports it
-        if problem and problem != logged:
-            log.warning("%s", problem)
-        logged = problem
 
 
 class Rounds:
