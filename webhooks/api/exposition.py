@@ -13,10 +13,18 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from pipeline.domain.cost.cap import Sum
+from pipeline.domain.engine_types import Answered
 from pipeline.domain.judging.latency import times
 from pipeline.domain.judging.latency.times import Times
 from pipeline.domain.judging.verdict import Verdict
-from pipeline.domain.measuring.measurements import BUCKETS, FOR_FREEZE, FOR_PEOPLE, Histogram, Measurements
+from pipeline.domain.measuring.measurements import (
+    BUCKETS,
+    FOR_FREEZE,
+    FOR_PEOPLE,
+    Histogram,
+    Measurements,
+    PipelineMeasurements,
+)
 from pipeline.domain.run import State
 
 # Seconds. They are begins of buckets of ``judging.latency``.
@@ -361,21 +369,13 @@ def _judged(found: Measurements) -> Iterator[Metric]:
         "pushlive_release_requests",
         "Requests that each of the last three releases answered that served there.",
         by_release,
-        (
-            ([name, key, f"r{r}"], each.requests)
-            for name, one in pipelines
-            for (key, r), each in one.of_releases.items()
-        ),
+        ((labelled, each.requests) for labelled, each in _of_releases(pipelines)),
     )
     yield _counter(
         "pushlive_release_request_errors",
         "Those of them with an error.",
         by_release,
-        (
-            ([name, key, f"r{r}"], each.errors)
-            for name, one in pipelines
-            for (key, r), each in one.of_releases.items()
-        ),
+        ((labelled, each.errors) for labelled, each in _of_releases(pipelines)),
     )
     yield _answers(
         "pushlive_environment_answer_seconds",
@@ -393,6 +393,15 @@ def _judged(found: Measurements) -> Iterator[Metric]:
             for (key, r), of in one.times_of_releases.items()
         ),
     )
+
+
+def _of_releases(
+    pipelines: Iterable[tuple[str, PipelineMeasurements]],
+) -> Iterator[tuple[list[str], Answered]]:
+    """What each of the last releases answered, with its labels."""
+    for name, one in pipelines:
+        for (environment, release), answered in one.of_releases.items():
+            yield [name, environment, f"r{release}"], answered
 
 
 def _answers(name: str, text: str, labels: list[str], rows: Iterable[tuple[list[str], Times]]) -> Metric:
