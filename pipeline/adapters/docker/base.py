@@ -10,7 +10,7 @@ from pipeline.adapters.docker import containers
 from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.api import ClientFactory, DockerApi, Found
 from pipeline.adapters.docker_api.labels import Body
-from pipeline.adapters.haproxy.config import backend
+from pipeline.adapters.haproxy.config import Server, backend
 from pipeline.adapters.haproxy.health import request
 from pipeline.adapters.haproxy.proxy import Proxy
 from pipeline.adapters.haproxy.rules import basic, registry
@@ -60,6 +60,14 @@ class EngineBase:
         return [
             (containers.address(self._settings, spec.ref, spec.release, n), service.port) for n in numbers
         ]
+
+    def _expose(self, spec: SlotSpec, servers: list[Server]) -> None:
+        """Gives the proxy these of the slot's containers, and all that the spec says of its visitors."""
+        ref, service = spec.ref, spec.config.service
+        self._proxy.set_servers(
+            ref.index, ref.slot, servers, service.timeout, self._check(spec), sticky=service.http.sticky,
+            rules=self._rules(spec),
+        )  # fmt: skip
 
     def _check(self, spec: SlotSpec) -> str:
         """The request by which the proxy checks the slot's containers."""

@@ -16,11 +16,7 @@ class DockerTraffic(EngineBase):
     """See ``ports.Traffic``; ``serving`` is in ``EngineBase``."""
 
     def expose(self, spec: SlotSpec) -> None:
-        ref, service = spec.ref, spec.config.service
-        servers, check, sticky = self._servers(spec), self._check(spec), service.http.sticky
-        self._proxy.set_servers(
-            ref.index, ref.slot, servers, service.timeout, check, sticky=sticky, rules=self._rules(spec)
-        )
+        self._expose(spec, self._servers(spec))
 
     def preview(self, spec: SlotSpec) -> Route:
         ref = spec.ref

@@ -67,7 +67,7 @@ class DockerRestarts(DockerTerminals, DockerProcesses):
         extra = self._extra(spec, mark, watch) if len(names) == 1 else None
         try:
             if extra:
-                self._set(spec, [*servers, extra])
+                self._expose(spec, [*servers, extra])
                 self._until_up(spec, extra, watch)
             for name, server in zip(names, servers, strict=True):
                 self._restart_one(spec, name, server, watch)
@@ -78,7 +78,7 @@ class DockerRestarts(DockerTerminals, DockerProcesses):
         finally:
             if extra:
                 self._drained(spec, extra, watch)
-                self._set(spec, servers)
+                self._expose(spec, servers)
                 self.forget_restart(spec.ref, mark)
 
     def forget_restart(self, ref: SlotRef, mark: str) -> None:
@@ -162,13 +162,6 @@ class DockerRestarts(DockerTerminals, DockerProcesses):
 
     def _resting(self, spec: SlotSpec) -> Resting:
         return self._proxy.resting(spec.ref.index, spec.ref.slot)
-
-    def _set(self, spec: SlotSpec, servers: list[Server]) -> None:
-        ref, service = spec.ref, spec.config.service
-        check, sticky = self._check(spec), service.http.sticky
-        self._proxy.set_servers(
-            ref.index, ref.slot, servers, service.timeout, check, sticky=sticky, rules=self._rules(spec)
-        )
 
 
 _OF_REPLICAS = (labels.REPLICA, labels.ADDRESS, labels.SPEC)
