@@ -25,7 +25,7 @@ class HostPolicy:
 
 def policies(config: Config, engine: str, own: tuple[str, ...] = ()) -> dict[str, HostPolicy]:
     """By host, for the environments on that engine. ``own``: hosts of the service itself, which lead to HTTPS."""
-    found = {host: HostPolicy("redirect") for host in own}
+    found: dict[str, HostPolicy] = {}
     for pipeline in config.pipelines.values():
         for name in pipeline.environments:
             if pipeline.environment(name).engine.key == engine:
@@ -36,7 +36,7 @@ def policies(config: Config, engine: str, own: tuple[str, ...] = ()) -> dict[str
                     for host, policy in _of(pipeline, name).items()
                     if host in whole or host not in found
                 }
-    return found
+    return found | {host: HostPolicy("redirect") for host in own}  # an environment does not get one of those
 
 
 def _of(pipeline: Pipeline, name: str) -> dict[str, HostPolicy]:

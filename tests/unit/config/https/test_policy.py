@@ -23,6 +23,7 @@ def test_each_host_of_an_engine_has_a_policy() -> None:
         "www.shop.example": HostPolicy("both", hsts, "shop.example"),
     }
     assert policies(config, "docker:ssh://u@h") == {}
+    assert policies(config, DOCKER, own=("shop.example",))["shop.example"] == HostPolicy("redirect")
     assert names(config.pipelines["shop"], "live") == ("shop.example", "www.shop.example")
 
 
