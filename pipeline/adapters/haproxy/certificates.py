@@ -19,6 +19,7 @@ from pathlib import Path
 from pipeline.adapters.haproxy.config import CERTIFICATES
 from pipeline.adapters.haproxy.control import Control
 from pipeline.adapters.haproxy.files import write
+from pipeline.config.address.entries import in_certificates
 
 AUTO = ".auto"  # ends the names of those that the service got by itself, as HAProxy has them
 
@@ -164,4 +165,4 @@ class Certificates:
 
 def _covers(host: str, served: dict[str, bool]) -> bool:
     """True if a certificate of the user's is for that name."""
-    return any(served.get(name) is False for name in (host, f"*.{host.partition('.')[2]}"))
+    return any(served.get(name) is False for name in in_certificates(host))

@@ -42,6 +42,11 @@ def plain(entries: Iterable[str]) -> tuple[str, ...]:
     return tuple(entry for entry in entries if not is_pattern(entry))
 
 
+def in_certificates(host: str) -> tuple[str, str]:
+    """The names in certificates by which a browser takes one for that host's."""
+    return host, f"*.{host.partition('.')[2]}"
+
+
 def covers(wide: str, narrow: str) -> bool:
     """True if what ``narrow`` gets would be ``wide``'s without it, as far as these two are concerned."""
     host, asked = host_of(wide), host_of(narrow)

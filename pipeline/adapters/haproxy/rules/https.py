@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from pipeline.config.address.entries import in_certificates
 from pipeline.config.https.keys import Hsts
 from pipeline.config.https.listeners import port_of
 from pipeline.config.https.policy import HostPolicy
@@ -48,7 +49,7 @@ def decided(policies: Mapping[str, HostPolicy], hosts: Iterable[str], served: Ma
     all_hosts = {**{host: HostPolicy() for host in hosts}, **policies}
     https, hsts = dict[str, str](), dict[str, str]()
     for host, policy in all_hosts.items():
-        covering = _covering(host, served)
+        covering = [name for name in in_certificates(host) if name in served]
         if not covering or host.endswith(".localhost"):
             continue
         by_itself = any(served[name] for name in covering)
@@ -56,11 +57,6 @@ def decided(policies: Mapping[str, HostPolicy], hosts: Iterable[str], served: Ma
         if policy.hsts.max_age:
             hsts[host] = _value(policy.hsts)
     return Https(https, hsts, {host: policy.to for host, policy in policies.items() if policy.to})
-
-
-def _covering(host: str, served: Mapping[str, bool]) -> list[str]:
-    """The names in certificates by which a browser takes it for that host's."""
-    return [name for name in (host, f"*.{host.partition('.')[2]}") if name in served]
 
 
 def _value(hsts: Hsts) -> str:
