@@ -274,7 +274,7 @@ class Proxy:
             raise EngineFailed(
                 f"The proxy {self._container.name} would let in everyone: an earlier version started it, which does not"
                 " know `http.basic` and `http.allow`.",
-                advice="`pushlive doctor --fix` replaces it, and ends no request.",
+                advice=f"{_RENEWED}.",
             )
         first = self._container.handover.first()
         if first and any(first.map_value(name, slot) is None for name in names):
@@ -312,20 +312,21 @@ class Proxy:
         EngineFailed if an earlier version started the HAProxy that runs."""
         if shared is None and index not in self._state().environments:
             return
-        if shared and not self._can_share():
-            raise EngineFailed(
-                f"The proxy {self._container.name} cannot divide the traffic between two releases: an earlier version"
-                " started it.",
-                advice="`pushlive doctor --fix` replaces it, and ends no request.",
-            )
+        if shared:
+            self._insist_on_map(sharing.MAP, "divide the traffic between two releases")
         self._change(index, lambda state: with_share(state, index, shared))
         if self.shared(index) != (shared and (shared.slot, shared.thousandths)):
             raise TryAgain(f"The proxy did not change the share of e{index}.")
 
-    def _can_share(self) -> bool:
+    def _insist_on_map(self, name: str, purpose: str) -> None:
+        """Raises EngineFailed if an HAProxy that answers requests does not have it. ``purpose``: what it is for."""
         self.ensure()
         first = self._container.handover.first()
-        return all(one.map(sharing.MAP) is not None for one in (self._control, first) if one)
+        if any(one.map(name) is None for one in (self._control, first) if one):
+            raise EngineFailed(
+                f"The proxy {self._container.name} cannot {purpose}: an earlier version started it.",
+                advice=f"{_RENEWED}.",
+            )
 
     def sleep(self, index: int, seconds: float) -> None:
         """From now on the environment's requests wait for its next switch, and the service hears of it. Raises what
@@ -358,13 +359,7 @@ class Proxy:
 
     def insist_on_notices(self) -> None:
         """Raises EngineFailed if an earlier version started the HAProxy that runs."""
-        self.ensure()
-        first = self._container.handover.first()
-        if any(one.map(maintenance.MAP) is None for one in (self._control, first) if one):
-            raise EngineFailed(
-                f"The proxy {self._container.name} cannot tell visitors of maintenance: an earlier version started it.",
-                advice="`pushlive doctor --fix` replaces it, and ends no request.",
-            )
+        self._insist_on_map(maintenance.MAP, "tell visitors of maintenance")
 
     # --- reading
 
