@@ -84,9 +84,10 @@ class Scene:
     """On this machine's Docker Engine; ``tests.cluster.scene`` tells what is different on a cluster."""
 
     names: tuple[str, ...]  # those that are pushed to the built-in git server
+    pushed_at: dict[str, float]  # by name, when something was last pushed to it, on the monotonic clock
 
     def __init__(self, service: Service, away: int, names: tuple[str, ...] = NAMES) -> None:
-        self.names = names
+        self.names, self.pushed_at = names, {}
         self.service, self.away_names = service, away_names(away)
         self.traps = Path(service.environ[FOLDER])
         self.traps.mkdir()
@@ -209,7 +210,7 @@ def scene(
 @contextmanager
 def watched_scene(client: docker.DockerClient) -> Iterator[Scene]:
     """Applications that can be made to fail, watched after each switch; the service's wall clock can be set."""
-    text = config(0, FEW, SERVICE.replace("{", "{health: /cgi-bin/health, ", 1), BAKE)
+    text = config(0, NAMES, SERVICE.replace("{", "{health: /cgi-bin/health, ", 1), BAKE)
     traps = f"FOLDER/traps-{secrets.token_hex(2)}"
     environ = {
         FOLDER: traps,
@@ -217,9 +218,9 @@ def watched_scene(client: docker.DockerClient) -> Iterator[Scene]:
         "PYTHONPATH": f"{ROOT / 'tests' / 'faults' / 'clock'}{os.pathsep}{ROOT}",
     }
     with running(client, text, (sys.executable, *UP), **environ) as service:
-        one = Scene(service, 0, FEW)
+        one = Scene(service, 0, NAMES)
         one.application = fragile
-        one.begin(FEW)
+        one.begin(NAMES)
         yield one
 
 

@@ -90,7 +90,9 @@ class Session:
             if self.stopped.is_set():
                 return
             seed = self._next_seed(fault)
-            self.keep(attempt(fault, one, random.Random(f"{seed}-name").choice(one.names), seed))
+            # One that was pushed to a moment ago has not worked for long: what fails after it would go back further.
+            names = [name for name in one.names if name not in one.pushed_at] or one.names
+            self.keep(attempt(fault, one, random.Random(f"{seed}-name").choice(names), seed))
 
     def _next_seed(self, fault: Fault) -> str:
         """The same for the same try of that fault, however the tries are divided."""

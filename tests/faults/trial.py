@@ -60,6 +60,7 @@ class Trial:
         commit = clone.commit(files or self.scene.application(version), version)
         one = Pushing(commit, version, clone.started("push", "pushlive", "main"))
         self.pushing.append(one)
+        self.scene.pushed_at[self.name] = time.monotonic()
         self.expected = version
         return one
 

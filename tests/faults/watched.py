@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from pipeline.domain.environment import BakeOutcome
+from pipeline.domain.going_back.by_itself import ENOUGH
 from pipeline.domain.run import Kind, Outcome, Run, State
 from tests.faults.registry import fault
 from tests.faults.scene import CLOCK
@@ -18,6 +19,7 @@ from tests.faults.trial import Pushing, Trial
 from tests.support.waiting import until
 
 HOUR = 3600.0
+DEPLOY = 15.0  # seconds from a push to its switch, at most
 BACK = 120.0  # seconds: what fails is seen within half of them on a machine that is not busy
 
 # What is done in the container of a release that serves.
@@ -41,8 +43,16 @@ def _goes_live(trial: Trial) -> Pushing:
     return one
 
 
+def _proved(trial: Trial) -> None:
+    """Until what serves has worked for so long that it is gone back to, and no older one in its place."""
+    since = trial.scene.pushed_at.get(trial.name)
+    if since is not None:
+        until(lambda: time.monotonic() > since + ENOUGH + DEPLOY, ENOUGH + DEPLOY + 10)
+
+
 def _taken_back(trial: Trial, command: str, more: Callable[[], None] = lambda: None) -> None:
     """It goes live and is harmed, then ``more`` happens: it is taken back once, and the next push goes live."""
+    _proved(trial)
     before, known = trial.page(), len(_reverts(trial))
     one = _goes_live(trial)
     bad = trial.run_of(one)
