@@ -43,7 +43,7 @@ class Services:
                 self.opened[kind] += 1
             if (self.broken, self.at) == (kind, "opening"):
                 raise AssertionError("not true within 40 s")
-            yield SimpleNamespace(kind=kind, names=("one", "two", "three"))
+            yield SimpleNamespace(kind=kind, names=("one", "two", "three"), pushed_at={})
             if (self.broken, self.at) == (kind, "end"):
                 raise AssertionError("not ended within 60 s")
 
